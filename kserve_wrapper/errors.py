@@ -1,0 +1,79 @@
+"""Errors that a client may see. Each carries its HTTP status; gRPC's codes come from one table (grpc/)."""
+
+from __future__ import annotations
+
+from typing import Dict, Mapping, Optional
+
+
+class WrapperError(Exception):
+    """Root of all errors that end a request.
+
+    Args:
+        message: what is wrong, where, and what to do. Clients read it: nothing of the inside.
+        retry_after: seconds after which trying again makes sense, or None.
+        rows: rows at fault, counted from 0 within the request, each with its own message.
+    """
+
+    status = 500
+
+    def __init__(
+        self, message: str, retry_after: Optional[float] = None, rows: Optional[Mapping[int, str]] = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+        self.rows: Dict[int, str] = dict(rows or {})
+
+
+class InvalidRequest(WrapperError):
+    """The request itself is at fault."""
+
+    status = 400
+
+
+class NotFound(WrapperError):
+    """No such route, model or version."""
+
+    status = 404
+
+
+class MethodNotAllowed(WrapperError):
+    """The route exists, this method does not."""
+
+    status = 405
+
+
+class TooLarge(WrapperError):
+    """Body, rows or headers beyond the limit."""
+
+    status = 413
+
+
+class InternalError(WrapperError):
+    """A fault on our side or the model's; the log has the cause."""
+
+    status = 500
+
+
+class BadGateway(WrapperError):
+    """TorchServe answered something that is not an answer."""
+
+    status = 502
+
+
+class Unavailable(WrapperError):
+    """Not ready, or a bounded queue is full: try again."""
+
+    status = 503
+
+
+class DeadlineExceeded(WrapperError):
+    """The request's deadline passed before its answer came."""
+
+    status = 504
+
+
+class OutOfResources(WrapperError):
+    """The worker's memory does not hold this request, even alone."""
+
+    status = 507

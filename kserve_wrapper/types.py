@@ -1,0 +1,92 @@
+"""What a client asked and what it gets, freed of any transport: the types between fronts, coalescer and upstream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+
+Parameters = Mapping[str, Union[str, float, int, bool]]
+Buffer = Union[bytes, bytearray, memoryview]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One V2 tensor, as input or output.
+
+    ``data`` is row-major little-endian bytes, exactly the shape's product of elements; for BYTES each element is
+    its length as u32 followed by its bytes (OIP, binary tensor data extension).
+    """
+
+    name: str
+    datatype: str
+    shape: Tuple[int, ...]
+    data: Buffer
+    parameters: Parameters = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class V1Call:
+    """A V1 request: one instance a row, as parsed from JSON."""
+
+    model: str
+    version: Optional[str]
+    explain: bool
+    instances: List[Any]
+    #: Top-level keys beside ``instances`` (``parameters``, ``signature_name`` …), passed on as they are.
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class V2Call:
+    """A V2 request. ``id`` belongs to the front and does not travel."""
+
+    model: str
+    version: Optional[str]
+    explain: bool
+    inputs: List[Tensor]
+    #: Names of the outputs asked for, or None for all of them.
+    outputs: Optional[List[str]] = None
+    parameters: Parameters = field(default_factory=dict)
+
+
+Call = Union[V1Call, V2Call]
+
+
+@dataclass(frozen=True)
+class V1Reply:
+    """One result a row, in order."""
+
+    results: List[Any]
+
+
+@dataclass(frozen=True)
+class V2Reply:
+    outputs: List[Tensor]
+    model_version: Optional[str] = None
+    parameters: Parameters = field(default_factory=dict)
+
+
+Reply = Union[V1Reply, V2Reply]
+
+
+@dataclass(frozen=True)
+class TensorMetadata:
+    """Name, datatype and shape (-1 = variable) of one input or output."""
+
+    name: str
+    datatype: str
+    shape: Tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """What the handler's describe told, or nothing but the name for a handler without one."""
+
+    name: str
+    versions: List[str]
+    platform: str = "pytorch_eager"
+    inputs: List[TensorMetadata] = field(default_factory=list)
+    outputs: List[TensorMetadata] = field(default_factory=list)
+    #: What the handler understands beyond the stock ones: binary_tensor_data, raw_body, row_errors.
+    extensions: List[str] = field(default_factory=list)
+    extra: Dict[str, Any] = field(default_factory=dict)
