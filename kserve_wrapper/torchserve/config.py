@@ -118,8 +118,7 @@ def effective(
 ) -> Dict[str, Setting]:
     """File, arguments and environment by TorchServe's precedence (see the module)."""
     settings = {
-        key: Setting(_resolve(entry, source, environ), f"{source}, line {entry.line}")
-        for key, entry in entries.items()
+        key: Setting(_resolve(entry, source, environ), f"{source}, line {entry.line}") for key, entry in entries.items()
     }
     settings.update({key: Setting(value, "the command line") for key, value in arguments.items()})
     if not _true(settings, "enable_envvars_config"):
@@ -137,9 +136,7 @@ def _resolve(entry: Entry, source: str, environ: Mapping[str, str]) -> str:
     def replace(match: re.Match[str]) -> str:
         name = match.group(1)
         if name not in environ:
-            raise ConfigError(
-                f"{source}, line {entry.line}: $${name}$$ needs the environment variable {name}. Set it."
-            )
+            raise ConfigError(f"{source}, line {entry.line}: $${name}$$ needs the environment variable {name}. Set it.")
         return environ[name]
 
     return _VARIABLE.sub(replace, entry.value)
