@@ -52,9 +52,7 @@ def check(
 
 def _layout(directory: Path) -> Iterator[Finding]:
     if not directory.is_dir():
-        yield error(
-            directory, None, "no such directory", "Give the directory that holds config and model-store"
-        )
+        yield error(directory, None, "no such directory", "Give the directory that holds config and model-store")
         return
     for part, what in ((CONFIG, "TorchServe's configuration"), (STORE, "the model archives")):
         if not (directory / part).exists():
@@ -103,8 +101,7 @@ def _envelope(
         yield warning(
             file,
             line,
-            f"service_envelope={setting.value} does not speak {protocol} for a handler without an "
-            "envelope of its own",
+            f"service_envelope={setting.value} does not speak {protocol} for a handler without an envelope of its own",
             f"Write service_envelope={wanted}",
         )
     elif setting is None and _value(settings, "enable_envvars_config") != "true":

@@ -93,9 +93,7 @@ class SnapshotCheck:
                 )
         minimum, maximum = fields.get("minWorkers", 1), fields.get("maxWorkers", 1)
         if minimum < 1:
-            yield self._error(
-                f"{where} starts no worker, so the model is never ready", 'Write "minWorkers":1 or more'
-            )
+            yield self._error(f"{where} starts no worker, so the model is never ready", 'Write "minWorkers":1 or more')
         elif maximum < minimum:
             yield self._error(
                 f"{where} has maxWorkers {maximum} below minWorkers {minimum}",
@@ -112,9 +110,7 @@ class SnapshotCheck:
         self._used.add(mar)
         path = self._store / mar
         if not path.exists():
-            yield self._error(
-                f"models.{name}.{version} needs {mar}, which is not in {self._store}", self._nearest(mar)
-            )
+            yield self._error(f"models.{name}.{version} needs {mar}, which is not in {self._store}", self._nearest(mar))
             return
         if path.is_dir():
             return  # An unpacked archive, which TorchServe takes too.
