@@ -18,5 +18,5 @@ def ready(url: str, seconds: float = 3.0) -> bool:
 
 
 if __name__ == "__main__":
-    port = os.environ.get("WRAPPER_HTTP_PORT", "8080")
+    port = os.environ.get("KSERVE_WRAPPER_HTTP_PORT", "8080")
     sys.exit(0 if ready(f"http://127.0.0.1:{port}/v2/health/ready") else 1)
