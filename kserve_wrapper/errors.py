@@ -1,4 +1,4 @@
-"""Errors that a client may see. Each carries its HTTP status; gRPC's codes come from one table (grpc/)."""
+"""Errors that a client may see. Each carries its HTTP status; gRPC's codes come from one table (rpc/codes.py)."""
 
 from __future__ import annotations
 
@@ -47,6 +47,12 @@ class TooLarge(WrapperError):
     """Body, rows or headers beyond the limit."""
 
     status = 413
+
+
+class UnsupportedMedia(WrapperError):
+    """The body's encoding is not one that we read."""
+
+    status = 415
 
 
 class InternalError(WrapperError):
