@@ -35,13 +35,15 @@ class Submitter(Protocol):
 
 
 class Repository(Protocol):
-    """TorchServe's model store."""
+    """The model store: what is there, and what of it TorchServe serves."""
 
-    async def register(self, name: str, parameters: Any = None) -> Any: ...
+    async def load(self, name: str) -> None: ...
 
-    async def unregister(self, name: str) -> Any: ...
+    async def unload(self, name: str) -> None: ...
 
-    async def index(self) -> List[Dict[str, Any]]: ...
+    async def index(self) -> List[Dict[str, str]]:
+        """One ``{"name", "version", "state", "reason"}`` per model and version; state READY, UNAVAILABLE …"""
+        ...
 
 
 class DataPlane:

@@ -68,9 +68,13 @@ class BadGateway(WrapperError):
 
 
 class Unavailable(WrapperError):
-    """Not ready, or a bounded queue is full: try again."""
+    """Not ready: try again."""
 
     status = 503
+
+
+class QueueFull(Unavailable):
+    """A bounded queue is full; over gRPC that is RESOURCE_EXHAUSTED."""
 
 
 class DeadlineExceeded(WrapperError):

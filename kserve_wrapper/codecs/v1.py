@@ -6,7 +6,7 @@ as ``null``. Whoever needs them uses V2.
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, Mapping
 
 import orjson
 
@@ -14,7 +14,7 @@ from kserve_wrapper.errors import InvalidRequest
 from kserve_wrapper.types import Buffer, V1Call, V1Reply
 
 
-def decode_request(body: Buffer, model: str, explain: bool) -> V1Call:
+def decode_request(body: Buffer, model: str, explain: bool, trace: Mapping[str, str]) -> V1Call:
     """Reads a V1 request.
 
     Args:
@@ -22,6 +22,7 @@ def decode_request(body: Buffer, model: str, explain: bool) -> V1Call:
             item a row. All other keys travel along as they are.
         model: name out of the path.
         explain: the verb.
+        trace: what travels upstream beside it.
 
     Raises:
         InvalidRequest: no JSON, no object, neither or both of the two keys, not a list, or an empty one.
@@ -33,7 +34,7 @@ def decode_request(body: Buffer, model: str, explain: bool) -> V1Call:
     if not isinstance(content, dict):
         raise InvalidRequest('the body must be a JSON object: {"instances": [...]}')
     instances = _take_instances(content)
-    return V1Call(model=model, version=None, explain=explain, instances=instances, extra=content)
+    return V1Call(model=model, version=None, explain=explain, instances=instances, extra=content, trace=trace)
 
 
 def encode_reply(reply: V1Reply, explain: bool) -> bytes:

@@ -30,7 +30,12 @@ class V2Request:
 
 
 def decode_request(
-    body: Buffer, header_length: Optional[str], model: str, version: Optional[str], explain: bool
+    body: Buffer,
+    header_length: Optional[str],
+    model: str,
+    version: Optional[str],
+    explain: bool,
+    trace: Mapping[str, str],
 ) -> V2Request:
     """Reads a V2 request.
 
@@ -40,6 +45,7 @@ def decode_request(
         model: name out of the path.
         version: version out of the path, or None.
         explain: the verb.
+        trace: what travels upstream beside it.
 
     Raises:
         InvalidRequest: names the tensor or field at fault.
@@ -52,7 +58,8 @@ def decode_request(
     default = _flag(parameters.pop(_BINARY_OUTPUT, False), f"request: parameter {_BINARY_OUTPUT!r}")
     outputs, binary = _requested_outputs(content.get("outputs"), default)
     inputs = parse_tensors(content.get("inputs"), data, "inputs")
-    return V2Request(V2Call(model, version, explain, inputs, outputs, parameters), identifier, binary)
+    call = V2Call(model, version, explain, inputs, outputs, parameters, trace)
+    return V2Request(call, identifier, binary)
 
 
 def encode_reply(request: V2Request, reply: V2Reply) -> Tuple[bytes, Optional[int]]:

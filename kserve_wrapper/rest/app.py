@@ -20,6 +20,7 @@ from kserve_wrapper.rest.http import (
     json_response,
 )
 from kserve_wrapper.rest.routing import Router
+from kserve_wrapper.trace import INTERNAL
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,6 @@ class App:
         router: all routes.
         max_body: bytes; 0 = any size.
         observe: told of each request.
-        connection: the key in ASGI's ``extensions`` under which the server offers ``on_lost(callback)``.
     """
 
     def __init__(self, router: Router, max_body: int = 0, observe: Optional[Observer] = None) -> None:
@@ -96,7 +96,7 @@ class App:
             return route, None
         except Exception:
             logger.exception("request %s failed", request.id)
-            return route, json_response({"error": "internal error; the log has the cause"}, 500)
+            return route, json_response({"error": INTERNAL}, 500)
         finally:
             if forget is not None:
                 forget()

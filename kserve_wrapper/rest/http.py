@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
-import re
 from typing import Any, Awaitable, Callable, Dict, List, Mapping, MutableMapping, Optional, Tuple
 
 import orjson
 
 from kserve_wrapper.errors import InvalidRequest, TooLarge, UnsupportedMedia
+from kserve_wrapper.trace import accept_id, trace_headers
 from kserve_wrapper.types import Buffer
 
 Scope = MutableMapping[str, Any]
@@ -18,7 +17,6 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = List[Tuple[bytes, bytes]]
 
 JSON = b"application/json"
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 _IDENTITY = (b"", b"identity")
 
 
@@ -42,7 +40,7 @@ class Request:
         self.method: str = scope["method"]
         self.raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
-        self.id = request_id(self.headers.get(b"x-request-id"))
+        self.id = accept_id(self.header(b"x-request-id"))
         self._receive = receive
         self._max_body = max_body
 
@@ -50,6 +48,10 @@ class Request:
         """A header's value, or None; ``name`` in lower case."""
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
+
+    def trace(self) -> Dict[str, str]:
+        """The headers that travel upstream with the request."""
+        return trace_headers(self.id, lambda name: self.header(name.encode()))
 
     async def body(self) -> Buffer:
         """The whole body.
@@ -137,9 +139,3 @@ class Response:
 def json_response(content: Any, status: int = 200, headers: Optional[Headers] = None) -> Response:
     return Response(orjson.dumps(content), status, JSON, headers)
 
-
-def request_id(given: Optional[bytes]) -> str:
-    """The client's own id where it is harmless in logs and headers, else a new one of 32 hexadecimal digits."""
-    if given is not None and _REQUEST_ID.match(given):
-        return given.decode("ascii")
-    return f"{random.getrandbits(128):032x}"

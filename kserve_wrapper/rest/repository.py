@@ -33,12 +33,12 @@ class RepositoryRoutes:
 
     async def load(self, request: Request, model: str) -> Response:
         await request.json()
-        await self._repository().register(model)
+        await self._repository().load(model)
         return json_response({"name": model, "load": True})
 
     async def unload(self, request: Request, model: str) -> Response:
         await request.json()
-        await self._repository().unregister(model)
+        await self._repository().unload(model)
         return json_response({"name": model, "unload": True})
 
     def _repository(self) -> Repository:

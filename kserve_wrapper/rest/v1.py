@@ -8,6 +8,7 @@ from kserve_wrapper.errors import InternalError
 from kserve_wrapper.metrics import Stages
 from kserve_wrapper.rest.http import Request, Response, json_response
 from kserve_wrapper.rest.routing import Router
+from kserve_wrapper.trace import INTERNAL
 from kserve_wrapper.types import V1Reply
 
 
@@ -45,9 +46,9 @@ class V1:
     async def _infer(self, request: Request, model: str, explain: bool) -> Response:
         body = await request.body()
         with self._stages.decode.time():
-            call = codec.decode_request(body, model, explain)
+            call = codec.decode_request(body, model, explain, request.trace())
         reply = await self._plane.infer(call)
         if not isinstance(reply, V1Reply):
-            raise InternalError("internal error; the log has the cause")
+            raise InternalError(INTERNAL)
         with self._stages.encode.time():
             return Response(codec.encode_reply(reply, explain))

@@ -11,6 +11,7 @@ from kserve_wrapper.errors import InternalError
 from kserve_wrapper.metrics import Stages
 from kserve_wrapper.rest.http import JSON, Headers, Request, Response, json_response
 from kserve_wrapper.rest.routing import Router
+from kserve_wrapper.trace import INTERNAL
 from kserve_wrapper.types import ModelMetadata, TensorMetadata, V2Reply
 
 _HEADER_LENGTH = HEADER_LENGTH.lower().encode()
@@ -70,10 +71,11 @@ class V2:
     async def _infer(self, request: Request, model: str, version: Optional[str], explain: bool) -> Response:
         body = await request.body()
         with self._stages.decode.time():
-            asked = codec.decode_request(body, request.header(_HEADER_LENGTH), model, version, explain)
+            length = request.header(_HEADER_LENGTH)
+            asked = codec.decode_request(body, length, model, version, explain, request.trace())
         reply = await self._plane.infer(asked.call)
         if not isinstance(reply, V2Reply):
-            raise InternalError("internal error; the log has the cause")
+            raise InternalError(INTERNAL)
         with self._stages.encode.time():
             content, header_length = codec.encode_reply(asked, reply)
         if header_length is None:
