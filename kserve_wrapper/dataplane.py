@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Dict, List, Optional, Protocol
+from typing import Any, Callable, Dict, List, Optional, Protocol
 
 from kserve_wrapper._version import __version__
 from kserve_wrapper.errors import DeadlineExceeded, TooLarge, Unavailable
@@ -55,6 +55,7 @@ class DataPlane:
         repository: None where model control is not offered.
         request_timeout: seconds until a call without a nearer deadline of its own expires; 0 = an hour.
         max_rows: rows that one request may bring; 0 = any number.
+        observe: told how many seconds a call took between admission and reply.
     """
 
     def __init__(
@@ -64,12 +65,14 @@ class DataPlane:
         repository: Optional[Repository] = None,
         request_timeout: float = 60.0,
         max_rows: int = 0,
+        observe: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self.models = models
         self.repository = repository
         self._submitter = submitter
         self._request_timeout = request_timeout or 3600.0
         self._max_rows = max_rows
+        self._observe = observe
         self._in_flight = 0
         self._draining = False
         self._idle: Optional[asyncio.Event] = None
@@ -102,9 +105,11 @@ class DataPlane:
         if limit <= 0:
             raise DeadlineExceeded("the deadline passed before the request was read")
         self._in_flight += 1
+        started = time.monotonic()
         try:
-            return await self._submitter.submit(call, time.monotonic() + limit)
+            return await self._submitter.submit(call, started + limit)
         finally:
+            self._observe(time.monotonic() - started)
             self._in_flight -= 1
             if self._idle is not None and not self._in_flight:
                 self._idle.set()

@@ -7,7 +7,7 @@ lookup costs more than the count.
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Iterable, Optional, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -19,8 +19,6 @@ MULTIPROCESS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-#: Gauges of several processes are added up: each has its own queue and slots.
-_SUM: Any = {"multiprocess_mode": "livesum"}
 
 
 class Stages:
@@ -29,13 +27,13 @@ class Stages:
     def __init__(self, registry: CollectorRegistry) -> None:
         histogram = Histogram(
             "kserve_wrapper_stage_duration_seconds",
-            "Time by stage: decode, queue, upstream, encode.",
+            "Time by stage: decode, submit (queue and upstream), upstream (a batch's), encode.",
             ["stage"],
             buckets=_SECONDS,
             registry=registry,
         )
         self.decode = histogram.labels("decode")
-        self.queue = histogram.labels("queue")
+        self.submit = histogram.labels("submit")
         self.upstream = histogram.labels("upstream")
         self.encode = histogram.labels("encode")
 
@@ -59,33 +57,34 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self.batch_rows = Histogram(
-            "kserve_wrapper_batch_rows",
-            "Rows of each upstream request.",
-            buckets=_ROWS,
-            registry=self.registry,
-        )
+        self.batch_rows = self._sizes("kserve_wrapper_batch_rows", "Rows of each upstream request.")
+        self.batch_requests = self._sizes("kserve_wrapper_batch_requests", "Requests in each upstream request.")
         self._upstream_errors = Counter(
             "kserve_wrapper_upstream_errors_total",
             "Upstream requests that failed, by HTTP status.",
             ["code"],
             registry=self.registry,
         )
-        self._queue = self._gauge("kserve_wrapper_queue_requests", "Requests that wait for a slot.")
-        self._slots = self._gauge("kserve_wrapper_slots", "Upstream requests that may run at once.")
-        self._busy = self._gauge("kserve_wrapper_slots_busy", "Upstream requests that run.")
-        self._ready = Gauge(
-            "kserve_wrapper_model_ready",
-            "1 while a worker of the model is ready, else 0.",
-            ["model"],
+        self._dropped = Counter(
+            "kserve_wrapper_dropped_requests_total",
+            "Requests that ended without an answer: expired, cancelled, full.",
+            ["reason"],
             registry=self.registry,
-            multiprocess_mode="min",
         )
+        self.queue = self._gauge("kserve_wrapper_queue_requests", "Requests that wait for a slot.")
+        self.queue_rows = self._gauge("kserve_wrapper_queue_rows", "Rows that wait for a slot.")
+        self.in_flight = self._gauge("kserve_wrapper_upstream_in_flight", "Upstream requests under way.")
+        self._slots = self._gauge("kserve_wrapper_slots", "Ready workers, which are slots, by model.", ["model"], "max")
+        self._ready = self._gauge("kserve_wrapper_model_ready", "1 while the model is ready.", ["model"], "min")
         self._request_children: Dict[Tuple[str, str, str], Tuple[Counter, Histogram]] = {}
         self._error_children: Dict[int, Counter] = {}
 
-    def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(name, text, ["model"], registry=self.registry, **_SUM)
+    def _sizes(self, name: str, text: str) -> Histogram:
+        return Histogram(name, text, buckets=_ROWS, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, labels: Sequence[str] = (), mode: Any = "livesum") -> Gauge:
+        """``mode``: how the values of several processes become one."""
+        return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)
 
     def count_request(self, protocol: str, route: str, code: str, seconds: float) -> None:
         """Counts one request that is over; ``code`` is the HTTP status or the name of gRPC's."""
@@ -105,18 +104,13 @@ class Metrics:
             child = self._error_children[status] = self._upstream_errors.labels(str(status))
         child.inc()
 
-    def show_model(self, model: str, ready: bool, queue: int, slots: int, busy: int) -> None:
+    def count_dropped(self, reason: str) -> None:
+        self._dropped.labels(reason).inc()
+
+    def show_model(self, model: str, ready: bool, slots: int) -> None:
         """Sets the gauges of one model."""
         self._ready.labels(model).set(int(ready))
-        self._queue.labels(model).set(queue)
         self._slots.labels(model).set(slots)
-        self._busy.labels(model).set(busy)
-
-    def forget_models(self, models: Iterable[str]) -> None:
-        """Drops the gauges of models that are no longer served."""
-        for model in models:
-            for gauge in (self._ready, self._queue, self._slots, self._busy):
-                gauge.remove(model)
 
     def expose(self) -> bytes:
         """The text for Prometheus; with several processes, that of all of them."""

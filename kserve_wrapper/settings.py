@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, List, Optional, Tuple
 
-ENVIRONMENT_PREFIX = "KSERVE_WRAPPER_"
+ENVIRONMENT_PREFIX = "TS_KSERVE_"
 
 
 def option(
@@ -62,6 +62,16 @@ class Settings:
     queued_bytes: int = option(256 * 2**20, "data that waits; further ones get 503", "bytes", minimum=1)
     in_flight_per_worker: int = option(1, "upstream requests at a time per ready worker", "requests", minimum=1)
     resends_per_batch: int = option(24, "upstream requests that narrowing down a failure may cost", "requests")
+
+    start_limit: float = option(600.0, "live until TorchServe has first answered, at most", "seconds")
+    gone_limit: float = option(60.0, "live while TorchServe does not answer, at most", "seconds")
+    worker_limit: float = option(300.0, "live while a model has no worker, at most", "seconds")
+    model_load_customized: bool = option(
+        False, "a model is not ready before its handler described itself", env="MODEL_LOAD_CUSTOMIZED"
+    )
+    model_load_max_try: int = option(10, "times that a handler is asked for that", "times", env="MODEL_LOAD_MAX_TRY")
+    model_load_delay: float = option(1.0, "pause after a time in vain", "seconds", env="MODEL_LOAD_DELAY")
+    model_load_timeout: float = option(5.0, "how long to wait for its answer", "seconds", env="MODEL_LOAD_TIMEOUT")
 
     ssl_certfile: Optional[str] = option(None, "PEM certificate chain; turns on TLS for HTTP and gRPC")
     ssl_keyfile: Optional[str] = option(None, "PEM private key of --ssl_certfile")

@@ -10,9 +10,9 @@ from typing import Callable, Dict, Optional
 INTERNAL = "internal error; the log has the cause"
 
 _ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
-_PASSED_ON = ("traceparent", "tracestate")
 #: Printable ASCII; anything else could break a header line upstream.
 _VALUE = re.compile(r"[\x20-\x7e]{1,1024}\Z")
+_PASSED_ON = {"x-request-id": _ID, "traceparent": _VALUE, "tracestate": _VALUE}
 
 
 def accept_id(given: Optional[str]) -> str:
@@ -22,16 +22,17 @@ def accept_id(given: Optional[str]) -> str:
     return f"{random.getrandbits(128):032x}"
 
 
-def trace_headers(identifier: str, header: Callable[[str], Optional[str]]) -> Dict[str, str]:
-    """The headers that travel upstream with a request.
+def trace_headers(header: Callable[[str], Optional[str]]) -> Dict[str, str]:
+    """Those of a client's headers that travel upstream: its own request id, and the W3C trace.
+
+    An id that we made up stays here: each header costs the worker time, and nobody but us knows it.
 
     Args:
-        identifier: the request's id.
-        header: looks up a client's header by its name in lower case.
+        header: looks up a header by its name in lower case.
     """
-    headers = {"x-request-id": identifier}
-    for name in _PASSED_ON:
+    headers: Dict[str, str] = {}
+    for name, allowed in _PASSED_ON.items():
         value = header(name)
-        if value is not None and _VALUE.match(value):
+        if value is not None and allowed.match(value):
             headers[name] = value
     return headers

@@ -51,7 +51,7 @@ class Request:
 
     def trace(self) -> Dict[str, str]:
         """The headers that travel upstream with the request."""
-        return trace_headers(self.id, lambda name: self.header(name.encode()))
+        return trace_headers(lambda name: self.header(name.encode()))
 
     async def body(self) -> Buffer:
         """The whole body.

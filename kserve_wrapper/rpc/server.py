@@ -106,7 +106,7 @@ def _identify(context: Any) -> Tuple[str, Caller]:
     }
     identifier = accept_id(metadata.get("x-request-id"))
     context.set_trailing_metadata((("x-request-id", identifier),))
-    return identifier, Caller(context.time_remaining(), trace_headers(identifier, metadata.get))
+    return identifier, Caller(context.time_remaining(), trace_headers(metadata.get))
 
 
 def _options(settings: Settings) -> List[Tuple[str, int]]:
