@@ -141,9 +141,7 @@ def _parse_tensor(entry: Any, binary: memoryview, where: str) -> Tuple[Tensor, i
     return Tensor(name, str(datatype), resolved, data, parameters), 0
 
 
-def _take_binary(
-    entry: Dict[str, Any], parameters: Parameters, binary: memoryview, where: str
-) -> Tuple[Tensor, int]:
+def _take_binary(entry: Dict[str, Any], parameters: Parameters, binary: memoryview, where: str) -> Tuple[Tensor, int]:
     size = parameters[_SIZE]
     if "data" in entry:
         raise InvalidRequest(f"{where}: data and {_SIZE} exclude each other")

@@ -191,9 +191,7 @@ def _resolve_shape(shape: Any, datatype: str, count: int, where: str) -> Tuple[i
 
 def _check_count(count: int, shape: Tuple[int, ...], where: str) -> None:
     if count != math.prod(shape):
-        raise InvalidRequest(
-            f"{where}: shape {list(shape)} needs {math.prod(shape)} elements, data has {count}"
-        )
+        raise InvalidRequest(f"{where}: shape {list(shape)} needs {math.prod(shape)} elements, data has {count}")
 
 
 def _encode_texts(elements: List[Any], where: str) -> bytes:

@@ -61,6 +61,8 @@ class V1Reply:
     """One result a row, in order."""
 
     results: List[Any]
+    #: Bytes of the upstream answer that this was part of; 0 when not known.
+    size: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class V2Reply:
     outputs: List[Tensor]
     model_version: Optional[str] = None
     parameters: Parameters = field(default_factory=dict)
+    #: Bytes of the upstream answer that this was part of; 0 when not known.
+    size: int = field(default=0, compare=False)
 
 
 Reply = Union[V1Reply, V2Reply]
