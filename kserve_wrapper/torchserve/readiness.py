@@ -174,15 +174,14 @@ class Readiness:
                 self._wake.clear()
                 await self._poll(listing=polls % _LIST_EVERY == 0 or not self._reachable)
                 polls += 1
-                await self._pause()
+                await self._pause(self._wake)
         finally:
             for task in self._tasks:
                 task.cancel()
 
-    async def _pause(self) -> None:
-        assert self._wake is not None
+    async def _pause(self, wake: asyncio.Event) -> None:
         try:
-            await asyncio.wait_for(self._wake.wait(), self._settings.poll_interval)
+            await asyncio.wait_for(wake.wait(), self._settings.poll_interval)
         except asyncio.TimeoutError:
             return
 
