@@ -80,10 +80,13 @@ def command(
     ]
 
 
-def environment(environ: Mapping[str, str], java: Java, overridden: Mapping[str, str]) -> Dict[str, str]:
-    """TorchServe's environment: this one, without the TS_* that would undo what was overridden."""
+def without_overridden(environ: Mapping[str, str], overridden: Mapping[str, object]) -> Dict[str, str]:
+    """The environment without the TS_* that would undo what was overridden."""
     undoing = {name for name, key in ENVIRONMENT.items() if key in overridden} | {"TS_CONFIG_FILE"}
-    kept = {name: value for name, value in environ.items() if name not in undoing}
-    # Model archives with requirements, and TorchServe's metrics, run `python` and `java` from the PATH.
+    return {name: value for name, value in environ.items() if name not in undoing}
+
+
+def environment(environ: Mapping[str, str], java: Java) -> Dict[str, str]:
+    """TorchServe's environment: this one, and ``java`` and ``python`` where its own calls of them look."""
     path = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", os.defpath)])
-    return {**kept, "JAVA_HOME": str(java.path.parent.parent), "PATH": path}
+    return {**environ, "JAVA_HOME": str(java.path.parent.parent), "PATH": path}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Collection, Dict, Mapping, Optional
 
 from kserve_wrapper.torchserve import properties
 from kserve_wrapper.torchserve.address import Address
-from kserve_wrapper.torchserve.config import TorchServeConfig
+from kserve_wrapper.torchserve.config import COMMAND_LINE, TorchServeConfig
 
 #: Addresses that stay on loopback unless they are exposed.
 ADDRESSES = ("inference", "management", "metrics")
@@ -25,16 +24,6 @@ _PATHS = (
 )
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What the command line asks for beyond the file."""
-
-    #: Purposes whose address keeps the host that the file gives it.
-    expose: Collection[str] = ()
-    #: Properties by key; they beat the file and the environment.
-    settings: Mapping[str, str] = field(default_factory=dict)
-
-
 def derive(properties_path: Path, overrides: Mapping[str, str]) -> str:
     """The file's text with some properties set.
 
@@ -44,7 +33,7 @@ def derive(properties_path: Path, overrides: Mapping[str, str]) -> str:
     return properties.derive(properties.read(properties_path), overrides)
 
 
-def overrides(config: TorchServeConfig, wishes: Wishes, asks_for_tokens: bool, cwd: Path) -> Dict[str, str]:
+def overrides(config: TorchServeConfig, expose: Collection[str], asks_for_tokens: bool, cwd: Path) -> Dict[str, str]:
     """Properties that must differ from the file for a TorchServe that this process starts.
 
     * Addresses are bound to loopback, unless exposed: the wrapper is the door, and the management address can load
@@ -54,14 +43,14 @@ def overrides(config: TorchServeConfig, wishes: Wishes, asks_for_tokens: bool, c
     * Relative paths become absolute: TorchServe runs in a directory of its own, where it writes its keys.
 
     Args:
-        config: file, environment and ``wishes.settings`` taken together.
+        config: file, environment and command line taken together.
+        expose: purposes whose address keeps the host that the file gives it.
     """
-    changed = dict(wishes.settings)
+    changed = {key: s.value for key, s in config.settings.items() if s.where == COMMAND_LINE}
     for purpose in ADDRESSES:
         address: Address = getattr(config, purpose)
-        changed[f"{purpose}_address"] = _url(address, address.bind if purpose in wishes.expose else address.host)
-        if purpose not in wishes.expose and not address.loopback:
-            changed[f"{purpose}_address"] = _url(address, "127.0.0.1")
+        if purpose not in expose:
+            changed[f"{purpose}_address"] = _url(address, address.host if address.loopback else "127.0.0.1")
     if config.shared_address and asks_for_tokens and not config.disable_token_authorization:
         changed["management_address"] = f"{config.management.scheme}://127.0.0.1:{free_port()}"
     changed.update(_absolute(config, cwd))
