@@ -23,6 +23,9 @@ __all__ = ["ConfigError", "SnapshotModel", "TorchServeConfig", "effective", "loa
 
 T = TypeVar("T")
 
+#: ``Setting.where`` of what an argument gave.
+COMMAND_LINE = "the command line"
+
 _VARIABLE = re.compile(r"\$\$([^$]+[^$])\$\$")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,10}", re.ASCII)
 
@@ -120,7 +123,7 @@ def effective(
     settings = {
         key: Setting(_resolve(entry, source, environ), f"{source}, line {entry.line}") for key, entry in entries.items()
     }
-    settings.update({key: Setting(value, "the command line") for key, value in arguments.items()})
+    settings.update({key: Setting(value, COMMAND_LINE) for key, value in arguments.items()})
     if not _true(settings, "enable_envvars_config"):
         return settings
     urls = settings.get("use_env_allowed_urls")

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
@@ -26,10 +26,15 @@ _MAX_BYTES = 65536
 
 @dataclass(frozen=True)
 class Key:
-    """One key. ``expires`` is seconds since the epoch, None for a key that does not."""
+    """One key. ``expires`` and ``seen`` are seconds since the epoch; a key without the first does not expire."""
 
     text: str
     expires: Optional[float]
+    seen: float = field(default_factory=time.time, compare=False)
+
+    def expiring(self, now: float) -> bool:
+        """Whether the last quarter of its time has begun, or the last minute if that is less."""
+        return self.expires is not None and self.expires - now < min(60.0, (self.expires - self.seen) / 4)
 
     def __repr__(self) -> str:
         return f"Key(…, expires={self.expires})"
@@ -78,13 +83,15 @@ class KeyFile:
             # TorchServe may be writing it just now: keep what there is and look again at the next call.
             self._stamp, self.problem = None, f"{self.path}: {error}"
             return False
-        changed, self._keys = keys != self._keys, keys
+        changed = keys != self._keys
+        # A key that stays keeps the moment it was first seen.
+        self._keys = {p: self._keys[p] if self._keys.get(p) == key else key for p, key in keys.items()}
         return changed
 
-    def expiring(self, margin: float = 60.0) -> Tuple[str, ...]:
-        """Purposes whose key ends within ``margin`` seconds."""
+    def expiring(self) -> Tuple[str, ...]:
+        """Purposes whose key soon ends, or has ended."""
         now = time.time()
-        return tuple(p for p, k in self._keys.items() if k.expires is not None and k.expires - now < margin)
+        return tuple(purpose for purpose, key in self._keys.items() if key.expiring(now))
 
     @contextmanager
     def lock(self) -> Iterator[bool]:
