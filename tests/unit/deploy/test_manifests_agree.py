@@ -13,6 +13,7 @@ from kserve_wrapper.modelstore import ports
 from kserve_wrapper.modelstore.check import CONFIG as PROPERTIES
 from kserve_wrapper.modelstore.check import MOUNT, STORE
 from kserve_wrapper.settings import Settings
+from kserve_wrapper.torchserve import options, supervisor
 from tests.unit.deploy.manifests import CONFIG, RUNTIMES, Manifest, containers, of_kind, read
 
 DOCKERFILE = (CONFIG / "runtime" / "Dockerfile").read_text(encoding="utf-8")
@@ -118,7 +119,7 @@ def test_a_runtime_is_locked_down(manifest: Manifest) -> None:
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
         assert f"USER {security['runAsUser']}:{security['runAsGroup']}" in DOCKERFILE
         writable = {mount["mountPath"] for mount in container["volumeMounts"]}
-        assert {"/tmp", container["workingDir"]} <= writable
+        assert writable == {"/tmp"} == {container["workingDir"]}
         volumes = {volume["name"] for volume in manifest.value["spec"]["volumes"] if volume["emptyDir"] == {}}
         assert volumes == {mount["name"] for mount in container["volumeMounts"]}
 
@@ -136,6 +137,11 @@ def test_a_runtime_starts_what_the_code_reads(manifest: Manifest) -> None:
     assert manifest.value["metadata"]["labels"]["app.kubernetes.io/version"] == __version__
     (command,) = re.findall(r"^CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
     assert container["args"] == json.loads(command)
+    chosen = options.parse(container["args"], {})
+    assert str(chosen.config_path) == Settings().config_path
+    assert list(chosen.expose) == ["metrics"]
+    (entry,) = re.findall(r"^ENTRYPOINT (\[.*\])$", DOCKERFILE, re.MULTILINE)
+    assert json.loads(entry)[-1] == supervisor.__name__
 
 
 def test_the_image_has_this_version_and_these_ports() -> None:
