@@ -67,6 +67,24 @@ def test_any_image_becomes_a_digits_tensor(convert: ModuleType, pixels: np.ndarr
     assert 0 <= values.min() <= values.max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("image", "mode", "expected"),
+    [
+        (Image.new("RGBA", (28, 28), (255, 0, 0, 0)), "L", 0.0),
+        (Image.new("RGBA", (28, 28), (255, 0, 0, 0)), "RGB", 1.0),
+        (Image.new("LA", (28, 28), (51, 255)), "L", 0.2),
+        (Image.fromarray(np.full((28, 28), 257 * 51, np.uint16)), "L", 0.2),
+        (Image.new("1", (28, 28), 1), "L", 1.0),
+    ],
+    ids=["clear on black", "clear on white", "grey and alpha", "16 bits", "1 bit"],
+)
+def test_modes(convert: ModuleType, image: Image.Image, mode: str, expected: float) -> None:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    values = np.asarray(convert.to_v2_tensor([file.getvalue()], mode=mode)["inputs"][0]["data"])
+    assert (values == expected).all()
+
+
 @pytest.mark.parametrize("form", ["v1", "v2-bytes", "v2-tensor"])
 def test_command(root: Path, tmp_path: Path, form: str) -> None:
     images = [encode(np.full((28, 28), level, np.uint8)) for level in (0, 51, 255)]
