@@ -17,7 +17,7 @@ class TensorError(ValueError):
     """The whole input cannot be rows of this shape; the message says why."""
 
 
-def split_rows(array: "np.ndarray[Any, Any]", row_shape: Tuple[int, ...]) -> "np.ndarray[Any, Any]":
+def split_rows(array: np.ndarray[Any, Any], row_shape: Tuple[int, ...]) -> np.ndarray[Any, Any]:
     """View an array as [rows, *row_shape].
 
     A row may stand alone, without a batch dimension; where the first dimension of a row is 1 (greyscale), it may
@@ -44,7 +44,9 @@ def _fits(shape: Tuple[int, ...], wanted: Tuple[int, ...]) -> bool:
     return len(shape) == len(wanted) and all(want in (-1, size) for size, want in zip(shape, wanted))
 
 
-def image_rows(array: "np.ndarray[Any, Any]", normalized: bool, typed: bool, first_row: int) -> Tuple[Piece, Dict[int, str]]:
+def image_rows(
+    array: np.ndarray[Any, Any], normalized: bool, typed: bool, first_row: int
+) -> Tuple[Piece, Dict[int, str]]:
     """Tell what the numbers of an image tensor mean.
 
     Args:
@@ -75,14 +77,14 @@ def image_rows(array: "np.ndarray[Any, Any]", normalized: bool, typed: bool, fir
     return Piece(PIXELS, array.clip(0, 255).astype(np.uint8)), bad
 
 
-def from_lists(value: Any) -> "np.ndarray[Any, Any]":
+def from_lists(value: Any) -> np.ndarray[Any, Any]:
     """Nested lists of numbers as an array.
 
     Raises:
         TensorError: ragged, or something in them is not a number.
     """
     try:
-        array: "np.ndarray[Any, Any]" = np.asarray(value)
+        array: np.ndarray[Any, Any] = np.asarray(value)
     except (ValueError, OverflowError) as error:
         raise TensorError("nested lists of unequal lengths") from error
     if array.dtype.kind not in "uif":
@@ -91,7 +93,7 @@ def from_lists(value: Any) -> "np.ndarray[Any, Any]":
 
 
 def _outside(
-    array: "np.ndarray[Any, Any]", low: float, high: float, first_row: int, wanted: str
+    array: np.ndarray[Any, Any], low: float, high: float, first_row: int, wanted: str
 ) -> Dict[int, str]:
     """The rows with a value that is not a number or not from ``low`` to ``high``."""
     if array.size == 0:
@@ -111,7 +113,7 @@ def _outside(
     return faults
 
 
-def _name(array: "np.ndarray[Any, Any]") -> str:
+def _name(array: np.ndarray[Any, Any]) -> str:
     return "BOOL" if array.dtype.kind == "b" else str(array.dtype)
 
 
@@ -132,7 +134,7 @@ def torch_dtype(datatype: str) -> torch.dtype:
     return _DTYPES[datatype][1]
 
 
-def cast(array: "np.ndarray[Any, Any]", datatype: str) -> "np.ndarray[Any, Any]":
+def cast(array: np.ndarray[Any, Any], datatype: str) -> np.ndarray[Any, Any]:
     """Numbers as ``datatype``, where that loses neither range nor a fraction.
 
     Raises:

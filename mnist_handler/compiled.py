@@ -29,7 +29,7 @@ def choose_mode(mode: str, precision: str, device: torch.device) -> str:
         if precision == "fp16":
             raise ConfigError("handler.precision: fp16 needs a GPU; a CPU takes fp32 or bf16")
         if mode == "cuda_graph":
-            raise ConfigError("handler.compile: cuda_graph needs a GPU; a CPU takes auto, torchscript, inductor or none")
+            raise ConfigError("handler.compile: cuda_graph needs a GPU; a CPU takes torchscript, inductor or none")
     if mode != "auto":
         return mode
     return "cuda_graph" if device.type == "cuda" else "torchscript"
@@ -74,14 +74,13 @@ def _torchscript(
 ) -> Forward:
     """Trace, freeze (folds BatchNorm and dropout) and fuse; on a CPU the convolutions become oneDNN's own."""
     with torch.no_grad(), area():
-        script = model if isinstance(model, torch.jit.ScriptModule) else torch.jit.trace(model, tuple(example))
-        script = torch.jit.freeze(script.eval()) if not _frozen(script) else script
+        script: Any = model
+        if not isinstance(model, torch.jit.ScriptModule):
+            script = torch.jit.trace(model, tuple(example))  # type: ignore[no-untyped-call]
+        if hasattr(script, "training"):  # a frozen one has no such attribute, and freezes no second time
+            script = torch.jit.freeze(script.eval())
         forward: Forward = torch.jit.optimize_for_inference(script)
     return forward
-
-
-def _frozen(script: Any) -> bool:
-    return not hasattr(script, "training")
 
 
 class CudaGraphs:
@@ -109,7 +108,7 @@ class CudaGraphs:
 
     def _capture(self, inputs: Tuple[torch.Tensor, ...]) -> Tuple[Any, Tuple[torch.Tensor, ...], torch.Tensor]:
         held = tuple(tensor.clone() for tensor in inputs)
-        side = torch.cuda.Stream()
+        side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side), self._area():
             for _ in range(3):  # lets cuDNN choose its kernels before the capture

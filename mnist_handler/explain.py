@@ -111,7 +111,8 @@ class Explainer:
             scores = torch.cat([self._model(*(t[at : at + self._limit] for t in inputs)) for at in spans])
             end = scores.gather(1, targets[:, None])[:, 0]
             total = torch.stack([one.flatten(1).sum(1) for one in attributions]).sum(0)
-            return total - (end - start)
+            difference: torch.Tensor = total - (end - start)
+            return difference
 
     def _rows_at_once(self, method: str, settings: Settings) -> int:
         """Rows of one Captum call; only integrated gradients and occlusion bound their memory themselves."""
@@ -188,7 +189,7 @@ def _cover(row_shape: Sequence[int], size: int) -> Tuple[int, ...]:
 
 
 def _unflatten(flat: torch.Tensor, inputs: Sequence[torch.Tensor]) -> Tensors:
-    parts: List[torch.Tensor] = list(flat.split([tensor[0].numel() for tensor in inputs], dim=1))
+    parts: List[torch.Tensor] = list(torch.split(flat, [tensor[0].numel() for tensor in inputs], dim=1))
     return tuple(part.reshape(tensor.shape) for part, tensor in zip(parts, inputs))
 
 

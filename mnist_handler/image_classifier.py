@@ -53,11 +53,11 @@ class ImageClassifier(RowHandler):
         """An image of any size as (width, height) of the row: bilinear and antialiased, as torchvision does it."""
         _, height, width = self.row_shape
         if self.resize is None:
-            return image if image.size == (width, height) else image.resize((width, height), Image.BILINEAR)
-        scale = self.resize / min(image.size)
-        size = tuple(self.resize if side == min(image.size) else int(side * scale) for side in image.size)
-        image = image.resize(size, Image.BILINEAR)
-        left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
+            return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
+        short = min(image.size)
+        wide, high = (self.resize if side == short else int(self.resize * side / short) for side in image.size)
+        image = image.resize((wide, high), Image.Resampling.BILINEAR)
+        left, top = round((wide - width) / 2), round((high - height) / 2)
         return image.crop((left, top, left + width, top + height))
 
     def decode_input(
@@ -66,7 +66,8 @@ class ImageClassifier(RowHandler):
         values = block.values
         if isinstance(values, np.ndarray):
             if values.dtype.kind not in "OSU":
-                return [self._tensor(values, read_flag("normalized", asked.common.get("normalized")), first_row, faults)]
+                normalized = read_flag("normalized", asked.common.get("normalized"))
+                return [self._tensor(values, normalized, first_row, faults)]
             values = values.ravel().tolist()
         pieces: List[Piece] = []
         start = 0
@@ -113,7 +114,7 @@ class ImageClassifier(RowHandler):
         faults.update(found)
         return piece
 
-    def _tensor(self, array: "np.ndarray[Any, Any]", normalized: bool, first_row: int, faults: Dict[int, str]) -> Piece:
+    def _tensor(self, array: np.ndarray[Any, Any], normalized: bool, first_row: int, faults: Dict[int, str]) -> Piece:
         rows = arrays.split_rows(array, self.row_shape)
         piece, found = arrays.image_rows(rows, normalized, typed=True, first_row=first_row)
         faults.update(found)

@@ -58,7 +58,7 @@ class ImageDecoder:
         self._formats = tuple(name for name in FORMATS if name in Image.OPEN)
         self._png = _libpng()
 
-    def __call__(self, data: bytes, out: "np.ndarray[Any, Any]") -> None:
+    def __call__(self, data: bytes, out: np.ndarray[Any, Any]) -> None:
         """Decode ``data`` into ``out``, a writable uint8 array of ``shape``.
 
         Raises:
@@ -131,11 +131,11 @@ def _without_pixel_limit() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def _libpng() -> Optional[Callable[[bytes], "np.ndarray[Any, Any]"]]:
+def _libpng() -> Optional[Callable[[bytes], np.ndarray[Any, Any]]]:
     """torchvision's PNG decoder (a third of Pillow's time for small images), or None where it was not built."""
 
-    def decode(data: bytes) -> "np.ndarray[Any, Any]":
-        pixels: "np.ndarray[Any, Any]" = decode_png(torch.frombuffer(bytearray(data), dtype=torch.uint8)).numpy()
+    def decode(data: bytes) -> np.ndarray[Any, Any]:
+        pixels: np.ndarray[Any, Any] = decode_png(torch.frombuffer(bytearray(data), dtype=torch.uint8)).numpy()
         return pixels
 
     try:

@@ -37,7 +37,7 @@ def load_model(directory: Path, manifest: Mapping[str, Any], device: torch.devic
         if weights is not None:
             _load_weights(model, weights, device)
     elif weights is not None:
-        model = torch.jit.load(str(weights), map_location=device)
+        model = torch.jit.load(str(weights), map_location=device)  # type: ignore[no-untyped-call]
     else:
         raise LoadError("the manifest names neither a model file nor a serialized file")
     return model.to(device).eval()

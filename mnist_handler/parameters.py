@@ -10,8 +10,8 @@ from mnist_handler.requests import Request, RequestError
 
 #: The protocol's own; they mean something to other parts, or to nobody here.
 RESERVED = frozenset(
-    ("binary_data", "binary_data_output", "binary_data_size", "classification", "content_type", "headers")
-    + ("priority", "sequence_end", "sequence_id", "sequence_start", "timeout")
+    "binary_data binary_data_output binary_data_size classification content_type headers priority sequence_end "
+    "sequence_id sequence_start timeout".split()
 )
 #: A prediction leaves ``target`` alone: one request file may serve both verbs.
 PREDICT_KEYS = ("normalized", "probabilities", "target", "top_k")
@@ -90,7 +90,7 @@ def collect(request: Request, known: Iterable[str]) -> Asked:
     return Asked({key: value for key, value in common.items() if key not in RESERVED}, by_row)
 
 
-def _refuse_unknown(given: Mapping[str, Any], allowed: "frozenset[str]", where: str) -> None:
+def _refuse_unknown(given: Mapping[str, Any], allowed: frozenset[str], where: str) -> None:
     if given.keys() <= allowed:
         return
     unknown = sorted(str(key) for key in given if key not in allowed and key not in RESERVED)

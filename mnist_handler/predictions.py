@@ -27,12 +27,12 @@ class Predictions:
     def __init__(self, scores: torch.Tensor, labels: Optional[Sequence[str]] = None) -> None:
         self._scores = scores
         self._labels = labels
-        self._best: Dict[int, Tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]] = {}
+        self._best: Dict[int, Tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = {}
 
     @cached_property
-    def classes(self) -> "np.ndarray[Any, Any]":
+    def classes(self) -> np.ndarray[Any, Any]:
         """The best class of each row, int64 [rows]."""
-        best: "np.ndarray[Any, Any]" = self._scores.argmax(dim=1).cpu().numpy()
+        best: np.ndarray[Any, Any] = self._scores.argmax(dim=1).cpu().numpy()
         return best
 
     @cached_property
@@ -40,12 +40,12 @@ class Predictions:
         return self._scores.float().softmax(dim=1)
 
     @cached_property
-    def probabilities(self) -> "np.ndarray[Any, Any]":
+    def probabilities(self) -> np.ndarray[Any, Any]:
         """float32 [rows, classes]; each row sums to 1."""
-        values: "np.ndarray[Any, Any]" = self._softmax.cpu().numpy()
+        values: np.ndarray[Any, Any] = self._softmax.cpu().numpy()
         return values
 
-    def best(self, k: int) -> Tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
+    def best(self, k: int) -> Tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """The k best classes (int64) and their probabilities (float32), best first, [rows, k] each."""
         if k not in self._best:
             values, classes = self._softmax.topk(k, dim=1)
@@ -61,7 +61,9 @@ class Predictions:
         if names is None and not options.probabilities and options.top_k is None:
             return {"predict": self.named(self.classes[rows])}
         if names is None:
-            names = ["predict"] + ["probabilities"] * options.probabilities + list(OUTPUTS[2:]) * (options.top_k is not None)
+            names = ["predict"]
+            names += ["probabilities"] if options.probabilities else []
+            names += [] if options.top_k is None else ["top_k_classes", "top_k_probabilities"]
         k = options.top_k or min(_DEFAULT_K, self._scores.shape[1])
         return {name: self._output(name, rows, k) for name in names}
 
@@ -76,7 +78,7 @@ class Predictions:
             return self.best(k)[1][rows]
         raise RequestError(400, f"no output {name!r}; this model has {', '.join(OUTPUTS)}")
 
-    def named(self, classes: "np.ndarray[Any, Any]") -> Output:
+    def named(self, classes: np.ndarray[Any, Any]) -> Output:
         """Indices as they are, or the names that stand for them."""
         if self._labels is None:
             return classes

@@ -30,7 +30,7 @@ class Piece:
     """Consecutive rows of one form: ``array`` is [rows, *row shape], C-contiguous."""
 
     form: str
-    array: "np.ndarray[Any, Any]"
+    array: np.ndarray[Any, Any]
 
     def __len__(self) -> int:
         return len(self.array)

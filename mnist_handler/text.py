@@ -27,7 +27,7 @@ def decode_base64(text: str) -> bytes:
     return decoded
 
 
-def _decode(text: str) -> "bytes | None":
+def _decode(text: str) -> bytes | None:
     """The lenient decoder of the standard library skips foreign letters: the length tells whether it did."""
     if not text or len(text) % 4:
         return None
