@@ -1,0 +1,69 @@
+"""Decoded rows on the host, and how they are stacked into one tensor on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, List, Sequence, Tuple
+
+import numpy as np
+import torch
+
+#: What a row's numbers mean. PIXELS: uint8 0..255. UNIT: float32 0..1. READY: as the model takes them.
+PIXELS = "pixels"
+UNIT = "unit"
+READY = "ready"
+
+Array = "np.ndarray[Any, Any]"
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input of a model: ``shape`` is a row's, without the batch dimension; -1 = any length."""
+
+    name: str
+    datatype: str
+    shape: Tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive rows of one form: ``array`` is [rows, *row shape], C-contiguous."""
+
+    form: str
+    array: np.ndarray[Any, Any]
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+
+#: One request's rows, by input name; each input holds as many rows as the others.
+Rows = Dict[str, List[Piece]]
+
+
+def count(pieces: Sequence[Piece]) -> int:
+    return sum(len(piece) for piece in pieces)
+
+
+def stack(pieces: Sequence[Piece], device: torch.device) -> torch.Tensor:
+    """Put pieces of one form, one dtype and one shape together, on the device, in one transfer."""
+    arrays = [piece.array for piece in pieces]
+    if device.type != "cuda":
+        array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        # Arrays over received bytes are read-only, which from_numpy warns about.
+        return torch.from_numpy(array if array.flags.writeable else array.copy())
+    shape = (sum(len(array) for array in arrays), *arrays[0].shape[1:])
+    pinned = torch.empty(shape, dtype=torch.from_numpy(np.empty(0, arrays[0].dtype)).dtype, pin_memory=True)
+    np.concatenate(arrays, out=pinned.numpy())
+    return pinned.to(device, non_blocking=True)
+
+
+def by_form(pieces: Sequence[Piece]) -> Dict[str, Tuple[List[Piece], List[int]]]:
+    """The pieces of each form, and the places of their rows in the whole."""
+    groups: Dict[str, Tuple[List[Piece], List[int]]] = {}
+    start = 0
+    for piece in pieces:
+        members, places = groups.setdefault(piece.form, ([], []))
+        members.append(piece)
+        places.extend(range(start, start + len(piece)))
+        start += len(piece)
+    return groups
