@@ -1,4 +1,4 @@
-"""Errors that a client may see. Each carries its HTTP status; gRPC's codes come from one table (grpc/)."""
+"""Errors that a client may see. Each carries its HTTP status; gRPC's codes come from one table (rpc/codes.py)."""
 
 from __future__ import annotations
 
@@ -49,6 +49,12 @@ class TooLarge(WrapperError):
     status = 413
 
 
+class UnsupportedMedia(WrapperError):
+    """The body's encoding is not one that we read."""
+
+    status = 415
+
+
 class InternalError(WrapperError):
     """A fault on our side or the model's; the log has the cause."""
 
@@ -62,9 +68,13 @@ class BadGateway(WrapperError):
 
 
 class Unavailable(WrapperError):
-    """Not ready, or a bounded queue is full: try again."""
+    """Not ready: try again."""
 
     status = 503
+
+
+class QueueFull(Unavailable):
+    """A bounded queue is full; over gRPC that is RESOURCE_EXHAUSTED."""
 
 
 class DeadlineExceeded(WrapperError):
