@@ -15,10 +15,10 @@ env:  ## create .venv with pinned dependencies (once; every other target does it
 	@python=$$(sh scripts/find_python.sh) && "$$python" scripts/bootstrap.py --venv $(VENV)
 
 demo: env  ## the document's walk-through on real TorchServe; exit 0 only if every answer is right
-	@$(PY) scripts/demo.py
+	@$(PY) -m scripts.demo
 
 serve: env  ## TorchServe and wrapper in the foreground on the document's ports, until Ctrl-C
-	@$(PY) scripts/serve.py
+	@$(PY) -m scripts.serve
 
 mar: env  ## build MODEL's archive (default mnist) into MAR_DIR (default build/model-store)
 	@$(PY) model-archiver/build_mar.py --model $(MODEL) --out $(MAR_DIR)
