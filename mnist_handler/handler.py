@@ -21,6 +21,7 @@ from mnist_handler.compiled import choose_mode, compile_model
 from mnist_handler.config import HandlerConfig, parse_config
 from mnist_handler.device import pick_device, set_threads
 from mnist_handler.engine import Engine, Outcome, default_sizes
+from mnist_handler.envelope import WireEnvelope
 from mnist_handler.explain import DEFAULT_METHOD, Explainer, eager_copy, method_settings
 from mnist_handler.explain_batch import ExplainJob, explain_jobs
 from mnist_handler.loading import load_labels, load_model
@@ -101,10 +102,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         """TorchServe's entry point: one answer for each of its requests, in order."""
         if context.get_request_header(0, "describe") == "True":
             return [self.describe_handle() for _ in data]
-        from mnist_handler.envelope import WireEnvelope
-
-        answers: List[Any] = WireEnvelope(self.answer).handle(data, context)
-        return answers
+        return list(WireEnvelope(self.answer).handle(data, context))
 
     def describe_handle(self) -> Dict[str, Any]:
         """The V2 model metadata, with ``extensions``: what this handler understands beyond a stock one."""
