@@ -28,7 +28,7 @@ class Repository:
         self._config = config
         self._readiness = readiness
 
-    async def register(self, name: str, parameters: Optional[Mapping[str, Any]] = None) -> None:
+    async def load(self, name: str, parameters: Optional[Mapping[str, Any]] = None) -> None:
         """Loads the archive that the snapshot has for a model, or NAME.mar; one that is loaded already is left alone.
 
         Args:
@@ -49,9 +49,9 @@ class Repository:
         settings.update(_numbers(parameters or {}))
         if not self._has(archive):
             raise NotFound(f"the model store has no archive {archive}")
-        await self._management.register(archive, model_name=name, synchronous=True, **settings)
+        await self._management.register(archive, {"model_name": name, "synchronous": True, **settings})
 
-    async def unregister(self, name: str) -> None:
+    async def unload(self, name: str) -> None:
         """Unloads all versions of a model. Raises NotFound, and MethodNotAllowed where model control is off."""
         check_name(name)
         default = (await self._management.describe(name))[0].version
@@ -61,18 +61,18 @@ class Repository:
                 await self._management.unregister(name, description.version)
         await self._management.unregister(name, default)
 
-    async def index(self) -> List[Dict[str, Any]]:
-        """One entry a model and version: ``name``, ``version`` where known, ``state`` and ``reason`` ("" if none)."""
+    async def index(self) -> List[Dict[str, str]]:
+        """One entry a model and version: ``name``, ``version`` and ``reason`` ("" if none), ``state``."""
         readiness = self._readiness
-        entries: List[Dict[str, Any]] = []
+        entries: List[Dict[str, str]] = []
         for name in readiness.models():
             for version in readiness.versions(name):
                 ready = readiness.model_ready(name, version)
                 entries.append(_entry(name, version, ready, "" if ready else "no worker is ready"))
             if not readiness.versions(name):
-                entries.append(_entry(name, None, False, "not loaded"))
+                entries.append(_entry(name, "", False, "not loaded"))
         known = set(readiness.models())
-        return entries + [_entry(name, None, False, "not loaded") for name in self._archives() if name not in known]
+        return entries + [_entry(name, "", False, "not loaded") for name in self._archives() if name not in known]
 
     def _archives(self) -> List[str]:
         store = self._config.model_store
@@ -104,6 +104,5 @@ def _numbers(parameters: Mapping[str, Any]) -> Dict[str, int]:
     return found
 
 
-def _entry(name: str, version: Optional[str], ready: bool, reason: str) -> Dict[str, Any]:
-    entry: Dict[str, Any] = {"name": name, "state": "READY" if ready else "UNAVAILABLE", "reason": reason}
-    return entry if version is None else {**entry, "version": version}
+def _entry(name: str, version: str, ready: bool, reason: str) -> Dict[str, str]:
+    return {"name": name, "version": version, "state": "READY" if ready else "UNAVAILABLE", "reason": reason}
