@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
@@ -29,7 +31,7 @@ from benchmarks.capacity import REPORT, ROOT
 from kserve_wrapper.modelstore import write
 
 #: Seconds after which a start counts as failed, and between two looks.
-LIMIT, PAUSE = 300.0, 0.01
+LIMIT, PAUSE = 120.0, 0.01
 
 
 class StartFailed(RuntimeError):
@@ -57,10 +59,10 @@ def answers(url: str, body: Optional[bytes] = None) -> bool:
 @contextlib.contextmanager
 def pod(store: Path, ports: Sequence[int], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The supervisor over a model directory, stopped at the end."""
-    http, grpc, inference, metrics, ts_grpc, ts_management = ports
+    http, grpc, inference, management, metrics, ts_grpc, ts_management = ports
     chosen = {
         "inference_address": f"http://127.0.0.1:{inference}",
-        "management_address": f"http://127.0.0.1:{inference}",
+        "management_address": f"http://127.0.0.1:{management}",
         "metrics_address": f"http://127.0.0.1:{metrics}",
         "grpc_inference_port": str(ts_grpc),
         "grpc_management_port": str(ts_management),
@@ -88,7 +90,7 @@ def one_start(mar: Path, path: str, body: bytes) -> Dict[str, float]:
     with tempfile.TemporaryDirectory() as temporary:
         store, log = Path(temporary, "models"), Path(temporary, "log")
         write(store, [mar])
-        ports = free_ports(6)
+        ports = free_ports(7)
         base, upstream = (f"http://127.0.0.1:{port}" for port in (ports[0], ports[2]))
         steps: Dict[str, Callable[[], bool]] = {
             "wrapper answers (live)": lambda: answers(f"{base}/v2/health/live"),
@@ -131,6 +133,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return 1
     report = json.loads(options.report.read_text(encoding="utf-8")) if options.report.is_file() else {}
     report["cold_start"] = medians(rounds)
+    report["cold_start_on"] = (
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, TorchServe {version('torchserve')}, "
+        f"torch {version('torch')}; median of {options.rounds} starts of {options.mar.stem}"
+    )
     options.report.parent.mkdir(parents=True, exist_ok=True)
     options.report.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     for step in report["cold_start"]:
