@@ -25,6 +25,7 @@ class HttpServer(uvicorn.Server):
 
 
 def http_server(app: App, settings: Settings) -> HttpServer:
+    """A server for ``app``. Raises OSError for certificates that cannot be read or do not fit."""
     protocol: Any = limited_protocol(settings.max_header_size, settings.read_timeout)
     config = uvicorn.Config(
         app,
@@ -44,4 +45,6 @@ def http_server(app: App, settings: Settings) -> HttpServer:
         ssl_ca_certs=settings.ssl_ca_certs,
         ssl_cert_reqs=2 if settings.ssl_ca_certs else 0,
     )
+    # Now rather than when it serves: certificates that do not fit end the start.
+    config.load()
     return HttpServer(config)

@@ -110,7 +110,11 @@ def test_bytes_with_an_open_shape(shape: List[int]) -> None:
 
 def test_what_the_request_asks_for() -> None:
     message = infer(
-        parameters={"explain": {"bool_param": True}, "binary_data_output": {"bool_param": True}, "a": {"double_param": 1}},
+        parameters={
+            "explain": {"bool_param": True},
+            "binary_data_output": {"bool_param": True},
+            "a": {"double_param": 1},
+        },
         outputs=[{"name": "o"}],
     )
     asked = oip_grpc.decode_request(message, {"traceparent": "t"})

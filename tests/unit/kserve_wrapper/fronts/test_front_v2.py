@@ -185,7 +185,10 @@ def test_nan_and_infinity_have_names() -> None:
     tensor = {**FP32, "shape": [3], "data": ["NaN", "Infinity", "-Infinity"]}
     answer = Front().call("POST", INFER, {"inputs": [tensor]})
     assert answer.json["outputs"][0]["data"] == ["NaN", "Infinity", "-Infinity"]
-    assert Front().call("POST", INFER, b'{"inputs":[{"name":"i","datatype":"FP32","shape":[1],"data":[NaN]}]}').status == 400
+    assert (
+        Front().call("POST", INFER, b'{"inputs":[{"name":"i","datatype":"FP32","shape":[1],"data":[NaN]}]}').status
+        == 400
+    )
 
 
 def binary_request(header: Dict[str, Any], data: bytes) -> Any:
