@@ -20,8 +20,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two updates of the gauges.
 _GAUGES = 1.0
-#: Seconds between two looks at whether HTTP listens.
-_STARTING = 0.002
 #: Seconds that connections get to close after the last answer.
 _CLOSING = 1.0
 
@@ -65,8 +63,7 @@ async def _serve(settings: Settings, config: TorchServeConfig, http: socket.sock
         grpc_port = await grpc.start(grpc_port)
     background = [asyncio.ensure_future(parts.readiness.run()), asyncio.ensure_future(_show_gauges(parts))]
     serving = asyncio.ensure_future(server.serve(sockets=[http]))
-    while not (server.started or serving.done()):
-        await asyncio.sleep(_STARTING)
+    await server.listening.wait()
     _announce(settings, http, grpc_port)
     failed = await _wait(stop, {serving, *background})
     await _drain(parts, settings.drain_timeout)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from typing import Any, Iterator
+import socket
+from typing import Any, Iterator, List, Optional
 
 import uvicorn
 
@@ -13,7 +15,19 @@ from kserve_wrapper.settings import Settings
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn without its own signal handlers: whoever runs it stops it with ``should_exit``."""
+    """uvicorn without its own signal handlers: whoever runs it stops it with ``should_exit``.
+
+    To be made within the event loop that serves.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        #: Set as soon as it listens.
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: Optional[List[socket.socket]] = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
 
     def install_signal_handlers(self) -> None:
         """Older versions ask here."""

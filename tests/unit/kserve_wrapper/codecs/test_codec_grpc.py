@@ -144,7 +144,6 @@ def test_nothing_but_invalid_request(content: bytes) -> None:
         return
     try:
         asked = oip_grpc.decode_request(message, {})
-    except InvalidRequest as error:
-        assert error.message
-    else:
-        assert asked.call.inputs
+    except InvalidRequest:
+        return
+    assert asked.call.inputs

@@ -199,6 +199,7 @@ def test_a_port_that_is_taken_is_told(start: Callable[..., Process], tmp_path: P
 def test_the_access_log(start: Callable[..., Process]) -> None:
     process = start("--enable_latency_logging", "true", "--enable_grpc", "false")
     process.serving()
+    process.wait(process.ready)
     process.call("/v1/models/nobody")
     process.wait(lambda: any(line["message"] == "request" and line["status"] == 404 for line in process.log()))
     [line] = [line for line in process.log() if line.get("path") == "/v1/models/nobody"]

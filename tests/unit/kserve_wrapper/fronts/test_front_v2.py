@@ -132,8 +132,17 @@ def test_a_wrong_tensor_is_named(change: Dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", {}, {"inputs": []}, {"inputs": {}}, {"id": 5, "inputs": [FP32]}, {"inputs": [FP32], "outputs": 1}]
-    + [{"inputs": [FP32], "parameters": {"a": []}}, {"inputs": [FP32], "outputs": [{}]}],
+    [
+        b"",
+        b"[]",
+        {},
+        {"inputs": []},
+        {"inputs": {}},
+        {"id": 5, "inputs": [FP32]},
+        {"inputs": [FP32], "outputs": 1},
+        {"inputs": [FP32], "parameters": {"a": []}},
+        {"inputs": [FP32], "outputs": [{}]},
+    ],
 )
 def test_a_wrong_request_is_the_clients_fault(body: Any) -> None:
     answer = Front().call("POST", INFER, body)
