@@ -20,7 +20,7 @@ from kserve_wrapper.errors import (
 from kserve_wrapper.lane import Lane, Waiter
 from kserve_wrapper.merge import RowsMismatch, merge, split
 from kserve_wrapper.types import Call, ModelMetadata, Reply
-from kserve_wrapper.upstream_errors import NotReached
+from kserve_wrapper.upstream_errors import Unseen
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Delivery:
         self._sends_left -= 1
         try:
             await self._send_once(waiters)
-        except NotReached as error:
+        except Unseen as error:
             await self._retry_or_fail(parts, waiters, error)
         except WrapperError as error:
             self._observer.failed(waiters[0].portion.call, error, len(waiters))
@@ -120,7 +120,7 @@ class Delivery:
         for waiter, own in zip(waiters, split(reply, portions)):
             waiter.resolve(own)
 
-    async def _retry_or_fail(self, parts: List[_Part], waiters: List[Waiter], error: NotReached) -> None:
+    async def _retry_or_fail(self, parts: List[_Part], waiters: List[Waiter], error: Unseen) -> None:
         self._observer.failed(waiters[0].portion.call, error, len(waiters))
         if self._retried:
             self._fail(self._batch, error)

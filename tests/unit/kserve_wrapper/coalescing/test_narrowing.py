@@ -25,7 +25,7 @@ from kserve_wrapper.errors import (
 from kserve_wrapper.lane import DISTRUST
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.types import Reply, V1Call, V1Reply
-from kserve_wrapper.upstream_errors import NotReached
+from kserve_wrapper.upstream_errors import Busy, NotReached, Refused
 
 
 async def outcomes(rig: Rig, bad: List[bool]) -> List[Any]:
@@ -185,13 +185,14 @@ def test_what_is_no_requests_fault_fails_all_at_once(kind: Type[WrapperError]) -
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])
-def test_unreached_worker_is_tried_once_more(times: int) -> None:
+@pytest.mark.parametrize("kind", [NotReached, Busy, Refused])
+def test_what_no_worker_has_seen_is_tried_once_more(times: int, kind: Type[WrapperError]) -> None:
     async def main() -> None:
         rig = Rig(FakeModel())
 
         def fail(index: int, call: V1Call) -> Optional[Reply]:
             if index < times:
-                raise NotReached("not reachable")
+                raise kind("unseen")
             return None
 
         rig.model.on_send = fail
