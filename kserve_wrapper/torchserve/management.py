@@ -179,6 +179,9 @@ def _refused_key(body: bytes) -> bool:
 
 def _fail(status: int, body: bytes) -> NoReturn:
     """TorchServe's refusal in words of ours: its own may tell paths and classes."""
+    if status == 503 and _error(body).get("type") == "InternalServerException":
+        # A worker was asked and failed, as stock envelopes do at a describe: nothing is full.
+        raise BadGateway("the model's handler failed at this question")
     errors: Dict[int, WrapperError] = {
         404: NotFound("TorchServe does not know this model or version"),
         405: MethodNotAllowed(_OFF),
