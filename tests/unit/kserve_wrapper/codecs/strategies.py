@@ -13,7 +13,12 @@ from kserve_wrapper.types import Tensor
 names = st.text(min_size=1, max_size=8)
 parameters = st.dictionaries(
     st.text(max_size=6).filter(lambda name: not name.startswith(("binary_data", "shared_memory", "classification"))),
-    st.one_of(st.text(max_size=6), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False)),
+    st.one_of(
+        st.text(max_size=6),
+        st.booleans(),
+        st.integers(-(2**63), 2**63 - 1),
+        st.floats(allow_nan=False, allow_infinity=False),
+    ),
     max_size=3,
 )
 shapes = st.lists(st.integers(0, 4), max_size=3).map(tuple)

@@ -93,6 +93,7 @@ def infer(**changes: Any) -> Any:
         (infer(inputs=[]), "one tensor"),
         (infer(parameters={"explain": {"int64_param": 1}}), "explain"),
         (infer(parameters={"nothing": {}}), "nothing"),
+        (infer(parameters={"much": {"double_param": float("inf")}}), "finite"),
         (infer(outputs=[{"name": "o", "parameters": {"classification": {"int64_param": 3}}}]), "classification"),
     ],
 )
