@@ -89,6 +89,7 @@ class Readiness:
         self._seen = self._started = time.monotonic()
         self._ever_seen = False
         self._last_answer = 0.0
+        self._told_death = False
         self._wake: Optional[asyncio.Event] = None
         self._tasks: Set[asyncio.Task[None]] = set()
         #: Why TorchServe counts as gone, for logs and readiness answers; None while it is there.
@@ -174,10 +175,17 @@ class Readiness:
                 self._wake.clear()
                 await self._poll(listing=polls % _LIST_EVERY == 0 or not self._reachable)
                 polls += 1
+                self._tell_death()
                 await self._pause(self._wake)
         finally:
             for task in self._tasks:
                 task.cancel()
+
+    def _tell_death(self) -> None:
+        reason = self.dead()
+        if reason is not None and not self._told_death:
+            logger.error("not live any more: %s", reason)
+        self._told_death = reason is not None
 
     async def _pause(self, wake: asyncio.Event) -> None:
         try:
