@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Optional, Set
+from typing import Dict, List, Optional, Set
 
 from kserve_wrapper.errors import BadGateway, DeadlineExceeded, InternalError, NotFound, WrapperError
 from kserve_wrapper.torchserve.config import TorchServeConfig
@@ -46,29 +46,6 @@ class Settings:
     load_max_try: int = 10
     load_delay: float = 1.0
     load_timeout: float = 5.0
-
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
-        """Raises ValueError that names the variable."""
-
-        def number(name: str, default: float) -> float:
-            try:
-                value = float(environ.get(name, default))
-            except ValueError:
-                value = -1.0
-            if not 0 <= value < 1e9:
-                raise ValueError(f"{name} must be a number, 0 or more, not {environ[name]!r}")
-            return value
-
-        return cls(
-            start_limit=number("TS_KSERVE_START_LIMIT", cls.start_limit),
-            gone_limit=number("TS_KSERVE_GONE_LIMIT", cls.gone_limit),
-            worker_limit=number("TS_KSERVE_WORKER_LIMIT", cls.worker_limit),
-            load_customized=environ.get("MODEL_LOAD_CUSTOMIZED", "false").lower() != "false",
-            load_max_try=int(number("MODEL_LOAD_MAX_TRY", cls.load_max_try)),
-            load_delay=number("MODEL_LOAD_DELAY", cls.load_delay),
-            load_timeout=number("MODEL_LOAD_TIMEOUT", cls.load_timeout),
-        )
 
 
 class Readiness:
