@@ -55,11 +55,8 @@ async def _serve(settings: Settings, config: TorchServeConfig, http: socket.sock
     parts = assemble(settings, config)
     server = http_server(parts.app, settings)
     stop = _stop_on_signals()
-    tasks: Set[asyncio.Task[None]] = {
-        asyncio.ensure_future(parts.readiness.run()),
-        asyncio.ensure_future(_show_gauges(parts)),
-        asyncio.ensure_future(server.serve(sockets=[http])),
-    }
+    serving = asyncio.ensure_future(server.serve(sockets=[http]))
+    background = [asyncio.ensure_future(parts.readiness.run()), asyncio.ensure_future(_show_gauges(parts))]
     grpc = None
     if settings.enable_grpc:
         from kserve_wrapper.rpc.server import GrpcServer
@@ -67,7 +64,7 @@ async def _serve(settings: Settings, config: TorchServeConfig, http: socket.sock
         grpc = GrpcServer(parts.plane, parts.metrics, settings)
         grpc_port = await grpc.start(grpc_port)
     _announce(settings, http, grpc_port)
-    failed = await _wait(stop, tasks)
+    failed = await _wait(stop, {serving, *background})
 
     end = time.monotonic() + settings.drain_timeout
     await parts.plane.drain(settings.drain_timeout)
@@ -77,7 +74,10 @@ async def _serve(settings: Settings, config: TorchServeConfig, http: socket.sock
     if grpc is not None:
         await grpc.stop(_CLOSING)
     await parts.upstream.aclose()
-    await _finish(tasks)
+    for task in background:
+        task.cancel()
+    await asyncio.wait({serving}, timeout=2 * _CLOSING)
+    await asyncio.gather(*background, return_exceptions=True)
     logger.info("stopped")
     return 1 if failed else 0
 
@@ -112,13 +112,6 @@ async def _wait(stop: asyncio.Event, tasks: Set[asyncio.Task[None]]) -> bool:
         if not task.cancelled() and task.exception() is not None:
             logger.error("a part of the server failed", exc_info=task.exception())
     return bool(done - {stopped})
-
-
-async def _finish(tasks: Set[asyncio.Task[None]]) -> None:
-    _, late = await asyncio.wait(tasks, timeout=2 * _CLOSING, return_when=asyncio.FIRST_EXCEPTION)
-    for task in late:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _show_gauges(parts: Parts) -> None:

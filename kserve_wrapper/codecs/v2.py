@@ -92,9 +92,7 @@ def select_outputs(tensors: List[Tensor], names: Optional[List[str]]) -> List[Te
     return [known[name] for name in names]
 
 
-def _requested_outputs(
-    entries: Any, default: bool
-) -> Tuple[Optional[List[str]], Union[bool, Mapping[str, bool]]]:
+def _requested_outputs(entries: Any, default: bool) -> Tuple[Optional[List[str]], Union[bool, Mapping[str, bool]]]:
     if entries is None:
         return None, default
     if not isinstance(entries, list):

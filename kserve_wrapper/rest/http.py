@@ -138,4 +138,3 @@ class Response:
 
 def json_response(content: Any, status: int = 200, headers: Optional[Headers] = None) -> Response:
     return Response(orjson.dumps(content), status, JSON, headers)
-

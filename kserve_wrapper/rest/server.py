@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from typing import Any, Iterator
 
 import uvicorn
@@ -46,25 +45,3 @@ def http_server(app: App, settings: Settings) -> HttpServer:
         ssl_cert_reqs=2 if settings.ssl_ca_certs else 0,
     )
     return HttpServer(config)
-
-
-def bind(host: str, port: int, share: bool = False) -> socket.socket:
-    """A TCP socket, bound and not yet listening.
-
-    Args:
-        host: an address; with a colon it is IPv6's.
-        port: 0 takes a free one.
-        share: whether other sockets may bind the same port, too.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if share:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        bound.bind((host, port))
-    except OSError:
-        bound.close()
-        raise
-    bound.set_inheritable(True)
-    return bound
