@@ -15,6 +15,7 @@ from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.logs import AccessLog
 from kserve_wrapper.metrics import Metrics
 from kserve_wrapper.narrowing import Observer
+from kserve_wrapper.repository import ModelStore
 from kserve_wrapper.rest.app import App
 from kserve_wrapper.rest.http import Request
 from kserve_wrapper.rest.routes import build_router
@@ -78,7 +79,7 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
     plane = DataPlane(
         follower,
         coalescer,
-        None,
+        ModelStore(management, follower, config),
         settings.request_timeout,
         settings.max_rows,
         metrics.stages.submit.observe,

@@ -12,7 +12,7 @@ import itertools
 import time
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
-from kserve_wrapper.errors import DeadlineExceeded, Unavailable
+from kserve_wrapper.errors import DeadlineExceeded, QueueFull, Unavailable
 from kserve_wrapper.lane import Lane, Waiter
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.merge import Portion, prepare
@@ -143,7 +143,7 @@ class Coalescer:
             or self.queued_bytes + portion.size > limits.queued_bytes
         ):
             self._observer.dropped(call, "full")
-            raise Unavailable("too many requests are waiting: try again later", limits.retry_after)
+            raise QueueFull("too many requests are waiting: try again later", limits.retry_after)
 
     def _leave_queue(self, waiter: Waiter) -> None:
         if waiter.queued:

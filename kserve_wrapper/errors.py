@@ -31,6 +31,12 @@ class InvalidRequest(WrapperError):
     status = 400
 
 
+class Forbidden(WrapperError):
+    """TorchServe's settings do not allow it."""
+
+    status = 403
+
+
 class NotFound(WrapperError):
     """No such route, model or version."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from mnist_handler.handler import RowHandler
 from mnist_handler.image_classifier import ImageClassifier
+from mnist_handler.install import install_envelopes
 from mnist_handler.mnist import MNISTDigitClassifier
 from mnist_handler.requests import Answer, Block, Request, RequestError
 from mnist_handler.rows import InputSpec
@@ -20,4 +21,7 @@ __all__ = [
     "Request",
     "RequestError",
     "RowHandler",
+    "install_envelopes",
 ]
+
+install_envelopes()

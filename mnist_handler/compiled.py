@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-from typing import Any, Callable, ContextManager, Dict, Sequence, Tuple
+from typing import Any, Callable, ContextManager, Dict, List, Sequence, Tuple
 
 import torch
 from torch import nn
@@ -37,19 +37,22 @@ def choose_mode(mode: str, precision: str, device: torch.device) -> str:
 
 def compile_model(
     model: nn.Module, mode: str, precision: str, device: torch.device, example: Sequence[torch.Tensor]
-) -> Forward:
-    """Build the function that serves predictions; ``model`` itself stays as it is.
+) -> List[Forward]:
+    """Build the functions that may serve predictions; ``model`` itself stays as it is.
 
     Args:
         mode: none, torchscript, inductor or cuda_graph, see :func:`choose_mode`.
         example: inputs of two rows on the device.
+
+    Returns:
+        Equal functions, of which the engine takes the fastest for each batch size.
     """
     low = _LOW.get(precision)
     if low is not None and device.type == "cpu":
         model = copy.deepcopy(model).to(low)
-        return _cast(_compile(model, mode, [_to(tensor, low) for tensor in example]), low)
+        return [_cast(one, low) for one in _compile(model, mode, [_to(tensor, low) for tensor in example])]
     if low is not None:
-        return _autocast(_compile(model, mode, example, _autocast_area(device, low)), device, low)
+        return [_autocast(one, device, low) for one in _compile(model, mode, example, _autocast_area(device, low))]
     return _compile(model, mode, example)
 
 
@@ -58,29 +61,32 @@ def _compile(
     mode: str,
     example: Sequence[torch.Tensor],
     area: Callable[[], ContextManager[Any]] = contextlib.nullcontext,
-) -> Forward:
+) -> List[Forward]:
     if mode == "torchscript":
         return _torchscript(model, example, area)
     if mode == "inductor":
-        compiled: Forward = torch.compile(model, dynamic=True)
-        return compiled
+        return [torch.compile(model, dynamic=True)]
     if mode == "cuda_graph":
-        return CudaGraphs(model, area)
-    return model
+        return [CudaGraphs(model, area)]
+    return [model]
 
 
 def _torchscript(
     model: nn.Module, example: Sequence[torch.Tensor], area: Callable[[], ContextManager[Any]]
-) -> Forward:
-    """Trace, freeze (folds BatchNorm and dropout) and fuse; on a CPU the convolutions become oneDNN's own."""
+) -> List[Forward]:
+    """Trace, freeze (folds BatchNorm and dropout) and fuse.
+
+    Fusing gives a CPU oneDNN's own tensor layout: faster for large batches, yet each operator costs more to start,
+    so that a small model with few rows runs faster without.
+    """
     with torch.no_grad(), area():
         script: Any = model
         if not isinstance(model, torch.jit.ScriptModule):
             script = torch.jit.trace(model, tuple(example))  # type: ignore[no-untyped-call]
-        if hasattr(script, "training"):  # a frozen one has no such attribute, and freezes no second time
-            script = torch.jit.freeze(script.eval())
-        forward: Forward = torch.jit.optimize_for_inference(script)
-    return forward
+        if not hasattr(script, "training"):  # frozen before it was saved
+            return [torch.jit.optimize_for_inference(script)]
+        frozen, other = (torch.jit.freeze(script.eval()) for _ in range(2))
+        return [frozen, torch.jit.optimize_for_inference(other)]
 
 
 class CudaGraphs:

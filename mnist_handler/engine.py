@@ -14,6 +14,9 @@ logger = logging.getLogger(__name__)
 
 Forward = Callable[..., torch.Tensor]
 Inputs = Sequence[torch.Tensor]
+#: TorchScript observes a shape twice before it specialises on it.
+_COLD_CALLS = 2
+_TIMED_CALLS = 3
 NO_MEMORY = "the device's memory does not hold this row, even alone"
 
 
@@ -80,24 +83,29 @@ class Engine:
     """A model behind a fixed set of batch sizes.
 
     Args:
-        forward: the model, from rows to scores [rows, …].
+        forwards: the model, from rows to scores [rows, …]; several equal ones if it is open which is the fastest.
         limit: rows that go through at once.
         sizes: batch sizes that are warm; a batch is padded with zeros to the next of them. None = no padding.
     """
 
-    def __init__(self, forward: Forward, limit: int, sizes: Optional[Sequence[int]] = None) -> None:
-        self._forward = forward
+    def __init__(self, forwards: Sequence[Forward], limit: int, sizes: Optional[Sequence[int]] = None) -> None:
+        self._forwards = list(forwards)
         self._sizes = sorted(sizes) if sizes else []
         self._limit = min(limit, self._sizes[-1]) if self._sizes else limit
+        self._fastest: Dict[int, Forward] = {}
 
     def warm_up(self, example: Inputs) -> float:
-        """Run each size until TorchScript has specialised it. ``example`` has one row. Returns seconds."""
+        """Run every size until TorchScript has specialised it, and choose its forward. Returns seconds.
+
+        Args:
+            example: inputs of one row.
+        """
         begin = time.perf_counter()
         with torch.inference_mode():
             for size in self._sizes:
                 inputs = [tensor.expand(size, *tensor.shape[1:]).contiguous() for tensor in example]
-                for _ in range(3):
-                    self._forward(*inputs)
+                times = [_time(forward, inputs) for forward in self._forwards]
+                self._fastest[size] = self._forwards[times.index(min(times))]
         return time.perf_counter() - begin
 
     def run(self, inputs: Inputs) -> Outcome:
@@ -111,13 +119,24 @@ class Engine:
         rows = stop - start
         parts = inputs if rows == len(inputs[0]) else [tensor[start:stop] for tensor in inputs]
         size = self._padded(rows)
+        forward = self._fastest.get(size, self._forwards[0])
         if size == rows:
-            return self._forward(*parts)
-        return self._forward(*(_pad(tensor, size) for tensor in parts))[:rows]
+            return forward(*parts)
+        return forward(*(_pad(tensor, size) for tensor in parts))[:rows]
 
     def _padded(self, rows: int) -> int:
         place = bisect.bisect_left(self._sizes, rows)
         return self._sizes[place] if place < len(self._sizes) else rows
+
+
+def _time(forward: Forward, inputs: Inputs) -> float:
+    """Seconds of the quickest call, once it is warm."""
+    best = float("inf")
+    for call in range(_COLD_CALLS + _TIMED_CALLS):
+        begin = time.perf_counter()
+        forward(*inputs)
+        best = min(best, time.perf_counter() - begin) if call >= _COLD_CALLS else best
+    return best
 
 
 def _pad(tensor: torch.Tensor, rows: int) -> torch.Tensor:

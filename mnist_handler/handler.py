@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from mnist_handler.compiled import choose_mode, compile_model
 from mnist_handler.config import HandlerConfig, parse_config
 from mnist_handler.device import pick_device, set_threads
 from mnist_handler.engine import Engine, Outcome, default_sizes
+from mnist_handler.envelope import WireEnvelope
 from mnist_handler.explain import DEFAULT_METHOD, Explainer, eager_copy, method_settings
 from mnist_handler.explain_batch import ExplainJob, explain_jobs
 from mnist_handler.loading import load_labels, load_model
@@ -36,7 +37,7 @@ from mnist_handler.parameters import (
 )
 from mnist_handler.predictions import Predictions
 from mnist_handler.requests import Answer, Block, Request, RequestError
-from mnist_handler.rows import READY, InputSpec, Piece, Rows, by_form, count, stack
+from mnist_handler.rows import READY, InputSpec, Piece, Rows, by_form, count, places, stack
 from mnist_handler.targets import read_targets, row_error, split_targets
 
 logger = logging.getLogger(__name__)
@@ -101,10 +102,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         """TorchServe's entry point: one answer for each of its requests, in order."""
         if context.get_request_header(0, "describe") == "True":
             return [self.describe_handle() for _ in data]
-        from mnist_handler.envelope import WireEnvelope
-
-        answers: List[Any] = WireEnvelope(self.answer).handle(data, context)
-        return answers
+        return list(WireEnvelope(self.answer).handle(data, context))
 
     def describe_handle(self) -> Dict[str, Any]:
         """The V2 model metadata, with ``extensions``: what this handler understands beyond a stock one."""
@@ -229,16 +227,13 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         return pieces
 
     def _merge(self, spec: InputSpec, pieces: List[Piece]) -> torch.Tensor:
-        groups = by_form(pieces)
-        if len(groups) == 1:
-            ((form, (members, _)),) = groups.items()
-            return self.prepare(spec, form, stack(members, self.device))
-        whole: Optional[torch.Tensor] = None
-        for form, (members, places) in groups.items():
-            part = self.prepare(spec, form, stack(members, self.device))
-            whole = part.new_empty((count(pieces), *part.shape[1:])) if whole is None else whole
-            whole[torch.tensor(places, device=self.device)] = part
-        assert whole is not None
+        ready = {form: self.prepare(spec, form, stack(some, self.device)) for form, some in by_form(pieces).items()}
+        first = next(iter(ready.values()))
+        if len(ready) == 1:
+            return first
+        whole = first.new_empty((count(pieces), *first.shape[1:]))
+        for form, part in ready.items():
+            whole[torch.tensor(places(pieces, form), device=self.device)] = part
         return whole
 
     def _compute(self, jobs: List[Job], results: Dict[int, Result], watch: Stopwatch) -> None:
@@ -290,10 +285,10 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
 
     def _build(self, config: HandlerConfig) -> None:
         self._mode = choose_mode(config.compile, config.precision, self.device)
-        forward = compile_model(self.model, self._mode, config.precision, self.device, self.example(2))
+        forwards = compile_model(self.model, self._mode, config.precision, self.device, self.example(2))
         fixed = all(size >= 0 for spec in self.inputs for size in spec.shape)
         sizes = config.warm_up or tuple(default_sizes(config.device_batch_limit))
-        self._engine = Engine(forward, config.device_batch_limit, sizes if fixed else None)
+        self._engine = Engine(forwards, config.device_batch_limit, sizes if fixed else None)
         seconds = self._engine.warm_up(self.example(1))
         logger.info("warm after %.1f s: batches of %s rows", seconds, ", ".join(map(str, sizes)))
         outcome = self._engine.run(self.example(1))
@@ -301,7 +296,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             raise MemoryError("the device's memory does not hold one row")
         self.classes = int(outcome.scores.shape[-1])
         self.methods = method_settings(self.inputs[0].shape)
-        self._explain_keys = (*EXPLAIN_KEYS, *sorted({key for takes in self.methods.values() for key in takes}))
+        self._explain_keys = EXPLAIN_KEYS.union(*self.methods.values())
         self._explainer = Explainer(eager_copy(self.model), config.explain_batch_limit)
         if self.explainable:
             target = torch.zeros(1, dtype=torch.int64, device=self.device)

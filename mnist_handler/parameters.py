@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 from mnist_handler.requests import Request, RequestError
 
 #: The protocol's own; they mean something to other parts, or to nobody here.
 RESERVED = frozenset(
-    "binary_data binary_data_output binary_data_size classification content_type headers priority sequence_end "
-    "sequence_id sequence_start timeout".split()
+    [
+        *("binary_data", "binary_data_output", "binary_data_size", "classification", "content_type", "headers"),
+        *("priority", "sequence_end", "sequence_id", "sequence_start", "timeout"),
+    ]
 )
 #: A prediction leaves ``target`` alone: one request file may serve both verbs.
-PREDICT_KEYS = ("normalized", "probabilities", "target", "top_k")
-EXPLAIN_KEYS = ("convergence_delta", "method", "normalized", "target", "targets")
+PREDICT_KEYS = frozenset(("normalized", "probabilities", "target", "top_k"))
+EXPLAIN_KEYS = frozenset(("convergence_delta", "method", "normalized", "target", "targets"))
 
 
 @dataclass(frozen=True)
@@ -72,25 +74,30 @@ class Asked:
         return own[key] if key in own else self.common.get(key)
 
 
-def collect(request: Request, known: Iterable[str]) -> Asked:
+_NOTHING = Asked({})
+
+
+def collect(request: Request, known: FrozenSet[str]) -> Asked:
     """Bring a request's parameters together.
 
     Raises:
         RequestError: 400, an unknown parameter; for a row, naming it.
     """
-    allowed = frozenset(known)
     common: Dict[str, Any] = dict(request.parameters)
     by_row: List[Mapping[str, Any]] = []
     for _, block in request.inputs:
-        common.update(block.parameters)
+        if block.parameters:
+            common.update(block.parameters)
         by_row = by_row or block.row_parameters  # a V1 request's inputs share them
-    _refuse_unknown(common, allowed, "")
+    if not common and not by_row:
+        return _NOTHING
+    _refuse_unknown(common, known, "")
     for row, own in enumerate(by_row):
-        _refuse_unknown(own, allowed, f"row {row}: ")
+        _refuse_unknown(own, known, f"row {row}: ")
     return Asked({key: value for key, value in common.items() if key not in RESERVED}, by_row)
 
 
-def _refuse_unknown(given: Mapping[str, Any], allowed: frozenset[str], where: str) -> None:
+def _refuse_unknown(given: Mapping[str, Any], allowed: FrozenSet[str], where: str) -> None:
     if given.keys() <= allowed:
         return
     unknown = sorted(str(key) for key in given if key not in allowed and key not in RESERVED)

@@ -13,9 +13,6 @@ PIXELS = "pixels"
 UNIT = "unit"
 READY = "ready"
 
-Array = "np.ndarray[Any, Any]"
-
-
 @dataclass(frozen=True)
 class InputSpec:
     """One input of a model: ``shape`` is a row's, without the batch dimension; -1 = any length."""
@@ -57,13 +54,20 @@ def stack(pieces: Sequence[Piece], device: torch.device) -> torch.Tensor:
     return pinned.to(device, non_blocking=True)
 
 
-def by_form(pieces: Sequence[Piece]) -> Dict[str, Tuple[List[Piece], List[int]]]:
-    """The pieces of each form, and the places of their rows in the whole."""
-    groups: Dict[str, Tuple[List[Piece], List[int]]] = {}
+def by_form(pieces: Sequence[Piece]) -> Dict[str, List[Piece]]:
+    """The pieces of each form, in order."""
+    groups: Dict[str, List[Piece]] = {}
+    for piece in pieces:
+        groups.setdefault(piece.form, []).append(piece)
+    return groups
+
+
+def places(pieces: Sequence[Piece], form: str) -> List[int]:
+    """Where the rows of a form stand among all rows."""
+    found: List[int] = []
     start = 0
     for piece in pieces:
-        members, places = groups.setdefault(piece.form, ([], []))
-        members.append(piece)
-        places.extend(range(start, start + len(piece)))
+        if piece.form == form:
+            found.extend(range(start, start + len(piece)))
         start += len(piece)
-    return groups
+    return found

@@ -15,9 +15,9 @@ TARGET = "target"
 
 def split_targets(request: Request) -> Tuple[List[Tuple[str, Block]], Optional[List[Any]]]:
     """The inputs that hold rows, and the elements of the input ``target`` if there is one."""
-    inputs = [(name, block) for name, block in request.inputs if name != TARGET]
+    inputs = [one for one in request.inputs if one[0] != TARGET]
     if len(inputs) == len(request.inputs) or not inputs:
-        return list(request.inputs), None
+        return request.inputs, None
     values: List[Any] = []
     for name, block in request.inputs:
         if name == TARGET:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,14 @@ SAMPLE = ROOT / "tests" / "data" / "mnist_sample.npz"
 MODEL = ROOT / "model-archiver" / "model-store" / "mnist"
 
 
-@lru_cache(maxsize=None)
+@cache
 def images() -> np.ndarray[Any, Any]:
     """uint8 [n, 28, 28]."""
     with np.load(SAMPLE) as sample:
         return np.asarray(sample["images"])
 
 
-@lru_cache(maxsize=None)
+@cache
 def model() -> torch.nn.Module:
     """The committed classifier with its weights, in eval mode."""
     specification = importlib.util.spec_from_file_location("mnist_model", MODEL / "mnist.py")
@@ -35,7 +35,7 @@ def model() -> torch.nn.Module:
     return network.eval()
 
 
-@lru_cache(maxsize=None)
+@cache
 def predicted() -> list[int]:
     """The digit that the model, called directly in float32, sees in each image of the sample."""
     pixels = torch.from_numpy(images()).float().div(255).sub(0.1307).div(0.3081).unsqueeze(1)

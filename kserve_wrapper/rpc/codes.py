@@ -10,6 +10,7 @@ from kserve_wrapper.errors import QueueFull, WrapperError
 
 _CODES: Dict[int, grpc.StatusCode] = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
+    403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     405: grpc.StatusCode.UNIMPLEMENTED,
     500: grpc.StatusCode.INTERNAL,

@@ -84,7 +84,7 @@ class Management:
         answer = await self._json("GET", target, timeout)
         return [_description(item) for item in _list(answer)]
 
-    async def register(self, url: str, timeout: float = 300.0, **parameters: object) -> None:
+    async def register(self, url: str, parameters: Mapping[str, object], timeout: float = 300.0) -> None:
         """Registers an archive of the model store and starts its workers, as far as ``initial_workers`` says.
 
         Args:

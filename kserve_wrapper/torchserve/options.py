@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
-from kserve_wrapper.torchserve.localconfig import ADDRESSES
+from kserve_wrapper.torchserve.localconfig import ADDRESSES, free_port
 
 DEFAULT_CONFIG = "/mnt/models/config/config.properties"
 
@@ -60,14 +60,42 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
     )
 
 
-def wrapper_port(arguments: Sequence[str], flag: str, default: int) -> int:
-    """The port that the wrapper's flags choose; ``default`` where they say nothing that is a number."""
-    for index, argument in enumerate(arguments):
-        name, _, value = argument.partition("=")
-        if name.lstrip("-").replace("-", "_") == flag:
-            value = value or (arguments[index + 1] if index + 1 < len(arguments) else "")
-            return int(value) if value.isdigit() else default
-    return default
+class WrapperFlags:
+    """What the supervisor must know of the wrapper's settings: a flag, or its variable TS_KSERVE_<NAME>."""
+
+    def __init__(self, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+        self._arguments = list(arguments)
+        self._environ = environ
+
+    def ports(self) -> Dict[str, int]:
+        """By flag; a free port where the wrapper was told to take one (0)."""
+        defaults = {"http_port": 8080, "grpc_port": 8081}
+        return {flag: int(self._number(flag, default)) or free_port() for flag, default in defaults.items()}
+
+    def chosen_ports(self, ports: Mapping[str, int]) -> List[str]:
+        """Flags that hand the wrapper the free ports."""
+        return [f"--{flag}={port}" for flag, port in ports.items() if self._number(flag, "8080") == "0"]
+
+    def host(self) -> str:
+        """Where to ask the wrapper from this machine."""
+        host = self._get("host")
+        return "127.0.0.1" if host in (None, "", "0.0.0.0", "::") else str(host)
+
+    def tls(self) -> bool:
+        return bool(self._get("ssl_certfile"))
+
+    def _number(self, flag: str, default: object) -> str:
+        text = self._get(flag) or ""
+        # What is no number the wrapper itself will refuse, and say so.
+        return text if text.isdigit() else str(default)
+
+    def _get(self, flag: str) -> Optional[str]:
+        found = self._environ.get(f"TS_KSERVE_{flag.upper()}")
+        for index, argument in enumerate(self._arguments):
+            name, equals, value = argument.partition("=")
+            if name.lstrip("-").replace("-", "_") == flag:
+                found = value if equals else next(iter(self._arguments[index + 1 : index + 2]), None)
+        return found
 
 
 def _split(argv: Sequence[str]) -> Tuple[List[str], List[str]]:

@@ -14,13 +14,13 @@ class Probe:
     """The liveness of the wrapper as seen from the supervisor.
 
     Args:
-        port: the wrapper's HTTP port on this machine.
+        host, port: where the wrapper's HTTP is reached from here.
         tls: it speaks TLS there.
         hang_limit: seconds of silence that are borne. That TorchServe is gone, the wrapper says after as long.
     """
 
-    def __init__(self, port: int, tls: bool, hang_limit: float) -> None:
-        self._port, self._tls, self._hang_limit = port, tls, hang_limit
+    def __init__(self, host: str, port: int, tls: bool, hang_limit: float) -> None:
+        self._host, self._port, self._tls, self._hang_limit = host, port, tls, hang_limit
         self._answered = time.monotonic()
         self._next = 0.0
 
@@ -48,6 +48,9 @@ class Probe:
         try:
             connection.request("GET", "/v2/health/live")
             return connection.getresponse().status
+        except ssl.SSLError:
+            # It asks for a client's certificate: it lives, and more it does not tell.
+            return 0
         except (OSError, http.client.HTTPException):
             return None
         finally:
@@ -55,8 +58,8 @@ class Probe:
 
     def _connect(self) -> http.client.HTTPConnection:
         if not self._tls:
-            return http.client.HTTPConnection("127.0.0.1", self._port, timeout=_TIMEOUT)
+            return http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT)
         # The certificate is made out to the name that clients use; this asks the process next door.
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return http.client.HTTPSConnection("127.0.0.1", self._port, timeout=_TIMEOUT, context=context)
+        return http.client.HTTPSConnection(self._host, self._port, timeout=_TIMEOUT, context=context)

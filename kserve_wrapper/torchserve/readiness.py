@@ -295,8 +295,9 @@ class Readiness:
             self._failed(model, number, version)
             return
         version.metadata = to_metadata(model.name, sorted(model.versions), customized)
+        if not version.answered:
+            logger.info("model %r %s has answered; it is ready", model.name, number)
         version.answered, version.asked, version.tries = True, workers, 0
-        logger.info("model %r %s has answered; it is ready", model.name, number)
 
     def _failed(self, model: Model, number: str, version: Version) -> None:
         version.next_try = time.monotonic() + self._settings.load_delay

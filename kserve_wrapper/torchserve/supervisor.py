@@ -18,7 +18,7 @@ from typing import Dict, Mapping, Optional, Sequence, Tuple
 
 from kserve_wrapper.torchserve import checks, java, launch, localconfig, options, properties, tokens
 from kserve_wrapper.torchserve.config import TorchServeConfig, load
-from kserve_wrapper.torchserve.options import Options
+from kserve_wrapper.torchserve.options import Options, WrapperFlags
 from kserve_wrapper.torchserve.probe import Probe
 from kserve_wrapper.torchserve.processes import Child, become_reaper, reap, wait_end, wait_signal
 
@@ -31,6 +31,11 @@ _HURRY = 5.0
 def say(text: str) -> None:
     """A line to standard error; TorchServe writes to standard output."""
     print(f"supervisor: {text}", file=sys.stderr, flush=True)
+
+
+def _reserve(drain_timeout: float) -> float:
+    """Seconds of ``drain_timeout`` that TorchServe gets."""
+    return min(_TORCHSERVE_SECONDS, _TORCHSERVE_PART * drain_timeout)
 
 
 class Supervisor:
@@ -71,8 +76,7 @@ class Supervisor:
     def _drain(self, cause: str) -> int:
         say(f"{cause}: the wrapper drains, then TorchServe stops, within {self._drain_timeout:g} s")
         end = time.monotonic() + self._drain_timeout
-        reserve = min(_TORCHSERVE_SECONDS, _TORCHSERVE_PART * self._drain_timeout)
-        hurry = self._stop(self._wrapper, end - reserve)
+        hurry = self._stop(self._wrapper, end - _reserve(self._drain_timeout))
         if not hurry:
             hurry = self._stop(self._torchserve, end)
         say("stopped at once, as asked twice" if hurry else "stopped")
@@ -134,7 +138,8 @@ def _supervise(chosen: Options, run: Path) -> int:
     installation, runtime = launch.find_torchserve(), java.find(os.environ)
     config, environ = prepare(chosen, run, os.environ, installation.asks_for_tokens)
     tokened = installation.asks_for_tokens and not config.disable_token_authorization
-    ports = {flag: options.wrapper_port(chosen.wrapper, flag, d) for flag, d in _WRAPPER_PORTS.items()}
+    flags = WrapperFlags(chosen.wrapper, environ)
+    ports = flags.ports()
     found = checks.problems(config, ports)
     for problem in found:
         say(problem)
@@ -144,27 +149,21 @@ def _supervise(chosen: Options, run: Path) -> int:
     (run / "tmp").mkdir()
     log = localconfig.log_config(chosen.config_path, chosen.log_config)
     java_command = launch.command(runtime, installation, config, log, run)
-    wrapper_command = [sys.executable, "-m", "kserve_wrapper", *chosen.wrapper]
+    wrapper_command = [sys.executable, "-m", "kserve_wrapper", *chosen.wrapper, *flags.chosen_ports(ports)]
     become_reaper()
-    torchserve = Child("TorchServe", java_command, launch.environment(environ, runtime), run)
+    torchserve = Child("TorchServe", java_command, launch.environment(environ, runtime, {}), run)
     wrapper = Child("the wrapper", wrapper_command, _wrapper_environment(chosen, environ, run, tokened))
     _introduce(torchserve, wrapper, config, runtime, tokened, ports)
-    probe = Probe(ports["http_port"], _tls(chosen.wrapper), chosen.hang_limit)
+    probe = Probe(flags.host(), ports["http_port"], flags.tls(), chosen.hang_limit)
     return Supervisor(torchserve, wrapper, probe, chosen.drain_timeout).run()
-
-
-_WRAPPER_PORTS = {"http_port": 8080, "grpc_port": 8081}
-
-
-def _tls(arguments: Sequence[str]) -> bool:
-    return any(a.lstrip("-").replace("-", "_").startswith("ssl_certfile") for a in arguments)
 
 
 def _wrapper_environment(chosen: Options, environ: Mapping[str, str], run: Path, tokened: bool) -> Dict[str, str]:
     return {
         "TS_KSERVE_GONE_LIMIT": f"{chosen.hang_limit:g}",
-        "TS_KSERVE_DRAIN_TIMEOUT": f"{chosen.drain_timeout:g}",
         **environ,
+        # Connections get a moment to close after the last answer.
+        "TS_KSERVE_DRAIN_TIMEOUT": f"{max(0.5, chosen.drain_timeout - _reserve(chosen.drain_timeout) - 2):g}",
         "CONFIG_PATH": str(run / "config.properties"),
         tokens.VARIABLE: str(run / tokens.NAME) if tokened else "",
     }

@@ -56,7 +56,8 @@ class KeyFile:
         self.refresh()
 
     def key(self, purpose: str) -> Optional[str]:
-        """The key for ``inference``, ``management`` or ``API``, or None where there is none."""
+        """The key for ``inference``, ``management`` or ``API`` as it is now (one stat), or None."""
+        self.refresh()
         found = self._keys.get(purpose)
         return found.text if found else None
 
