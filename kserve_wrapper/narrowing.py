@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import Awaitable, Callable, Dict, List, Optional
+from typing import Awaitable, Callable, Dict, List
 
 from kserve_wrapper.errors import (
     DeadlineExceeded,
@@ -127,7 +127,7 @@ class Delivery:
         at_fault = _by_owner(waiters, error.rows) if error.rows else {}
         if at_fault:
             for index, rows in at_fault.items():
-                waiters[index].fail(_own_error(error, rows, waiters[index].portion.rows))
+                waiters[index].fail(_own_error(error, rows))
             parts.append(_Part([w for index, w in enumerate(waiters) if index not in at_fault]))
         elif len(waiters) == 1:
             waiters[0].fail(error)
@@ -167,13 +167,9 @@ def _by_owner(waiters: List[Waiter], rows: Dict[int, str]) -> Dict[int, Dict[int
     return owners if found == len(rows) else {}
 
 
-def _own_error(error: WrapperError, rows: Dict[int, str], of_rows: int) -> WrapperError:
-    if of_rows == 1:
-        message: Optional[str] = rows[0]
-    else:
-        told = sorted(rows.items())[:ROWS_TOLD]
-        message = "; ".join([f"row {row}: {text}" for row, text in told])
-    return _copy(error, rows, str(message))
+def _own_error(error: WrapperError, rows: Dict[int, str]) -> WrapperError:
+    told = sorted(rows.items())[:ROWS_TOLD]
+    return _copy(error, rows, "; ".join([f"row {row}: {text}" for row, text in told]))
 
 
 def _copy(error: WrapperError, rows: Dict[int, str], message: str) -> WrapperError:

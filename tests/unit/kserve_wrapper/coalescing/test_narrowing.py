@@ -41,7 +41,7 @@ def test_rows_at_fault_fail_their_requests_and_the_rest_goes_again_at_once() -> 
         assert results[0] == answers("a", "b")
         assert results[2] == answers("d", "e")
         assert isinstance(results[1], InvalidRequest)
-        assert results[1].message == "c is bad"
+        assert results[1].message == "row 0: c is bad"
         assert rig.model.batches == [["a", "b", "c", "d", "e"], ["a", "b", "d", "e"]]
         assert rig.elapsed == 2.0
 
