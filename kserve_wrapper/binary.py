@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 import orjson
 
-from kserve_wrapper.datatypes import check_buffer, check_datatype, decode_elements, encode_elements
+from kserve_wrapper.datatypes import check_buffer, check_datatype, encode_elements, json_elements
 from kserve_wrapper.errors import InvalidRequest
 from kserve_wrapper.types import Buffer, Parameters, Tensor
 
@@ -80,7 +80,7 @@ def compose_tensors(
             name (JSON for names it lacks).
 
     Raises:
-        InvalidRequest: a tensor that has no JSON form (see ``datatypes.decode_elements``).
+        InvalidRequest: a tensor that has no JSON form (see ``datatypes.json_elements``).
     """
     entries: List[Dict[str, Any]] = []
     chunks: List[Buffer] = []
@@ -88,14 +88,14 @@ def compose_tensors(
         parameters: Dict[str, Any] = dict(tensor.parameters)
         entry: Dict[str, Any] = {
             "name": tensor.name,
-            "datatype": tensor.datatype,
             "shape": list(tensor.shape),
+            "datatype": tensor.datatype,
         }
         if binary if isinstance(binary, bool) else binary.get(tensor.name, False):
             parameters[_SIZE] = memoryview(tensor.data).nbytes
             chunks.append(tensor.data)
         else:
-            entry["data"] = decode_elements(tensor.datatype, tensor.data)
+            entry["data"] = json_elements(tensor.datatype, tensor.data)
         if parameters:
             entry["parameters"] = parameters
         entries.append(entry)
@@ -104,7 +104,7 @@ def compose_tensors(
 
 def compose_body(header: Mapping[str, Any], chunks: List[Buffer]) -> Tuple[bytes, Optional[int]]:
     """The body, and the value of ``Inference-Header-Content-Length`` (None without binary data)."""
-    text = orjson.dumps(header)
+    text = orjson.dumps(header, option=orjson.OPT_SERIALIZE_NUMPY)
     if not chunks:
         return text, None
     return b"".join([text, *chunks]), len(text)

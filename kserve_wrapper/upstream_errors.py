@@ -43,7 +43,7 @@ class Refused(NotReached):
 
 
 def read_error(call: Call, status: int, body: bytes) -> WrapperError:
-    """The error of an upstream answer with a status of 400 and above.
+    """The error of an upstream answer whose status is not of success.
 
     Handlers answer ``{"error": text}`` and may add ``rows``; their text is for clients. TorchServe answers
     ``{"code", "type", "message"}``; of its texts only those pass that a handler wrote for clients (a
@@ -97,6 +97,8 @@ def _from_torchserve(model: str, status: int, kind: str, message: str) -> Wrappe
 
 def _of_status(status: int, message: str) -> WrapperError:
     """An error of just that status: the class tells what it is, the instance keeps an unusual number."""
+    if not 400 <= status < 600:
+        return BadGateway(message)
     family: Type[WrapperError] = InvalidRequest if status < 500 else InternalError
     error = _CLASSES.get(status, family)(message, retry_after=_retry_after(status))
     error.status = status

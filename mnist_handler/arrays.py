@@ -92,9 +92,7 @@ def from_lists(value: Any) -> np.ndarray[Any, Any]:
     return array
 
 
-def _outside(
-    array: np.ndarray[Any, Any], low: float, high: float, first_row: int, wanted: str
-) -> Dict[int, str]:
+def _outside(array: np.ndarray[Any, Any], low: float, high: float, first_row: int, wanted: str) -> Dict[int, str]:
     """The rows with a value that is not a number or not from ``low`` to ``high``."""
     if array.size == 0:
         return {}

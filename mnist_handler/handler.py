@@ -20,9 +20,10 @@ from mnist_handler import arrays, describe
 from mnist_handler.compiled import choose_mode, compile_model
 from mnist_handler.config import HandlerConfig, parse_config
 from mnist_handler.device import pick_device, set_threads
+from mnist_handler.eager import eager_copy
 from mnist_handler.engine import Engine, Outcome, default_sizes
 from mnist_handler.envelope import WireEnvelope
-from mnist_handler.explain import DEFAULT_METHOD, Explainer, eager_copy, method_settings
+from mnist_handler.explain import DEFAULT_METHOD, Explainer, method_settings
 from mnist_handler.explain_batch import ExplainJob, explain_jobs
 from mnist_handler.loading import load_labels, load_model
 from mnist_handler.metrics import Meter, Stopwatch
@@ -297,7 +298,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         self.classes = int(outcome.scores.shape[-1])
         self.methods = method_settings(self.inputs[0].shape)
         self._explain_keys = EXPLAIN_KEYS.union(*self.methods.values())
-        self._explainer = Explainer(eager_copy(self.model), config.explain_batch_limit)
+        self._explainer = Explainer(eager_copy(self.model, self.example(2)), config.explain_batch_limit)
         if self.explainable:
             target = torch.zeros(1, dtype=torch.int64, device=self.device)
             self._explainer.attribute("saliency", self.example(1), target, {})

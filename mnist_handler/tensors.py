@@ -66,7 +66,7 @@ def read_json(data: Any, datatype: str, shape: Optional[Tuple[int, ...]]) -> Uni
         array = _read_floats(elements, datatype)
     else:
         array = _read_integers(elements, datatype)
-    return array.reshape(shape or ())
+    return _reshape(array, shape or ())
 
 
 def read_binary(data: Buffer, datatype: str, shape: Optional[Tuple[int, ...]]) -> Union[Array, List[bytes]]:
@@ -88,7 +88,7 @@ def read_binary(data: Buffer, datatype: str, shape: Optional[Tuple[int, ...]]) -
     array = np.frombuffer(data, dtype)
     if not array.flags.aligned:  # torch reads only aligned memory
         array = array.copy()
-    return array.reshape(shape or ())
+    return _reshape(array, shape or ())
 
 
 def write_output(output: Output) -> OutputTensor:
@@ -167,12 +167,19 @@ def _read_floats(elements: List[Any], datatype: str) -> Array:
     return array
 
 
+def _reshape(array: Array, shape: Tuple[int, ...]) -> Array:
+    try:
+        return array.reshape(shape)
+    except ValueError:  # no elements, but dimensions beyond NumPy's reach
+        raise ValueError(f"its shape {list(shape)} is too large") from None
+
+
 def _shape_bytes(elements: List[bytes], shape: Optional[Tuple[int, ...]]) -> Union[Array, List[bytes]]:
     if shape is None or len(shape) == 1:
         return elements
     array = np.empty(len(elements), np.object_)
     array[:] = elements
-    return array.reshape(shape)
+    return _reshape(array, shape)
 
 
 def _encode_text(text: str) -> bytes:
@@ -203,6 +210,6 @@ def _array_of(rows: List[Any]) -> Optional[Array]:
         return np.array(elements, np.bool_).reshape(shape)
     if types == {int} and min(elements) >= -(2**63) and max(elements) < 2**63:
         return np.array(elements, np.int64).reshape(shape)
-    if types and types <= {int, float}:
+    if float in types and types <= {int, float}:
         return np.array(elements, np.float64).reshape(shape)
     return None

@@ -61,8 +61,9 @@ class Management:
         page: Optional[str] = None
         while True:
             answer = await self._json("GET", "/models" + client.query({"limit": 100, "next_page_token": page}))
-            names += [str(item["modelName"]) for item in _list(answer.get("models"))]
-            following = answer.get("nextPageToken")
+            fields = answer if isinstance(answer, dict) else {}
+            names += [str(item.get("modelName")) for item in _list(fields.get("models"))]
+            following = fields.get("nextPageToken")
             # A page that does not advance would ask for ever.
             if not isinstance(following, str) or following == page:
                 return names
@@ -138,14 +139,18 @@ def _list(value: Any) -> List[Any]:
 
 def _description(item: Mapping[str, Any]) -> Description:
     workers = _list(item.get("workers", []))
-    ready = tuple((str(w.get("id")), int(w.get("pid") or 0)) for w in workers if w.get("status") == "READY")
+    ready = tuple((str(w.get("id")), _integer(w.get("pid"))) for w in workers if w.get("status") == "READY")
     return Description(
         version=str(item.get("modelVersion")),
-        min_workers=int(item.get("minWorkers") or 0),
+        min_workers=_integer(item.get("minWorkers")),
         ready=ready,
         workers=len(workers),
         customized=_customized(item.get("customizedMetadata")),
     )
+
+
+def _integer(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _customized(value: Any) -> Optional[Mapping[str, Any]]:

@@ -59,7 +59,7 @@ def test_rows_at_fault_are_counted_within_their_own_request() -> None:
 
         rig.model.on_send = fail
         tasks = [rig.submit("a", "b"), rig.submit("c", "d", "e"), rig.submit("f", "g")]
-        results = await asyncio.gather(*tasks, return_exceptions=True)
+        results: List[Any] = list(await asyncio.gather(*tasks, return_exceptions=True))
         assert results[0] == answers("a", "b")
         assert results[1].rows == {1: "three"}
         assert results[1].message == "row 1: three"
