@@ -45,7 +45,9 @@ IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgABc3U
 ROWS = st.one_of(
     VALUES,
     st.just(IMAGE),
-    st.fixed_dictionaries({"data": st.one_of(st.just(IMAGE), VALUES)}, optional={"target": VALUES, "parameters": VALUES}),
+    st.fixed_dictionaries(
+        {"data": st.one_of(st.just(IMAGE), VALUES)}, optional={"target": VALUES, "parameters": VALUES}
+    ),
     st.fixed_dictionaries({"b64": st.one_of(st.just(IMAGE), VALUES)}),
     st.just([[0.5] * 28] * 28),
     st.just([[[1] * 28] * 28] * 3),
@@ -67,7 +69,9 @@ TENSORS = st.one_of(
         {
             "name": st.just("input-0"),
             "datatype": DATATYPES,
-            "shape": st.sampled_from([[1, 28, 28], [1, 1, 28, 28], [28, 28], [784], [1], -1, [-1], [2], [2, 1, 28, 28]]),
+            "shape": st.sampled_from(
+                [[1, 28, 28], [1, 1, 28, 28], [28, 28], [784], [1], -1, [-1], [2], [2, 1, 28, 28]]
+            ),
             "data": st.one_of(st.just([0] * 784), st.just([0.5] * 784), st.just([IMAGE]), VALUES),
         },
         optional={"parameters": PARAMETERS},

@@ -52,12 +52,14 @@ V2_REFUSED: dict[str, tuple[bytes, Any]] = {
     "a length of 5,000 digits": (tensor(), "0" * 5000 + "2"),
     "a length that is negative": (tensor(), "-1"),
     "nested deeper than any tensor": (b'{"inputs":' + b"[" * 100_000, None),
-    "data nested 900 deep": (tensor(data=7).replace(b"7", b"[" * 900 + b"7" + b"]" * 900), None),
     "a name of a megabyte": (tensor(name="x" * 2**20, shape=[3]), None),
     "a datatype of a megabyte": (tensor(datatype="x" * 2**20), None),
     "an unpaired surrogate": (b'{"inputs":[{"name":"\\ud800","datatype":"FP32","shape":[1],"data":[1]}]}', None),
     "NaN as a bare word": (b'{"inputs":[{"name":"a","datatype":"FP32","shape":[1],"data":[NaN]}]}', None),
-    "an integer beyond 64 bits": (b'{"inputs":[{"name":"a","datatype":"INT64","shape":[1],"data":[%d]}]}' % 2**70, None),
+    "an integer beyond 64 bits": (
+        b'{"inputs":[{"name":"a","datatype":"INT64","shape":[1],"data":[%d]}]}' % 2**70,
+        None,
+    ),
 }
 
 
@@ -67,7 +69,11 @@ def test_wrapper_refuses(body: bytes, length: Any) -> None:
     assert declared(lambda: v2.decode_request(body, header_length, "mnist", None, False, {})) is None
 
 
-@pytest.mark.parametrize(("body", "length"), V2_REFUSED.values(), ids=V2_REFUSED.keys())
+#: Lawful for the wrapper, which flattens it.
+TOO_DEEP = tensor(data=7).replace(b"7", b"[" * 900 + b"7" + b"]" * 900), None
+
+
+@pytest.mark.parametrize(("body", "length"), [*V2_REFUSED.values(), TOO_DEEP], ids=[*V2_REFUSED, "nested 900 deep"])
 def test_worker_refuses(body: bytes, length: Any) -> None:
     header_length = str(len(body)) if length == "all" else length
     headers = JSON if header_length is None else {**RAW, "Inference-Header-Content-Length": header_length}

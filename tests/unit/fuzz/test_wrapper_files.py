@@ -27,7 +27,9 @@ KEYS = st.sampled_from(
 SETTINGS = st.one_of(
     TEXTS,
     st.text(max_size=30),
-    st.sampled_from(["http://[::1]:1", "http://a:99999999999999999999", "https://", "unix:/x", "\\u12", "\\", "-5", "1e9"]),
+    st.sampled_from(
+        ["http://[::1]:1", "http://a:99999999999999999999", "https://", "unix:/x", "\\u12", "\\", "-5", "1e9"]
+    ),
     VALUES.map(json.dumps),
 )
 
