@@ -22,7 +22,7 @@ from mnist_handler.config import HandlerConfig, parse_config
 from mnist_handler.device import pick_device, set_threads
 from mnist_handler.eager import eager_copy
 from mnist_handler.engine import Engine, Outcome, default_sizes
-from mnist_handler.envelope import WireEnvelope
+from mnist_handler.envelope import WireEnvelope, failure
 from mnist_handler.explain import DEFAULT_METHOD, Explainer, method_settings
 from mnist_handler.explain_batch import ExplainJob, explain_jobs
 from mnist_handler.loading import LoadError, load_labels, load_model
@@ -188,8 +188,9 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         for index, request in enumerate(requests):
             try:
                 jobs.append(self._decode_request(index, request))
-            except RequestError as error:
-                results[index] = error
+            except Exception as error:
+                # Whatever goes wrong with one request's content is no matter of its neighbours.
+                results[index] = failure(error)
         jobs.sort(key=lambda job: isinstance(job, ExplainJob) and job.targets_known)
         start = 0
         for job in jobs:
