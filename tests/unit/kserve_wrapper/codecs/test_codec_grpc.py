@@ -93,6 +93,7 @@ def infer(**changes: Any) -> Any:
         (infer(inputs=[]), "one tensor"),
         (infer(parameters={"explain": {"int64_param": 1}}), "explain"),
         (infer(parameters={"nothing": {}}), "nothing"),
+        (infer(parameters={"much": {"double_param": float("inf")}}), "finite"),
         (infer(outputs=[{"name": "o", "parameters": {"classification": {"int64_param": 3}}}]), "classification"),
     ],
 )
@@ -110,7 +111,11 @@ def test_bytes_with_an_open_shape(shape: List[int]) -> None:
 
 def test_what_the_request_asks_for() -> None:
     message = infer(
-        parameters={"explain": {"bool_param": True}, "binary_data_output": {"bool_param": True}, "a": {"double_param": 1}},
+        parameters={
+            "explain": {"bool_param": True},
+            "binary_data_output": {"bool_param": True},
+            "a": {"double_param": 1},
+        },
         outputs=[{"name": "o"}],
     )
     asked = oip_grpc.decode_request(message, {"traceparent": "t"})
@@ -140,7 +145,6 @@ def test_nothing_but_invalid_request(content: bytes) -> None:
         return
     try:
         asked = oip_grpc.decode_request(message, {})
-    except InvalidRequest as error:
-        assert error.message
-    else:
-        assert asked.call.inputs
+    except InvalidRequest:
+        return
+    assert asked.call.inputs

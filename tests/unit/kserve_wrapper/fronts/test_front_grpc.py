@@ -25,9 +25,9 @@ Pair = Tuple[Live, grpc.Channel]
 
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    with Live(Front(), grpc=True, grpc_max_receive_message_length=100_000) as live:
-        with grpc.insecure_channel(f"127.0.0.1:{live.grpc_port}") as channel:
-            yield live, channel
+    live = Live(Front(), grpc=True, grpc_max_receive_message_length=100_000)
+    with live, grpc.insecure_channel(f"127.0.0.1:{live.grpc_port}") as channel:
+        yield live, channel
 
 
 def call(channel: grpc.Channel, rpc: str, timeout: Any = 10, metadata: Any = None, **fields: Any) -> Any:
