@@ -32,9 +32,11 @@ def parse_body(body: Buffer, header_length: Optional[str]) -> Tuple[Dict[str, An
     view = memoryview(body)
     end = len(view)
     if header_length is not None:
-        if not (header_length.isascii() and header_length.isdigit()) or int(header_length[:19]) > end:
+        # More digits than any length has: Python would not even read them.
+        digits = header_length.lstrip("0") or header_length[-1:]
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 20) or int(digits) > end:
             raise InvalidRequest(f"{HEADER_LENGTH} must be a number from 0 to the body's {end} bytes")
-        end = int(header_length)
+        end = int(digits)
     try:
         header = orjson.loads(view[:end])
     except orjson.JSONDecodeError as error:

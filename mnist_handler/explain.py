@@ -130,9 +130,7 @@ class Explainer:
         copies = {"gradient_shap": int(settings.get("n_samples", 1)), "deep_lift": 2}.get(method, 1)
         return max(1, self._limit // copies)
 
-    def _integrated_gradients(
-        self, inputs: Tensors, targets: torch.Tensor, settings: Settings, bound: int
-    ) -> Tensors:
+    def _integrated_gradients(self, inputs: Tensors, targets: torch.Tensor, settings: Settings, bound: int) -> Tensors:
         steps = int(settings["n_steps"])
         result: Tensors = IntegratedGradients(self._model).attribute(
             inputs,

@@ -11,13 +11,17 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Mapping, Sequence
+from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence
 
+import pytest
+
+from kserve_wrapper.torchserve.launch import find_torchserve
 from kserve_wrapper.torchserve.localconfig import free_port
 from scripts.serving import supervised, tail
 from tests.serving.servers import Served
 
 HANDLER = '''
+import os
 import time
 
 from ts.torch_handler.base_handler import BaseHandler
@@ -27,6 +31,8 @@ class Obedient(BaseHandler):
     """Each instance is the seconds to sleep; the prediction is the instance."""
 
     def initialize(self, context):
+        if os.path.exists(os.environ.get("OBEDIENT_BROKEN", "")):
+            raise RuntimeError("broken on purpose")
         self.context = context
         self.initialized = True
 
@@ -44,6 +50,12 @@ class Obedient(BaseHandler):
         return {"name": "obedient", "versions": ["1.0"], "inputs": [
             {"name": "seconds", "datatype": "FP32", "shape": [-1]}], "outputs": [], "extensions": ["told"]}
 '''
+INSTALLED = find_torchserve()
+asks_for_tokens = pytest.mark.skipif(not INSTALLED.asks_for_tokens, reason="TorchServe has tokens since 0.11.1")
+recovers = pytest.mark.skipif(
+    INSTALLED.version < (0, 10), reason="TorchServe before 0.10 never recovers from a killed worker"
+)
+
 #: How much longer than measured a step may take on a busy machine: seconds.
 PATIENCE = 60.0
 
@@ -120,6 +132,7 @@ def system(
     folder: Path,
     settings: Mapping[str, str],
     options: Sequence[str] = (),
+    environ: Optional[Mapping[str, str]] = None,
 ) -> Iterator[System]:
     """Run one until the block ends.
 
@@ -132,7 +145,9 @@ def system(
     config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     http_port, grpc_port = free_port(), free_port()
     served = Served(f"http://127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}", folder / "log")
-    with supervised(store, served.log, http_port, grpc_port, config=config, options=options) as process:
+    with supervised(
+        store, served.log, http_port, grpc_port, environ=environ, config=config, options=options
+    ) as process:
         yield System(served, process)
 
 

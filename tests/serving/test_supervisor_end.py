@@ -103,6 +103,19 @@ def test_when_torchserve_hangs_everything_ends(tiny: Path, tmp_path: Path) -> No
         assert "TorchServe hangs" in running.log()
 
 
+def test_when_a_worker_never_comes_back_everything_ends(tiny: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    environ = {"OBEDIENT_BROKEN": str(broken), "TS_KSERVE_WORKER_LIMIT": "2"}
+    with system(tiny, tmp_path, ONE_MODEL, environ=environ) as running:
+        processes = running.processes()
+        broken.touch()
+        os.kill(running.workers()[0], signal.SIGKILL)
+        assert running.supervisor.wait(60) == 1
+        until(lambda: gone(processes), "processes gone")
+        assert "not live any more: model obedient 1.0 has had no worker for 2 s" in running.log()
+        assert "supervisor: TorchServe hangs or does not recover" in running.log()
+
+
 def test_when_the_supervisor_is_killed_nothing_stays(tiny: Path, tmp_path: Path) -> None:
     with system(tiny, tmp_path, ONE_MODEL) as running:
         processes = running.processes()

@@ -282,12 +282,3 @@ def test_run_follows_by_itself_and_ends_when_cancelled() -> None:
             await task
 
     follow(scenario, replace(Settings(), poll_interval=0.01))
-
-
-def test_settings_from_the_stock_variables() -> None:
-    environ = {"MODEL_LOAD_CUSTOMIZED": "true", "MODEL_LOAD_MAX_TRY": "3", "MODEL_LOAD_DELAY": "30"}
-    settings = Settings.from_environ({**environ, "MODEL_LOAD_TIMEOUT": "7"})
-    assert (settings.load_customized, settings.load_max_try) == (True, 3)
-    assert (settings.load_delay, settings.load_timeout) == (30, 7)
-    with pytest.raises(ValueError, match="MODEL_LOAD_DELAY must be a number"):
-        Settings.from_environ({"MODEL_LOAD_DELAY": "soon"})
