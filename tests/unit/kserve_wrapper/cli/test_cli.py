@@ -76,6 +76,7 @@ def test_flags_of_kserve_without_meaning_here_are_taken(name: str) -> None:
         (["--enable_grpc", "perhaps"], {}, "--enable_grpc"),
         (["--ssl_keyfile", "k"], {}, "--ssl_certfile"),
         (["--http"], {}, "--http"),
+        (["--ssl_certfile", "c", "--ssl_keyfile_password", "p"], {}, "decrypt"),
         ([], {"TS_KSERVE_HTTP_PORT": "x"}, "TS_KSERVE_HTTP_PORT"),
         ([], {"TS_KSERVE_REQUEST_TIMEOUT": "soon"}, "TS_KSERVE_REQUEST_TIMEOUT"),
         ([], {"TS_KSERVE_ENABLE_GRPC": "perhaps"}, "TS_KSERVE_ENABLE_GRPC"),
