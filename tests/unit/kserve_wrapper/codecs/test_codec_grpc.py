@@ -132,7 +132,7 @@ def test_what_the_request_asks_for() -> None:
         parameters={
             "explain": parameter(bool_param=True),
             "binary_data_output": parameter(bool_param=True),
-            "a": parameter(double_param=1),
+            "a": parameter(int64_param=1),
         },
         outputs=[{"name": "o"}],
     )
@@ -154,6 +154,7 @@ def test_outputs_are_filtered() -> None:
         oip_grpc.encode_reply(messages.ModelInferResponse, missing, V2Reply(tensors))
 
 
+@pytest.mark.filterwarnings("ignore:Unexpected end-group tag")
 @given(content=st.binary(max_size=80))
 def test_nothing_but_invalid_request(content: bytes) -> None:
     try:
