@@ -11,14 +11,15 @@ from typing import Any, Dict, Iterator, Tuple
 import grpc
 import numpy as np
 import pytest
-import tritonclient.grpc as triton
 from fakes import Front
 from live import Live
-from tritonclient.grpc import service_pb2 as messages
 
 from kserve_wrapper import errors
 from kserve_wrapper.errors import WrapperError
 from kserve_wrapper.types import V2Call
+
+triton = pytest.importorskip("tritonclient.grpc", reason="needs a newer protobuf", exc_type=ImportError)
+messages = triton.service_pb2
 
 Pair = Tuple[Live, grpc.Channel]
 

@@ -22,6 +22,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_tritonclients_come_first() -> None:
+    pytest.importorskip("tritonclient.grpc", reason="needs a newer protobuf", exc_type=ImportError)
     assert messages.load_messages().__name__ == "tritonclient.grpc.service_pb2"
 
 

@@ -215,7 +215,8 @@ def test_a_certificate_that_is_not_there_is_told(start: Callable[..., Process], 
 
 def test_tls_for_both_fronts(start: Callable[..., Process], tmp_path: Path) -> None:
     import grpc
-    from tritonclient.grpc import service_pb2 as messages
+
+    from kserve_wrapper.rpc.messages import load_messages
 
     openssl = shutil.which("openssl")
     if openssl is None:
@@ -236,5 +237,5 @@ def test_tls_for_both_fronts(start: Callable[..., Process], tmp_path: Path) -> N
     credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
     with grpc.secure_channel(f"127.0.0.1:{serving['grpc_port']}", credentials) as channel:
         live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=20)
-    assert messages.ServerLiveResponse.FromString(live).live
+    assert load_messages().ServerLiveResponse.FromString(live).live
     assert process.stop() == 0
