@@ -305,8 +305,11 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         if self.classifies and len(self.score_shape) != 1:
             raise LoadError(f"scores of a row have shape {self.score_shape}, not (classes,): set classifies = False")
         self.classes = int(self.score_shape[0]) if self.score_shape else 1
-        self.explainable = self.explainable and len(self.score_shape) == 1
+        floats = all(spec.datatype in ("FP16", "FP32", "FP64") for spec in self.inputs)
+        self.explainable = self.explainable and floats and len(self.score_shape) == 1
         self.methods = method_settings(self.inputs[0].shape)
+        if isinstance(self.model, torch.jit.ScriptModule):
+            del self.methods["deep_lift"]  # it hooks modules, which TorchScript does not allow
         self._explain_keys = EXPLAIN_KEYS.union(*self.methods.values())
         self._explainer = Explainer(eager_copy(self.model, self.example(2)), config.explain_batch_limit)
         if self.explainable:

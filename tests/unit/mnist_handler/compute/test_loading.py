@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from mnist_handler.config import ConfigError
 from mnist_handler.loading import LoadError, build_model, load_labels, load_model
 
 from .conftest import start
+from .helpers import ask_one, v2
 
 CPU = torch.device("cpu")
 LINEAR = "from torch import nn\nclass A(nn.Linear):\n    def __init__(self):\n        super().__init__(2, 3)\n"
@@ -65,13 +67,17 @@ def test_code_in_weights_never_runs(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("frozen", [False, True])
-def test_torchscript_is_served(frozen: bool, archive: Path, tmp_path: Path) -> None:
+def test_torchscript_is_served(frozen: bool, archive: Path, tmp_path: Path, digits: np.ndarray[Any, Any]) -> None:
     shutil.copy(archive / "mnist.py", tmp_path)
     script = torch.jit.trace(build_model(tmp_path / "mnist.py").eval(), torch.zeros(1, 1, 28, 28))
     torch.jit.save(torch.jit.freeze(script) if frozen else script, tmp_path / "script.pt")
     handler = start(tmp_path, {"device_batch_limit": 2}, model_file="", weights="script.pt")
     assert handler.describe_handle()["platform"] == "pytorch_torchscript"
     assert handler.classes == 10
+    assert "deep_lift" not in handler.methods
+    for method in handler.methods:
+        explained = ask_one(handler, v2(digits[0], explain=True, method=method)).outputs["explain"]
+        assert np.abs(explained).max() > 0
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,10 @@ class Two(RowHandler):
     inputs = (InputSpec("a", "FP32", (3,)), InputSpec("b", "FP32", ()))
 
 
+class Integers(RowHandler):
+    inputs = (InputSpec("a", "INT64", (3,)), InputSpec("b", "INT64", ()))
+
+
 class Regression(RowHandler):
     inputs = (InputSpec("a", "FP32", (3,)),)
     classifies = False
@@ -76,6 +80,14 @@ def test_several_inputs_are_explained(two: RowHandler) -> None:
 )
 def test_wrong_inputs(inputs: Any, words: str, two: RowHandler) -> None:
     assert words in refusal(two, Request(inputs)).message
+
+
+def test_integers_are_served_and_not_explained(tmp_path: Path) -> None:
+    (tmp_path / "two_inputs.py").write_text(TWO_INPUTS)
+    handler = start(tmp_path, {"device_batch_limit": 2}, Integers, model_file="two_inputs.py", weights=None)
+    inputs = [("a", Block([[1, 2, 3], [4, 5, 6]])), ("b", Block([1, -1]))]
+    assert np.asarray(ask_one(handler, Request(inputs)).outputs["predict"]).tolist() == [0, 1]
+    assert "no explanations" in refusal(handler, Request(inputs, explain=True)).message
 
 
 def test_a_model_without_classes(tmp_path: Path) -> None:
