@@ -11,6 +11,7 @@ import pytest
 
 from scripts.serving import ROOT, build_archive, tail
 from tests.faults.pod import Pod, pod, until
+from tests.faults.under_load import DEADLINE
 
 MakePod = Callable[..., ContextManager[Pod]]
 
@@ -32,7 +33,10 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def lasting_pod(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
     """With both models, one worker each; workers that say nothing for 4 s are restarted."""
-    with pod(archives, tmp_path_factory.mktemp("pod"), response_timeout=4) as running:
+    flags = ["--request_timeout", f"{DEADLINE:g}"]
+    control = {"enable_model_api": "true"}
+    folder = tmp_path_factory.mktemp("pod")
+    with pod(archives, folder, response_timeout=4, settings=control, wrapper=flags) as running:
         yield running
 
 
