@@ -192,7 +192,8 @@ def cold_start_table(report: Mapping[str, Any]) -> str:
     steps: List[Mapping[str, Any]] = report.get("cold_start", [])
     if not steps:
         return "Not measured yet: `python -m benchmarks.cold_start` measures it and adds it to the report."
-    lines = ["| step | seconds | since the start |", "| --- | ---: | ---: |"]
+    lines = [f"Measured on: {report.get('cold_start_on', 'unknown')}.", ""]
+    lines += ["| step | seconds | since the start |", "| --- | ---: | ---: |"]
     total = 0.0
     for step in steps:
         total += step["seconds"]
@@ -206,7 +207,7 @@ def tables(path: Path = REPORT) -> Dict[str, str]:
         figures, report = read(path)
     except FiguresError:
         report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        nothing = "Not measured yet: there is no `benchmarks/results/capacity.json`."
+        nothing = "Not measured yet: `benchmarks/results/capacity.json` has no figures for it."
         return {"capacity": nothing, "cold-start": cold_start_table(report)}
     return {"capacity": capacity_table(figures, report), "cold-start": cold_start_table(report)}
 

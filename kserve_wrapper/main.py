@@ -26,8 +26,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return _refuse(str(error))
     try:
         return _start(settings, config)
-    except OSError as error:
-        return _refuse(f"{settings.host}: {error.strerror or error}")
+    except (OSError, ImportError) as error:
+        return _refuse(str(error))
 
 
 def _start(settings: Settings, config: torchserve.TorchServeConfig) -> int:

@@ -10,6 +10,7 @@ from typing import Awaitable, Callable, Dict, List
 from kserve_wrapper.errors import (
     DeadlineExceeded,
     InternalError,
+    InvalidRequest,
     NotFound,
     OutOfResources,
     TooLarge,
@@ -19,7 +20,7 @@ from kserve_wrapper.errors import (
 from kserve_wrapper.lane import Lane, Waiter
 from kserve_wrapper.merge import RowsMismatch, merge, split
 from kserve_wrapper.types import Call, ModelMetadata, Reply
-from kserve_wrapper.upstream_errors import NotReached
+from kserve_wrapper.upstream_errors import Unseen
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class _Part:
     waiters: List[Waiter]
     #: The other half is next; when this one turns out well, the fault is there and sending it whole is futile.
     fault_here_or_next: bool = False
+    #: The others are next; what refuses this one refuses them as well.
+    speaks_for_next: bool = False
 
 
 class Delivery:
@@ -95,13 +98,16 @@ class Delivery:
         self._sends_left -= 1
         try:
             await self._send_once(waiters)
-        except NotReached as error:
+        except Unseen as error:
             await self._retry_or_fail(parts, waiters, error)
         except WrapperError as error:
             self._observer.failed(waiters[0].portion.call, error, len(waiters))
-            self._narrow(parts, waiters, error)
+            if part.speaks_for_next and isinstance(error, InvalidRequest) and not error.rows:
+                self._fail(waiters + parts.pop().waiters, error)
+            else:
+                self._narrow(parts, waiters, error)
         else:
-            if part.fault_here_or_next:
+            if part.fault_here_or_next or part.speaks_for_next:
                 parts.extend(_halves(parts.pop().waiters, one_at_fault=True))
 
     async def _send_once(self, waiters: List[Waiter]) -> None:
@@ -114,7 +120,7 @@ class Delivery:
         for waiter, own in zip(waiters, split(reply, portions)):
             waiter.resolve(own)
 
-    async def _retry_or_fail(self, parts: List[_Part], waiters: List[Waiter], error: NotReached) -> None:
+    async def _retry_or_fail(self, parts: List[_Part], waiters: List[Waiter], error: Unseen) -> None:
         self._observer.failed(waiters[0].portion.call, error, len(waiters))
         if self._retried:
             self._fail(self._batch, error)
@@ -134,6 +140,9 @@ class Delivery:
         elif isinstance(error, (Unavailable, DeadlineExceeded, NotFound)):
             # No request's fault: whatever else of this batch is to be sent would meet the same.
             self._fail(self._batch, error)
+        elif isinstance(error, InvalidRequest) and "row_errors" in self._metadata.extensions:
+            # A handler that names rows at fault named none: what it refuses is what the requests have in common.
+            parts.extend([_Part(waiters[1:]), _Part(waiters[:1], speaks_for_next=True)])
         else:
             if isinstance(error, RowsMismatch):
                 self._lane.distrust(waiters[0].portion.call, self._clock())

@@ -70,8 +70,8 @@ class Upstream:
             headers: further ones. Each costs the worker three reads of its socket.
 
         Raises:
-            WrapperError: of the class that says what a client should hear. NotReached (an Unavailable) where
-                no worker saw the request.
+            WrapperError: of the class that says what a client should hear. Unseen (an Unavailable) where no worker
+                saw the request, NotReached (an Unseen) where TorchServe did not either.
         """
         request = encode_call(call, metadata)
         if len(request.body) > self._request_limit:

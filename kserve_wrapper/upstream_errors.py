@@ -34,11 +34,19 @@ _CLASSES: Mapping[int, Type[WrapperError]] = {
 _UNKNOWN_MODEL = {"ModelNotFoundException", "ModelVersionNotFoundException", "ResourceNotFoundException"}
 
 
-class NotReached(Unavailable):
+class Unseen(Unavailable):
     """No worker has seen the request: it may be sent again."""
 
 
-class Refused(NotReached):
+class NotReached(Unseen):
+    """TorchServe itself could not be reached."""
+
+
+class Busy(Unseen):
+    """TorchServe has no worker for the model, or the queue in front of its workers is full."""
+
+
+class Refused(Unseen):
     """TorchServe did not take the wrapper's key."""
 
 
@@ -81,7 +89,7 @@ def _from_torchserve(model: str, status: int, kind: str, message: str) -> Wrappe
         logger.error("TorchServe refused the wrapper's inference key")
         return Refused("the model server does not accept the wrapper's key at the moment", retry_after=1)
     if status == 503 and "has no worker to serve" in message:
-        return NotReached(f"model {model} has no free worker at the moment", retry_after=1)
+        return Busy(f"model {model} has no free worker at the moment", retry_after=1)
     if message == "Worker died.":
         error = OutOfResources if status == 507 else Unavailable
         return error(f"model {model} lost the worker that had this request", retry_after=1)

@@ -7,8 +7,8 @@ import logging
 from typing import Sequence
 
 import torch
-from torch import nn
-from torch.fx.experimental.optimization import fuse
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 logger = logging.getLogger(__name__)
 
@@ -22,14 +22,15 @@ def eager_copy(model: nn.Module, example: Sequence[torch.Tensor]) -> nn.Module:
     Args:
         example: the model's inputs, of any number of rows.
     """
-    own = copy.deepcopy(model).eval().requires_grad_(False)
+    own = copy.deepcopy(model).eval()
+    if isinstance(own, torch.jit.ScriptModule):
+        return own
+    own.requires_grad_(False)
     for module in own.modules():
         if getattr(module, "inplace", False) is True:
             module.inplace = False  # type: ignore[assignment]
-    if isinstance(own, torch.jit.ScriptModule):
-        return own
     try:
-        folded: nn.Module = fuse(own).eval().requires_grad_(False)
+        folded = _fold(own)
         with torch.no_grad():
             noise = [torch.rand_like(one) if one.is_floating_point() else one for one in example]
             torch.testing.assert_close(folded(*noise), own(*noise), rtol=1e-3, atol=1e-4)
@@ -37,3 +38,20 @@ def eager_copy(model: nn.Module, example: Sequence[torch.Tensor]) -> nn.Module:
         logger.info("explanations run without folded BatchNorm: %s", str(error).splitlines()[:1])
         return own
     return folded
+
+
+def _fold(model: nn.Module) -> nn.Module:
+    """A traced copy in which each convolution has the BatchNorm that alone reads it in its weights."""
+    traced = fx.symbolic_trace(model)
+    modules = dict(traced.named_modules())
+    for node in list(traced.graph.nodes):
+        before = node.args[0] if node.op == "call_module" and node.args else None
+        if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
+            continue
+        conv, norm = modules[str(before.target)], modules[str(node.target)]
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            traced.add_submodule(str(before.target), fuse_conv_bn_eval(conv, norm))
+            node.replace_all_uses_with(before)
+            traced.graph.erase_node(node)
+    traced.recompile()
+    return traced.eval().requires_grad_(False)

@@ -139,7 +139,7 @@ def _exposed(file: Path, settings: Mapping[str, Setting], lines: Mapping[str, in
             lines.get("management_address"),
             f"management_address={setting.value} without token authorization: whoever reaches the pod "
             "may load code into it",
-            "Write management_address=http://127.0.0.1:8085; the wrapper is in the same container",
+            "Write management_address=http://127.0.0.1:8086; the wrapper is in the same container",
         )
 
 
@@ -147,7 +147,8 @@ def _models(directory: Path, settings: Mapping[str, Setting], lines: Dict[str, i
     file, store = directory / CONFIG, directory / STORE
     if "model_snapshot" in settings:
         text = settings["model_snapshot"].value
-        return SnapshotCheck(file, lines.get("model_snapshot"), text, store).findings()
+        shared = _value(settings, "inference_address") == _value(settings, "management_address")
+        return SnapshotCheck(file, lines.get("model_snapshot"), text, store, shared).findings()
     if _value(settings, "load_models"):
         return []
     return [

@@ -17,7 +17,7 @@ WRAPPER_GRPC_PORT = 8081
 #: Property, its default in TorchServe, and the document's value.
 _SERVICES = (
     ("inference_address", "http://127.0.0.1:8080", "http://0.0.0.0:8085"),
-    ("management_address", "http://127.0.0.1:8081", "http://0.0.0.0:8085"),
+    ("management_address", "http://127.0.0.1:8081", "http://127.0.0.1:8086"),
     ("metrics_address", "http://127.0.0.1:8082", "http://0.0.0.0:8082"),
     ("grpc_inference_port", "7070", "7070"),
     ("grpc_management_port", "7071", "7071"),

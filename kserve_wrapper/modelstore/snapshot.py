@@ -31,9 +31,11 @@ class SnapshotCheck:
         line: the line of ``model_snapshot``.
         text: its value.
         store: the directory of the archives.
+        shared: inference and management have one address.
     """
 
-    def __init__(self, file: Path, line: Optional[int], text: str, store: Path) -> None:
+    def __init__(self, file: Path, line: Optional[int], text: str, store: Path, shared: bool = False) -> None:
+        self._shared = shared
         self._file = file
         self._line = line
         self._text = text
@@ -71,6 +73,12 @@ class SnapshotCheck:
                     "Use letters, digits, '.', '_' and '-'",
                 )
             yield from self._default(name, versions)
+            if self._shared and len(versions) > 1:
+                yield self._warning(
+                    f"models.{name} has {len(versions)} versions, and at an address that inference shares TorchServe "
+                    "does not tell about any but the default one",
+                    "Write management_address=http://127.0.0.1:8086",
+                )
             for version, fields in versions.items():
                 yield from self._fields(f"models.{name}.{version}", fields)
                 yield from self._archive(name, version, fields["marName"])

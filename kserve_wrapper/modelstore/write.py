@@ -12,9 +12,10 @@ from kserve_wrapper.torchserve import properties
 
 #: The document's properties, in its order, and below them what a pod needs beside.
 _PROPERTIES = f"""\
-# The wrapper stands in the same container, so nothing else needs to reach these two.
+# The wrapper stands in the same container, so nothing else needs to reach these two. Management has an address of
+# its own: at a shared one TorchServe takes /models/NAME/VERSION for an inference request and answers 404.
 inference_address=http://127.0.0.1:8085
-management_address=http://127.0.0.1:8085
+management_address=http://127.0.0.1:8086
 metrics_address=http://0.0.0.0:8082
 grpc_inference_port=7070
 grpc_management_port=7071
@@ -31,7 +32,7 @@ _ADDED = """\
 metrics_mode=prometheus
 # For handlers without an envelope of their own. KServe's TS_SERVICE_ENVELOPE beats it.
 service_envelope={envelope}
-# Inference and management share an address, where TorchServe (0.11.1 and later) mixes up its keys.
+# Keys would guard two addresses that only this container reaches; the stock wrapper cannot send them.
 disable_token_authorization=true
 """
 

@@ -85,7 +85,7 @@ class Management:
         answer = await self._json("GET", target, timeout)
         return [_description(item) for item in _list(answer)]
 
-    async def register(self, url: str, parameters: Mapping[str, object], timeout: float = 300.0) -> None:
+    async def register(self, url: str, timeout: float = 300.0, **parameters: Any) -> None:
         """Registers an archive of the model store and starts its workers, as far as ``initial_workers`` says.
 
         Args:
@@ -179,6 +179,9 @@ def _refused_key(body: bytes) -> bool:
 
 def _fail(status: int, body: bytes) -> NoReturn:
     """TorchServe's refusal in words of ours: its own may tell paths and classes."""
+    if status == 503 and _error(body).get("type") == "InternalServerException":
+        # A worker was asked and failed, as stock envelopes do at a describe: nothing is full.
+        raise BadGateway("the model's handler failed at this question")
     errors: Dict[int, WrapperError] = {
         404: NotFound("TorchServe does not know this model or version"),
         405: MethodNotAllowed(_OFF),

@@ -44,7 +44,7 @@ def test_a_written_directory_has_no_findings(store: Path) -> None:
     [
         ("metrics_address=http://0.0.0.0:8082", "metrics_address=http://0.0.0.0:8080", "the wrapper's REST", "8082"),
         ("grpc_inference_port=7070", "grpc_inference_port=8081", "the wrapper's gRPC", "grpc_inference_port=7070"),
-        ("grpc_management_port=7071", "grpc_management_port=7070", "grpc_inference_port's (line 5)", "7071"),
+        ("grpc_management_port=7071", "grpc_management_port=7070", "grpc_inference_port's (line", "7071"),
         ("grpc_inference_port=7070", "grpc_inference_port=many", "no port", "grpc_inference_port=7070"),
         ("inference_address=http://127.0.0.1:8085", "inference_address=127.0.0.1:8085", "no address", "http://"),
         ("service_envelope=kserve", "service_envelope=kfserving", "no such envelope", "kserve"),
@@ -79,7 +79,7 @@ def test_an_error_names_line_and_mend(store: Path, old: str, new: str, problem: 
         ('"batchSize":1', '"batchSize":8', "batchSize 8"),
         ("metrics_mode=prometheus", "", "metrics_format has no effect"),
         ("model_store=/mnt/models/model-store", "model_store=/home/me/store", "KServe mounts at /mnt/models"),
-        ("management_address=http://127.0.0.1:8085", "management_address=http://0.0.0.0:8085", "without token"),
+        ("management_address=http://127.0.0.1:8086", "management_address=http://0.0.0.0:8085", "without token"),
         ('"modelCount":1', '"modelCount":3', "there are 1 models"),
     ],
 )
@@ -112,6 +112,15 @@ def test_defaults_that_clash_with_the_wrapper_are_told(store: Path) -> None:
     assert finding.line is None
     assert "8080" in finding.problem
     assert "the line is absent" in finding.problem
+
+
+def test_versions_behind_a_shared_address_are_told(tmp_path: Path) -> None:
+    """TorchServe routes /models/NAME/VERSION of a shared address to inference, which answers 404."""
+    mars = [make_mar(tmp_path, version=version, file=f"{version}.mar") for version in ("1.0", "2.0")]
+    write(tmp_path / "models", mars)
+    assert check(tmp_path / "models") == []
+    edit(tmp_path / "models", "management_address=http://127.0.0.1:8086", "management_address=http://127.0.0.1:8085")
+    assert "does not tell about any but the default" in only(check(tmp_path / "models")).problem
 
 
 def test_no_model_at_all_is_an_error(store: Path) -> None:

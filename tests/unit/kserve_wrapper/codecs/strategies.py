@@ -13,7 +13,12 @@ from kserve_wrapper.types import Tensor
 names = st.text(min_size=1, max_size=8)
 parameters = st.dictionaries(
     st.text(max_size=6).filter(lambda name: not name.startswith(("binary_data", "shared_memory", "classification"))),
-    st.one_of(st.text(max_size=6), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False)),
+    st.one_of(
+        st.text(max_size=6),
+        st.booleans(),
+        st.integers(-(2**63), 2**63 - 1),
+        st.floats(allow_nan=False, allow_infinity=False),
+    ),
     max_size=3,
 )
 shapes = st.lists(st.integers(0, 4), max_size=3).map(tuple)
@@ -43,19 +48,25 @@ def tensors(draw: Any, datatypes: Any = DATATYPES, text: bool = True) -> Tensor:
     return Tensor(draw(names), datatype, shape, _data(draw, datatype, count, text), draw(parameters))
 
 
-def tensor_lists(text: bool = True, datatypes: Any = DATATYPES) -> "st.SearchStrategy[List[Tensor]]":
+def tensor_lists(text: bool = True, datatypes: Any = DATATYPES) -> st.SearchStrategy[List[Tensor]]:
     """One tensor or more, no name twice."""
     return st.lists(tensors(datatypes, text), min_size=1, max_size=4, unique_by=lambda tensor: tensor.name)
 
 
 #: Anything that a JSON body may hold.
 json_values = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=5)),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(2**63), 2**64 - 1),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text(max_size=5),
+    ),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
     max_leaves=10,
 )
 
 
-def damaged(content: Dict[str, Any]) -> "st.SearchStrategy[Dict[str, Any]]":
+def damaged(content: Dict[str, Any]) -> st.SearchStrategy[Dict[str, Any]]:
     """``content`` with one of its values replaced by anything."""
     return st.tuples(st.sampled_from(sorted(content)), json_values).map(lambda pair: {**content, pair[0]: pair[1]})

@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import parameters, tensor_lists
-from tritonclient.grpc import service_pb2 as messages
 
 from kserve_wrapper.codecs import oip_grpc
 from kserve_wrapper.datatypes import DATATYPES, bytes_elements, join_bytes
 from kserve_wrapper.errors import InvalidRequest
+from kserve_wrapper.rpc.messages import load_messages
 from kserve_wrapper.types import Tensor, V2Call, V2Reply
 
+messages = load_messages()
+DOUBLES = "double_param" in messages.InferParameter.DESCRIPTOR.fields_by_name
 TYPED = [name for name in DATATYPES if name != "FP16"]
 
 
@@ -28,9 +30,15 @@ def as_request(reply: Any) -> Any:
     return request
 
 
+def without_doubles(values: Mapping[str, Any]) -> Dict[str, Any]:
+    """Parameters as they arrive: kserve's messages have no field for doubles, which go as text."""
+    return {k: v if DOUBLES or not isinstance(v, float) else str(v) for k, v in values.items()}
+
+
 def same(left: List[Tensor], right: List[Tensor]) -> bool:
+    """What arrived on the left, what was sent on the right."""
     return [(t.name, t.datatype, t.shape, bytes(t.data), dict(t.parameters)) for t in left] == [
-        (t.name, t.datatype, t.shape, bytes(t.data), dict(t.parameters)) for t in right
+        (t.name, t.datatype, t.shape, bytes(t.data), without_doubles(t.parameters)) for t in right
     ]
 
 
@@ -38,7 +46,7 @@ def round_trip(tensors: List[Tensor], raw: bool, given_parameters: Mapping[str, 
     asked = oip_grpc.GrpcRequest(V2Call("m", "2", False, []), "7", raw)
     reply = oip_grpc.encode_reply(messages.ModelInferResponse, asked, V2Reply(tensors, None, given_parameters))
     parsed = messages.ModelInferResponse.FromString(reply.SerializeToString())
-    assert dict(oip_grpc.decode_parameters(parsed.parameters)) == given_parameters
+    assert dict(oip_grpc.decode_parameters(parsed.parameters)) == without_doubles(given_parameters)
     return oip_grpc.decode_request(as_request(parsed), {})
 
 
@@ -62,6 +70,10 @@ def test_fp16_makes_the_reply_raw() -> None:
     reply = oip_grpc.encode_reply(messages.ModelInferResponse, asked, V2Reply(tensors))
     assert list(reply.raw_output_contents) == [b"\x00\x3c", b"\x01"]
     assert not any(output.contents.ByteSize() for output in reply.outputs)
+
+
+def parameter(**choice: Any) -> Any:
+    return messages.InferParameter(**choice)
 
 
 def infer(**changes: Any) -> Any:
@@ -91,14 +103,21 @@ def infer(**changes: Any) -> Any:
         (infer(tensor={"datatype": "UINT16", "contents": {"uint_contents": [65536, 1]}}), "element 0"),
         (infer(tensor={"datatype": "BYTES", "contents": {"bytes_contents": [b"a"]}}), "tensor 'x'"),
         (infer(inputs=[]), "one tensor"),
-        (infer(parameters={"explain": {"int64_param": 1}}), "explain"),
-        (infer(parameters={"nothing": {}}), "nothing"),
-        (infer(outputs=[{"name": "o", "parameters": {"classification": {"int64_param": 3}}}]), "classification"),
+        (infer(parameters={"explain": parameter(int64_param=1)}), "explain"),
+        (infer(parameters={"nothing": parameter()}), "nothing"),
+        (infer(outputs=[{"name": "o", "parameters": {"classification": parameter(int64_param=3)}}]), "classification"),
     ],
 )
 def test_a_wrong_request_is_named(message: Any, text: str) -> None:
     with pytest.raises(InvalidRequest, match=text):
         oip_grpc.decode_request(message, {})
+
+
+@pytest.mark.skipif(not DOUBLES, reason="kserve's messages have no doubles")
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_parameter_that_json_cannot_carry(value: float) -> None:
+    with pytest.raises(InvalidRequest, match="finite"):
+        oip_grpc.decode_request(infer(parameters={"much": parameter(double_param=value)}), {})
 
 
 @pytest.mark.parametrize("shape", [[], [-1], [2]])
@@ -110,13 +129,17 @@ def test_bytes_with_an_open_shape(shape: List[int]) -> None:
 
 def test_what_the_request_asks_for() -> None:
     message = infer(
-        parameters={"explain": {"bool_param": True}, "binary_data_output": {"bool_param": True}, "a": {"double_param": 1}},
+        parameters={
+            "explain": parameter(bool_param=True),
+            "binary_data_output": parameter(bool_param=True),
+            "a": parameter(int64_param=1),
+        },
         outputs=[{"name": "o"}],
     )
     asked = oip_grpc.decode_request(message, {"traceparent": "t"})
     assert asked.call.explain
     assert asked.raw
-    assert (asked.call.parameters, asked.call.outputs) == ({"a": 1.0}, ["o"])
+    assert (asked.call.parameters, asked.call.outputs) == ({"a": 1}, ["o"])
     assert (asked.call.version, asked.call.trace) == (None, {"traceparent": "t"})
     assert asked.call.inputs[0].data == struct.pack("<2f", 1, 2)
 
@@ -131,6 +154,7 @@ def test_outputs_are_filtered() -> None:
         oip_grpc.encode_reply(messages.ModelInferResponse, missing, V2Reply(tensors))
 
 
+@pytest.mark.filterwarnings("ignore:Unexpected end-group tag")
 @given(content=st.binary(max_size=80))
 def test_nothing_but_invalid_request(content: bytes) -> None:
     try:
@@ -140,7 +164,6 @@ def test_nothing_but_invalid_request(content: bytes) -> None:
         return
     try:
         asked = oip_grpc.decode_request(message, {})
-    except InvalidRequest as error:
-        assert error.message
-    else:
-        assert asked.call.inputs
+    except InvalidRequest:
+        return
+    assert asked.call.inputs

@@ -33,10 +33,9 @@ def test_results_are_written_in_order(results: List[Any], explain: bool) -> None
 def test_nothing_but_invalid_request(body: bytes) -> None:
     try:
         call = v1.decode_request(body, "m", False, {})
-    except InvalidRequest as error:
-        assert error.message
-    else:
-        assert call.instances
+    except InvalidRequest:
+        return
+    assert call.instances
 
 
 def test_one_of_the_two_keys() -> None:

@@ -79,10 +79,9 @@ def test_nothing_but_invalid_request(content: Any, length: Any, tail: bytes) -> 
     body = orjson.dumps(content) + tail
     try:
         asked = request(body, length)
-    except InvalidRequest as error:
-        assert error.message
-    else:
-        assert asked.call.inputs
+    except InvalidRequest:
+        return
+    assert asked.call.inputs
 
 
 @given(tensors=tensor_lists(), size=st.integers(-3, 80), tail=st.binary(max_size=40))
@@ -92,7 +91,6 @@ def test_binary_sizes_that_lie(tensors: List[Tensor], size: int, tail: bytes) ->
     text = orjson.dumps({"inputs": entries})
     try:
         asked = request(text + tail, len(text))
-    except InvalidRequest as error:
-        assert error.message
-    else:
-        assert sum(memoryview(tensor.data).nbytes for tensor in asked.call.inputs) == len(tail)
+    except InvalidRequest:
+        return
+    assert sum(memoryview(tensor.data).nbytes for tensor in asked.call.inputs) == len(tail)

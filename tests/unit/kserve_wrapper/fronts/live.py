@@ -69,8 +69,7 @@ class Live:
         if self._with_grpc:
             grpc = GrpcServer(self.front.plane, self.front.metrics, self._settings)
             self.grpc_port = await grpc.start(0)
-        while not server.started:
-            await asyncio.sleep(0.01)
+        await server.listening.wait()
         self._started.set()
         await self._stop.wait()
         server.should_exit = server.force_exit = True

@@ -11,23 +11,24 @@ from typing import Any, Dict, Iterator, Tuple
 import grpc
 import numpy as np
 import pytest
-import tritonclient.grpc as triton
 from fakes import Front
 from live import Live
-from tritonclient.grpc import service_pb2 as messages
 
 from kserve_wrapper import errors
 from kserve_wrapper.errors import WrapperError
 from kserve_wrapper.types import V2Call
+
+triton = pytest.importorskip("tritonclient.grpc", reason="needs a newer protobuf", exc_type=ImportError)
+messages = triton.service_pb2
 
 Pair = Tuple[Live, grpc.Channel]
 
 
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    with Live(Front(), grpc=True, grpc_max_receive_message_length=100_000) as live:
-        with grpc.insecure_channel(f"127.0.0.1:{live.grpc_port}") as channel:
-            yield live, channel
+    live = Live(Front(), grpc=True, grpc_max_receive_message_length=100_000)
+    with live, grpc.insecure_channel(f"127.0.0.1:{live.grpc_port}") as channel:
+        yield live, channel
 
 
 def call(channel: grpc.Channel, rpc: str, timeout: Any = 10, metadata: Any = None, **fields: Any) -> Any:

@@ -40,7 +40,9 @@ def test_head_is_get_without_a_body(path: str) -> None:
     assert head.headers["content-length"] == str(len(whole.body))
 
 
-@pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/models/", "/v2/", "//v2", "/v2/models/mnist/nope", "/docs", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["/nope", "/v1", "/v1/models/", "/v2/", "//v2", "/v2/models/mnist/nope", "/docs", "/openapi.json"]
+)
 def test_an_unknown_path(path: str) -> None:
     answer = Front().call("GET", path)
     assert answer.status == 404

@@ -51,7 +51,9 @@ def test_pipelined_requests_are_answered_in_order(live: Live) -> None:
 
 
 def test_a_chunked_body(live: Live) -> None:
-    head = b"POST /v1/models/mnist:predict HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = (
+        b"POST /v1/models/mnist:predict HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
     with live.connect() as connection:
         connection.sendall(head + b'5\r\n{"ins\r\n')
         connection.sendall(b'c\r\ntances":[1]}\r\n0\r\n\r\n')
@@ -59,7 +61,9 @@ def test_a_chunked_body(live: Live) -> None:
 
 
 def test_a_chunked_body_beyond_the_limit(live: Live) -> None:
-    head = b"POST /v1/models/mnist:predict HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = (
+        b"POST /v1/models/mnist:predict HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
     with live.connect() as connection:
         connection.sendall(head + b"7d0\r\n" + b"x" * 2000 + b"\r\n0\r\n\r\n")
         assert read_all(connection).startswith(b"HTTP/1.1 413 ")
@@ -75,8 +79,11 @@ def test_a_client_that_sends_all_before_it_listens_hears_413(live: Live) -> None
 
 @pytest.mark.parametrize(
     "sent",
-    [b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 8000, b"GET / HTTP/1.1\r\nX: " + b"a" * 8000 + b"\r\n\r\n"]
-    + [b"GET /" + b"a" * 8000 + b" HTTP/1.1\r\n\r\n"],
+    [
+        b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 8000,
+        b"GET / HTTP/1.1\r\nX: " + b"a" * 8000 + b"\r\n\r\n",
+        b"GET /" + b"a" * 8000 + b" HTTP/1.1\r\n\r\n",
+    ],
 )
 def test_headers_beyond_the_limit(live: Live, sent: bytes) -> None:
     with live.connect() as connection:
@@ -119,7 +126,9 @@ def test_a_trickle_does_not_buy_time(live: Live) -> None:
     assert time.monotonic() - started >= 0.5
 
 
-@pytest.mark.parametrize("sent", [b"\x00\x01\x02\r\n\r\n", b"GARBAGE\r\n\r\n", b"GET /\xff\xfe HTTP/1.1\r\nHost: h\r\n\r\n"])
+@pytest.mark.parametrize(
+    "sent", [b"\x00\x01\x02\r\n\r\n", b"GARBAGE\r\n\r\n", b"GET /\xff\xfe HTTP/1.1\r\nHost: h\r\n\r\n"]
+)
 def test_what_is_not_http(live: Live, sent: bytes) -> None:
     with live.connect() as connection:
         connection.sendall(sent)

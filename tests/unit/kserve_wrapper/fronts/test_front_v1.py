@@ -54,8 +54,19 @@ def test_what_stands_beside_the_instances_travels_along() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[1]", b"null", {}, {"instances": 1}, {"instances": []}, {"instances": [1], "inputs": [1]}]
-    + [b'{"instances":[NaN]}', b'{"instances":[Infinity]}', b'{"instances":["\xff"]}'],
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b"null",
+        {},
+        {"instances": 1},
+        {"instances": []},
+        {"instances": [1], "inputs": [1]},
+        b'{"instances":[NaN]}',
+        b'{"instances":[Infinity]}',
+        b'{"instances":["\xff"]}',
+    ],
 )
 def test_a_wrong_body_is_the_clients_fault(body: Any) -> None:
     front = Front()

@@ -132,8 +132,17 @@ def test_a_wrong_tensor_is_named(change: Dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", {}, {"inputs": []}, {"inputs": {}}, {"id": 5, "inputs": [FP32]}, {"inputs": [FP32], "outputs": 1}]
-    + [{"inputs": [FP32], "parameters": {"a": []}}, {"inputs": [FP32], "outputs": [{}]}],
+    [
+        b"",
+        b"[]",
+        {},
+        {"inputs": []},
+        {"inputs": {}},
+        {"id": 5, "inputs": [FP32]},
+        {"inputs": [FP32], "outputs": 1},
+        {"inputs": [FP32], "parameters": {"a": []}},
+        {"inputs": [FP32], "outputs": [{}]},
+    ],
 )
 def test_a_wrong_request_is_the_clients_fault(body: Any) -> None:
     answer = Front().call("POST", INFER, body)
@@ -185,7 +194,10 @@ def test_nan_and_infinity_have_names() -> None:
     tensor = {**FP32, "shape": [3], "data": ["NaN", "Infinity", "-Infinity"]}
     answer = Front().call("POST", INFER, {"inputs": [tensor]})
     assert answer.json["outputs"][0]["data"] == ["NaN", "Infinity", "-Infinity"]
-    assert Front().call("POST", INFER, b'{"inputs":[{"name":"i","datatype":"FP32","shape":[1],"data":[NaN]}]}').status == 400
+    assert (
+        Front().call("POST", INFER, b'{"inputs":[{"name":"i","datatype":"FP32","shape":[1],"data":[NaN]}]}').status
+        == 400
+    )
 
 
 def binary_request(header: Dict[str, Any], data: bytes) -> Any:

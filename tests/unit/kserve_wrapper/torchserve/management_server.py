@@ -6,7 +6,7 @@ import asyncio
 import json
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, AsyncIterator, Awaitable, Callable, Dict, List, Tuple
+from typing import Any, AsyncIterator, Awaitable, Callable, Dict, List, Optional, Tuple
 from urllib.parse import unquote, urlsplit
 
 from kserve_wrapper.torchserve.address import Address
@@ -33,8 +33,13 @@ class ManagementServer:
     #: Requests whose path contains a key get this status and body instead.
     instead: Dict[str, Tuple[int, bytes]] = field(default_factory=dict)
     asked: List[str] = field(default_factory=list)
-    hung: bool = False
-    address: Address = Address("http", "127.0.0.1", 0, "127.0.0.1")
+    #: Set to let hung requests go on.
+    hung: Optional[asyncio.Event] = None
+    port: int = 0
+
+    @property
+    def address(self) -> Address:
+        return Address("http", "127.0.0.1", self.port, "127.0.0.1")
 
     def answer(self, method: str, target: str) -> Tuple[int, bytes]:
         for part, answer in self.instead.items():
@@ -60,8 +65,8 @@ class ManagementServer:
             head = await reader.readuntil(b"\r\n\r\n")
             method, target, _ = head.split(b" ", 2)
             self.asked.append(f"{method.decode()} {target.decode()}")
-            while self.hung:
-                await asyncio.sleep(0.01)
+            if self.hung is not None:
+                await self.hung.wait()
             status, body = self.answer(method.decode(), target.decode())
             writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body)
             await reader.read()
@@ -105,5 +110,5 @@ async def serving(**state: Any) -> AsyncIterator[Tuple[ManagementServer, Managem
     """A server with this state on a free port, and a client of it."""
     server = ManagementServer(**state)
     async with listening(server.serve) as port:
-        server.address = Address("http", "127.0.0.1", port, "127.0.0.1")
+        server.port = port
         yield server, Management(server.address, KeyFile(None))

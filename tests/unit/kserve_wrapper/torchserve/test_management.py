@@ -80,7 +80,7 @@ def test_refusals_tell_nothing_of_the_inside(status: int, error: Type[WrapperErr
         body = json.dumps({"code": status, "type": "SomeException", "message": "/home/secret/path"}).encode()
         async with serving(instead={"/models": (status, body)}) as (_, management):
             with pytest.raises(error) as caught:
-                await management.register("m.mar", {})
+                await management.register("m.mar", initial_workers=1)
             assert type(caught.value) is error
             assert "secret" not in caught.value.message
             assert "SomeException" not in caught.value.message
@@ -125,7 +125,7 @@ def test_a_name_that_torchserve_would_take_for_its_token_api() -> None:
 
 def test_silence_is_bounded() -> None:
     async def scenario() -> None:
-        async with serving(hung=True) as (_, management):
+        async with serving(hung=asyncio.Event()) as (_, management):
             with pytest.raises(DeadlineExceeded):
                 await management.describe("m", timeout=0.05)
 

@@ -82,7 +82,7 @@ def test_malformed_escape_names_file_and_line() -> None:
 
 
 def test_absent_file_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such file.*CONFIG_PATH"):
+    with pytest.raises(ConfigError, match=r"no such file.*CONFIG_PATH"):
         read(tmp_path / "config.properties")
 
 
@@ -97,12 +97,12 @@ def test_what_is_derived_is_read_back(overrides: Dict[str, str], text: str) -> N
 
 @given(st.text("ab=:# !\\\n\r\tu0\f", max_size=40))
 def test_any_text_is_read_or_refused_with_the_line(text: str) -> None:
+    lines = text.count("\n") + text.count("\r") + 1
     try:
-        entries = parse(text, "x")
+        told = [entry.line for entry in parse(text, "x").values()]
     except ConfigError as error:
-        assert "x, line " in str(error)
-    else:
-        assert all(1 <= entry.line <= text.count("\n") + text.count("\r") + 1 for entry in entries.values())
+        told = [int(str(error).split("x, line ")[1].split(":")[0])]
+    assert all(1 <= line <= lines for line in told)
 
 
 def samples() -> List[str]:

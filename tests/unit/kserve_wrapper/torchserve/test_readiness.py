@@ -19,6 +19,15 @@ Scenario = Callable[[ManagementServer, Readiness], Awaitable[None]]
 TOLD = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1]}], "extensions": ["raw_body"], "note": 1}
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Gives the loop turns until it holds."""
+    for _ in range(3000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came to hold")
+
+
 async def poll(readiness: Readiness) -> None:
     """One poll, and the question to a worker that it may lead to."""
     await readiness._poll(listing=True)
@@ -193,13 +202,13 @@ def test_a_model_without_workers_by_intent_does_not_hold_the_server_up() -> None
 def test_torchserve_gone_hung_and_back() -> None:
     async def scenario(server: ManagementServer, readiness: Readiness) -> None:
         await poll(readiness)
-        server.hung = True
+        server.hung = asyncio.Event()
         await poll(readiness)
         assert not readiness.model_ready("mnist")
         assert not readiness.ready()
         assert readiness.workers("mnist") == 0
         assert readiness.problem == "it does not answer in time"
-        server.hung = False
+        server.hung = None
         await poll(readiness)
         assert readiness.model_ready("mnist")
 
@@ -209,7 +218,7 @@ def test_torchserve_gone_hung_and_back() -> None:
 def test_a_slow_poll_counts_for_nothing_while_requests_are_answered() -> None:
     async def scenario(server: ManagementServer, readiness: Readiness) -> None:
         await poll(readiness)
-        server.hung = True
+        server.hung = asyncio.Event()
         task = asyncio.ensure_future(readiness._poll(listing=False))
         while not task.done():
             readiness.report_answered()
@@ -265,22 +274,11 @@ def test_run_follows_by_itself_and_ends_when_cancelled() -> None:
     async def scenario(server: ManagementServer, readiness: Readiness) -> None:
         task = asyncio.ensure_future(readiness.run())
         server.models = mnist(worker(0))
-        while not readiness.ready():
-            await asyncio.sleep(0.01)
+        await until(readiness.ready)
         server.models = mnist(worker(0, "UNLOADING"))
-        while readiness.ready():
-            await asyncio.sleep(0.01)
+        await until(lambda: not readiness.ready())
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     follow(scenario, replace(Settings(), poll_interval=0.01))
-
-
-def test_settings_from_the_stock_variables() -> None:
-    environ = {"MODEL_LOAD_CUSTOMIZED": "true", "MODEL_LOAD_MAX_TRY": "3", "MODEL_LOAD_DELAY": "30"}
-    settings = Settings.from_environ({**environ, "MODEL_LOAD_TIMEOUT": "7"})
-    assert (settings.load_customized, settings.load_max_try) == (True, 3)
-    assert (settings.load_delay, settings.load_timeout) == (30, 7)
-    with pytest.raises(ValueError, match="MODEL_LOAD_DELAY must be a number"):
-        Settings.from_environ({"MODEL_LOAD_DELAY": "soon"})

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> "Write":
+def write(tmp_path: Path) -> Write:
     return Write(tmp_path / "config.properties")
 
 

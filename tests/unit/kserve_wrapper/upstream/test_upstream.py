@@ -23,7 +23,7 @@ from kserve_wrapper.errors import (
 from kserve_wrapper.types import ModelMetadata, Reply, V1Call, V1Reply
 from kserve_wrapper.upstream import Upstream
 from kserve_wrapper.upstream_connection import HEADER_LIMIT
-from kserve_wrapper.upstream_errors import NotReached, Refused
+from kserve_wrapper.upstream_errors import Busy, NotReached, Refused
 
 STOCK = ModelMetadata("m", ["1"])
 CALL = V1Call("m", None, False, [1])
@@ -331,7 +331,7 @@ NO_WORKER = 'Model "m" has no worker to serve inference request. Please use scal
         (418, {"error": "teapot"}, InvalidRequest, "teapot"),
         (404, torchserve(404, "ModelNotFoundException", "Model not found: m"), NotFound, "model m is not registered"),
         (404, torchserve(404, "ModelVersionNotFoundException", "x"), NotFound, "model m is not registered"),
-        (503, torchserve(503, "ServiceUnavailableException", NO_WORKER), NotReached, "no free worker"),
+        (503, torchserve(503, "ServiceUnavailableException", NO_WORKER), Busy, "no free worker"),
         (503, torchserve(503, "InternalServerException", "Prediction failed"), InternalError, "failed on this request"),
         (503, torchserve(503, "InternalServerException", "number of batch"), InternalError, "failed on this request"),
         (500, torchserve(500, "InternalServerException", "Worker died."), Unavailable, "lost the worker"),

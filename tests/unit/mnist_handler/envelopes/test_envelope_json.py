@@ -55,8 +55,25 @@ def test_both_libraries_read_the_same(document: Any) -> None:
 @needs_orjson
 @pytest.mark.parametrize(
     "text",
-    [b"NaN", b"[Infinity]", b"[-Infinity]", b"1e999", b"[-1e999]", b'"\\ud800"', b'{"\\udc00":1}', b"\xff", b"",
-     b'{"a":1', b"\xef\xbb\xbf{}", "{}".encode("utf-16"), b"[1,]", b"nan", b"01", b'"\t"', b"[" * 3000],
+    [
+        b"NaN",
+        b"[Infinity]",
+        b"[-Infinity]",
+        b"1e999",
+        b"[-1e999]",
+        b'"\\ud800"',
+        b'{"\\udc00":1}',
+        b"\xff",
+        b"",
+        b'{"a":1',
+        b"\xef\xbb\xbf{}",
+        "{}".encode("utf-16"),
+        b"[1,]",
+        b"nan",
+        b"01",
+        b'"\t"',
+        b"[" * 3000,
+    ],
 )
 def test_both_libraries_refuse(text: bytes) -> None:
     assert refuses(text)
@@ -109,7 +126,9 @@ def same_document(read: Any, meant: Any) -> bool:
     if isinstance(meant, list):
         return isinstance(read, list) and len(read) == len(meant) and all(map(same_document, read, meant))
     if isinstance(meant, dict):
-        return isinstance(read, dict) and list(read) == list(meant) and all(
-            same_document(read[key], meant[key]) for key in meant
+        return (
+            isinstance(read, dict)
+            and list(read) == list(meant)
+            and all(same_document(read[key], meant[key]) for key in meant)
         )
     return type(read) is type(meant) and bool(read == meant)

@@ -52,7 +52,10 @@ def test_instances_of_one_input(instance: Any, value: Any, parameters: Any) -> N
         ((name, block),) = request.inputs
         assert (name, block.values, block.row_parameters) == ("data", [value], [parameters] if parameters else [])
         assert (form, request.explain, request.parameters, request.outputs) == (
-            v1.V1Form(1, True), True, {"top_k": 3}, None,
+            v1.V1Form(1, True),
+            True,
+            {"top_k": 3},
+            None,
         )
 
 

@@ -150,7 +150,8 @@ def test_null_counts_as_absent() -> None:
 def test_a_model_without_a_version_names_none() -> None:
     body = V2Form(None, None, {}, False).reply(Answer({"a": [1]}), Model("m", None)).body
     assert json.loads(body) == {
-        "model_name": "m", "outputs": [{"name": "a", "shape": [1], "datatype": "INT64", "data": [1]}],
+        "model_name": "m",
+        "outputs": [{"name": "a", "shape": [1], "datatype": "INT64", "data": [1]}],
     }
 
 

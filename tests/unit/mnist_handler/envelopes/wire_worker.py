@@ -49,10 +49,11 @@ def ask(envelope: Any, sent: Sequence[Sent]) -> List[Got]:
     context = make_context([one.headers for one in sent])
     bodies = envelope.handle([one.item for one in sent], context)
     assert len(bodies) == len(sent)
-    return [
-        Got(*context.get_response_status(idx), context.get_response_headers(idx), body)
-        for idx, body in enumerate(bodies)
-    ]
+    got = []
+    for idx, body in enumerate(bodies):
+        status, phrase = context.get_response_status(idx)
+        got.append(Got(status, phrase, context.get_response_headers(idx), body))
+    return got
 
 
 def sent_json(document: Any, explain: bool = False, form: str = "bytes") -> Sent:
