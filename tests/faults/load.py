@@ -47,7 +47,7 @@ class Tally:
         self.events.append((started, time.monotonic() - started, outcome))
         if outcome == "refused":
             self.causes[detail] += 1
-        elif outcome != "right":
+        elif outcome not in ("right", "unreachable"):
             self.faults.append(f"{question.kind}: {outcome}: {detail[:400]}")
 
     @property
@@ -83,6 +83,7 @@ class Tally:
         return {
             "requests": self.asked,
             **{name: self.outcomes[name] for name in ("right", "refused", "wrong", "lost", "late")},
+            **({"unreachable": self.outcomes["unreachable"]} if self.outcomes["unreachable"] else {}),
             "causes": dict(self.causes.most_common(6)),
             "p50_ms": round(1000 * self.percentile(0.5), 1),
             "p99_ms": round(1000 * self.percentile(0.99), 1),

@@ -72,7 +72,7 @@ def test_torchserve_hangs_for_good(make_pod: MakePod) -> None:
         text = pod.text()
     record(2, "TorchServe hangs for good, --hang_limit 5", {"pod_ended_after_s": round(took, 2), **tally.figures()})
     assert pod.supervisor.returncode == 1
-    assert "TorchServe hangs or cannot recover" in text
+    assert "TorchServe hangs or does not recover" in text
     assert not exists(torchserve)
     assert tally.outcomes["late"] == tally.outcomes["wrong"] == tally.outcomes["lost"] == 0, tally.faults[:5]
 
