@@ -4,9 +4,12 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 MODEL ?= mnist
 MAR_DIR ?= build/model-store
+PROTOCOL ?= v1
+# Passed to a model that fetches its weights: FETCH=--random-weights where there is no internet.
+FETCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo serve mar test unit serving test-stock lint clean
+.PHONY: help env demo serve mar model-store test unit serving test-stock lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -20,8 +23,19 @@ demo: env  ## the document's walk-through on real TorchServe; exit 0 only if eve
 serve: env  ## TorchServe and wrapper in the foreground on the document's ports, until Ctrl-C
 	@$(PY) -m scripts.serve
 
-mar: env  ## build MODEL's archive (default mnist) into MAR_DIR (default build/model-store)
-	@$(PY) model-archiver/build_mar.py --model $(MODEL) --out $(MAR_DIR)
+mar: env  ## build the archives of MODEL (default mnist; several by blanks) into MAR_DIR (default build/model-store)
+	@for model in $(MODEL); do \
+	    folder=model-archiver/model-store/$$model; \
+	    if [ -f $$folder/fetch.py ] && [ ! -f $$folder/index_to_name.json ]; then \
+	        $(PY) $$folder/fetch.py $(FETCH) || exit 1; \
+	    fi; \
+	    $(PY) model-archiver/build_mar.py --model $$model --out $(MAR_DIR) || exit 1; \
+	done
+
+model-store: mar  ## write and check the directory that KServe mounts: OUT=DIR [MODEL=…] [PROTOCOL=v1|v2|grpc-v2]
+	@test -n "$(OUT)" || { echo "model-store: say where: make model-store OUT=DIR" >&2; exit 2; }
+	@$(PY) -m kserve_wrapper.modelstore write $(OUT) $(foreach model,$(MODEL),--mar $(MAR_DIR)/$(model).mar) \
+	    --protocol $(PROTOCOL)
 
 test: env lint  ## lint and every test, the stock environment included where it can be built; what CI runs
 	@$(PY) -m pytest

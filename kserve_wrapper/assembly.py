@@ -54,6 +54,7 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         config.inference_address,
         authorize=lambda: keys.headers("inference").get("Authorization"),
         request_limit=config.max_request_size,
+        response_limit=config.max_response_size + 65536,
         ssl=tls_context(config.inference, config.certificate_file),
     )
 
@@ -75,7 +76,7 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         except NotFound:
             return 0
 
-    coalescer = Coalescer(send, _limits(settings), slots, follower.metadata, observer=_Counter(metrics))
+    coalescer = Coalescer(send, _limits(settings, config), slots, follower.metadata, observer=_Counter(metrics))
     plane = DataPlane(
         follower,
         coalescer,
@@ -85,7 +86,9 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         metrics.stages.submit.observe,
     )
     app = App(
-        build_router(plane, metrics, settings.enable_docs_url), settings.max_body_size, _observer(settings, metrics)
+        build_router(plane, metrics, settings.enable_docs_url, settings.compat),
+        settings.max_body_size,
+        _observer(settings, metrics),
     )
     return Parts(app, plane, coalescer, upstream, follower, metrics)
 
@@ -124,12 +127,13 @@ def _observer(settings: Settings, metrics: Metrics) -> _Requests:
     return _Requests(metrics, AccessLog(settings.access_log_format) if settings.access_log else None)
 
 
-def _limits(settings: Settings) -> CoalescerLimits:
+def _limits(settings: Settings, config: TorchServeConfig) -> CoalescerLimits:
+    """The settings, kept below what TorchServe takes and gives: headers and framing need a little room."""
     return CoalescerLimits(
         enabled=settings.coalesce,
         rows_per_batch=settings.rows_per_batch,
-        bytes_per_batch=settings.bytes_per_batch,
-        reply_bytes_per_batch=settings.reply_bytes_per_batch,
+        bytes_per_batch=min(settings.bytes_per_batch, config.max_request_size * 9 // 10),
+        reply_bytes_per_batch=min(settings.reply_bytes_per_batch, config.max_response_size * 9 // 10),
         queued_requests=settings.queued_requests,
         queued_rows=settings.queued_rows,
         queued_bytes=settings.queued_bytes,

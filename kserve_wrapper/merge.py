@@ -15,7 +15,7 @@ What fits none of them goes alone and unchanged.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Hashable, List, Optional, Sequence, TypeVar
+from typing import Any, Dict, Hashable, List, Optional, Sequence, TypeVar, Union
 
 import orjson
 
@@ -100,7 +100,28 @@ def split(reply: Reply, portions: Sequence[Portion]) -> List[Reply]:
     columns = [_split_tensor(tensor, counts) for tensor in reply.outputs]
     if not columns:
         raise RowsMismatch("the model answered without any output")
-    return [_changed(reply, outputs=list(row)) for row in zip(*columns)]
+    parameters = _split_parameters(reply.parameters, counts)
+    return [_changed(reply, outputs=list(row), parameters=own) for row, own in zip(zip(*columns), parameters)]
+
+
+def _split_parameters(parameters: Parameters, counts: Sequence[int]) -> List[Parameters]:
+    """An answer's parameters for each portion.
+
+    A text with one comma-separated entry a row (the handler's ``targets``) is cut by rows; of what speaks of the
+    whole batch, no request that was merged with others is told.
+    """
+    if len(counts) == 1 or not parameters:
+        return [parameters] * len(counts)
+    own: List[Dict[str, Union[str, float, int, bool]]] = [{} for _ in counts]
+    for name, value in parameters.items():
+        entries = value.split(",") if isinstance(value, str) else []
+        if len(entries) != sum(counts):
+            continue
+        start = 0
+        for index, count in enumerate(counts):
+            own[index][name] = ",".join(entries[start : start + count])
+            start += count
+    return list(own)
 
 
 def _changed(value: T, **fields: Any) -> T:

@@ -39,6 +39,7 @@ class Settings:
     grpc_port: int = option(8081, "port of gRPC; 0 takes a free one", "port")
     enable_grpc: bool = option(True, "serve gRPC")
     workers: int = option(1, "processes that share the ports; each coalesces for itself", "processes", minimum=1)
+    compat: bool = option(False, "V2 inference answers with the stock runtime's names and forms (docs/migration.md)")
     enable_docs_url: bool = option(False, "serve the OpenAPI description at /openapi.json and /docs")
 
     request_timeout: float = option(60.0, "a request without an answer by then gets 504", "seconds")

@@ -39,7 +39,7 @@ Rows = Dict[str, List[Piece]]
 
 
 def count(pieces: Sequence[Piece]) -> int:
-    return sum(len(piece) for piece in pieces)
+    return len(pieces[0].array) if len(pieces) == 1 else sum(len(piece) for piece in pieces)
 
 
 def stack(pieces: Sequence[Piece], device: torch.device) -> torch.Tensor:

@@ -12,17 +12,18 @@ from kserve_wrapper.rest.v1 import V1
 from kserve_wrapper.rest.v2 import V2
 
 
-def build_router(plane: DataPlane, metrics: Metrics, docs: bool = False) -> Router:
+def build_router(plane: DataPlane, metrics: Metrics, docs: bool = False, compat: bool = False) -> Router:
     """Every route.
 
     Args:
         plane: answers the inference protocols.
         metrics: shown at /metrics.
         docs: whether to serve the OpenAPI description.
+        compat: whether V2 inference answers as the stock runtime does.
     """
     router = Router()
     V1(plane, metrics.stages).add_to(router)
-    V2(plane, metrics.stages).add_to(router)
+    V2(plane, metrics.stages, compat).add_to(router)
     RepositoryRoutes(plane).add_to(router)
 
     async def alive(request: Request) -> Response:

@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Optional
 
 from kserve_wrapper.binary import HEADER_LENGTH
 from kserve_wrapper.codecs import v2 as codec
+from kserve_wrapper.codecs.compat import stock_document
 from kserve_wrapper.dataplane import DataPlane
 from kserve_wrapper.errors import InternalError
 from kserve_wrapper.metrics import Stages
@@ -24,11 +25,13 @@ class V2:
     Args:
         plane: answers.
         stages: takes the time of decoding and encoding.
+        compat: inference answers as the stock runtime does.
     """
 
-    def __init__(self, plane: DataPlane, stages: Stages) -> None:
+    def __init__(self, plane: DataPlane, stages: Stages, compat: bool = False) -> None:
         self._plane = plane
         self._stages = stages
+        self._compat = compat
 
     def add_to(self, router: Router) -> None:
         router.add("/v2", GET=self.server_metadata)
@@ -77,6 +80,8 @@ class V2:
         if not isinstance(reply, V2Reply):
             raise InternalError(INTERNAL)
         with self._stages.encode.time():
+            if self._compat and not explain:
+                return json_response(stock_document(asked.call, asked.id, reply))
             content, header_length = codec.encode_reply(asked, reply)
         if header_length is None:
             return Response(content, 200, JSON)

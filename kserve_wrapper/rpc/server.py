@@ -38,7 +38,7 @@ class GrpcServer:
         self._metrics = metrics
         self._settings = settings
         self._server = grpc.aio.server(options=_options(settings))
-        servicer = Servicer(load_messages(), plane, metrics.stages)
+        servicer = Servicer(load_messages(), plane, metrics.stages, settings.compat)
         handlers = {
             name: grpc.unary_unary_rpc_method_handler(
                 self._guard(name, rpc.serve),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Awaitable, Callable, Dict, Mapping, NamedTuple, Optional
 
 from kserve_wrapper.codecs import oip_grpc as codec
+from kserve_wrapper.codecs.compat import new_id, stock_reply
 from kserve_wrapper.dataplane import DataPlane, Repository
 from kserve_wrapper.errors import InternalError, Unavailable
 from kserve_wrapper.metrics import Stages
@@ -39,12 +41,14 @@ class Servicer:
         messages: the module with the message classes.
         plane: answers.
         stages: takes the time of decoding and encoding.
+        compat: inference answers as the stock runtime does.
     """
 
-    def __init__(self, messages: Any, plane: DataPlane, stages: Stages) -> None:
+    def __init__(self, messages: Any, plane: DataPlane, stages: Stages, compat: bool = False) -> None:
         self._messages = messages
         self._plane = plane
         self._stages = stages
+        self._compat = compat
 
     def methods(self) -> Dict[str, Rpc]:
         """All methods that the message package has messages for."""
@@ -95,6 +99,10 @@ class Servicer:
         if not isinstance(reply, V2Reply):
             raise InternalError(INTERNAL)
         with self._stages.encode.time():
+            if self._compat and not asked.call.explain:
+                reply = stock_reply(asked.call, reply)
+                call = replace(asked.call, version=None, outputs=None)
+                asked = replace(asked, call=call, id=asked.id or new_id())
             return codec.encode_reply(self._messages.ModelInferResponse, asked, reply)
 
     async def repository_index(self, request: Any, caller: Caller) -> Any:

@@ -82,7 +82,17 @@ class Management:
             BadGateway: an answer that is not one; with ``customized`` the handler failed.
         """
         target = _path(name, version) + client.query({"customized": customized or None})
-        answer = await self._json("GET", target, timeout)
+        try:
+            answer = await self._json("GET", target, timeout)
+        except NotFound:
+            if version is None:
+                raise
+            # At an address shared with inference TorchServe takes /models/NAME/VERSION for an inference request and
+            # answers 404; the default version can still be had there.
+            found = await self.describe(name, None, customized, timeout)
+            if version not in ("all", found[0].version):
+                raise
+            return found
         return [_description(item) for item in _list(answer)]
 
     async def register(self, url: str, timeout: float = 300.0, **parameters: Any) -> None:

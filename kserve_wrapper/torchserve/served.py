@@ -85,7 +85,8 @@ class Model:
 
     def drop(self) -> None:
         """TorchServe no longer lists it."""
-        self.unloaded = self.unloaded or self.registered
+        # One that was listed and never described was never there to be unloaded.
+        self.unloaded = self.unloaded or bool(self.versions)
         self.registered, self.default = False, None
         self.versions.clear()
 

@@ -136,7 +136,25 @@ def v2_bad(picks: list[int]) -> Probe:
     return Probe("v2 bad shape", V2 + "/infer", body, check)
 
 
-KINDS = [v1_predict, v1_nested, v1_bad_row, v1_explain, v2_bytes, v2_tensor, v2_binary, v2_bad]
+def v2_explain(picks: list[int]) -> Probe:
+    name = f"explain-{picks}"
+    raw = images()[picks].tobytes()
+    parameters = {"binary_data_size": len(raw)}
+    tensor = {"name": "x", "shape": [len(picks), 1, 28, 28], "datatype": "UINT8", "parameters": parameters}
+    head = json.dumps({"id": name, "inputs": [tensor]}).encode()
+    headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))}
+
+    def check(status: int, answer: bytes, _: dict[str, str]) -> None:
+        assert status == 200, (status, answer[:400])
+        got = json.loads(answer)
+        assert (got["id"], got["outputs"][0]["shape"]) == (name, [len(picks), 1, 28, 28])
+        # Without a target each row is explained for the digit that the model sees, and the answer says which.
+        assert got["parameters"]["targets"] == ",".join(str(predicted()[index]) for index in picks)
+
+    return Probe("v2 explain", V2 + "/explain", head + raw, check, headers)
+
+
+KINDS = [v1_predict, v1_nested, v1_bad_row, v1_explain, v2_bytes, v2_tensor, v2_binary, v2_bad, v2_explain]
 
 
 def probes(count: int, seed: int) -> Iterator[Probe]:

@@ -58,9 +58,12 @@ def both(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both
     """DenseNet-161 with random weights, which needs no internet."""
     folder = tmp_path_factory.mktemp("models")
     shutil.copytree(MODELS / "densenet_161", folder / "source" / "densenet_161")
-    assert module(MODELS / "densenet_161" / "fetch.py").main(
-        ["--random-weights", "--out", str(folder / "source" / "densenet_161")]
-    ) == 0
+    assert (
+        module(MODELS / "densenet_161" / "fetch.py").main(
+            ["--random-weights", "--out", str(folder / "source" / "densenet_161")]
+        )
+        == 0
+    )
     module(ROOT / "model-archiver" / "build_mar.py").build("densenet_161", folder / "store", folder / "source")
     shutil.copy(store / "mnist.mar", folder / "store")
     version = {"defaultVersion": True, "minWorkers": 1, "maxWorkers": 1, "batchSize": 1, "maxBatchDelay": 10}

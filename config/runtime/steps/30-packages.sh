@@ -8,10 +8,10 @@ set -eu
 PREFIX="${PREFIX:-/opt/venv}"
 SOURCE="${SOURCE:-/src}"
 CONSTRAINTS="${CONSTRAINTS:-$SOURCE/constraints.txt}"
-extras=wrapper,handler,serve
+extras=wrapper,grpc,handler,serve
 if [ "${LIGHT:-0}" = 1 ]; then
     echo "LIGHT=1: the wrapper alone"
-    extras=wrapper
+    extras=wrapper,grpc
 fi
 "$PREFIX/bin/python" -m pip install --no-cache-dir -c "$CONSTRAINTS" "$SOURCE[$extras]"
 java="$("$PREFIX/bin/python" -c 'import importlib.util as u

@@ -1,12 +1,16 @@
 """The check where the CRD schemas are absent: the models of KServe's and Kubernetes' Python packages.
 
-Coarser than a schema: names of fields and their types, not ranges and patterns.
+Coarser than a schema: names of fields and their types, not ranges and patterns. The models are read in a process of
+their own: importing kserve brings protocol messages that cannot live beside tritonclient's.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import re
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
 from typing import Any, Optional
 
 _SCALARS = {"str": str, "int": int, "bool": bool, "float": (int, float)}
@@ -21,7 +25,12 @@ def missing() -> Optional[str]:
 
 def problems(value: dict[str, Any]) -> list[str]:
     """What the packages' models have against an object."""
-    return _check(value, _VERSIONS[value["apiVersion"]] + value["kind"], "$")
+    return _child().submit(_check, value, _VERSIONS[value["apiVersion"]] + value["kind"], "$").result()
+
+
+@cache
+def _child() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
 
 def _check(value: Any, type_name: str, path: str) -> list[str]:

@@ -183,7 +183,7 @@ def test_echoed_rows_come_back_to_their_senders(drawn: Tuple[ModelMetadata, List
     reply = V2Reply([merged.inputs[0], replace(merged.inputs[0], name="again")], "1", {"p": 1})
     for call, own in zip(calls, split(reply, portions)):
         assert isinstance(own, V2Reply)
-        assert (own.model_version, own.parameters) == ("1", {"p": 1})
+        assert (own.model_version, own.parameters) == ("1", {"p": 1} if len(portions) == 1 else {})
         assert own.outputs == [replace(call.inputs[0], name="x"), replace(call.inputs[0], name="again")]
 
 
@@ -240,3 +240,22 @@ def test_stock_request_with_several_inputs_goes_alone_and_is_taken_as_it_comes(o
     assert portion.key is None
     reply = V2Reply([zeros(name, "FP32", (1,)) for name in outputs])
     assert split(reply, [portion]) == [reply]
+
+
+@given(st.lists(st.integers(1, 4), min_size=2, max_size=6))
+def test_parameters_by_row_go_to_their_rows_and_others_to_nobody(counts: List[int]) -> None:
+    portions = [prepare(infer(zeros("x", "FP32", (count, 1, 28, 28)), explain=True), IMAGES) for count in counts]
+    rows = sum(counts)
+    parameters = {"targets": ",".join(str(row) for row in range(rows)), "note": "of all", "seconds": 1.5}
+    reply = V2Reply([zeros("explain", "FP32", (rows, 1, 28, 28))], "1", parameters)
+    starts = [sum(counts[:index]) for index in range(len(counts))]
+    wanted = [{"targets": ",".join(map(str, range(s, s + count)))} for s, count in zip(starts, counts)]
+    assert [own.parameters for own in split(reply, portions) if isinstance(own, V2Reply)] == wanted
+
+
+def test_a_request_that_was_alone_keeps_all_parameters() -> None:
+    portion = prepare(infer(zeros("x", "FP32", (2, 1, 28, 28)), explain=True), IMAGES)
+    reply = V2Reply([zeros("explain", "FP32", (2, 1, 28, 28))], "1", {"targets": "1,2", "note": "of all"})
+    [own] = split(reply, [portion])
+    assert isinstance(own, V2Reply)
+    assert own.parameters == {"targets": "1,2", "note": "of all"}

@@ -108,8 +108,8 @@ def test_names_cannot_leave_their_place_in_the_url() -> None:
                 method, path = asked.split(" ")
                 assert method == "GET"
                 assert path.startswith("/models/")
-                assert path.endswith("/1%2F..")
-                assert path.count("/") == 3
+                # By version first; what is not found so may be TorchServe's shared address, and is asked for without.
+                assert (path.count("/"), path.endswith("/1%2F..")) in [(3, True), (2, False)]
 
     asyncio.run(scenario())
 

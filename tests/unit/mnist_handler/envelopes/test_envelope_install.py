@@ -51,13 +51,16 @@ def handle(data, context):
 
 @pytest.fixture(autouse=True)
 def _own_modules() -> Iterator[None]:
-    """Each test starts with TorchServe's own envelopes, and so does whatever comes after."""
+    """Each test starts with TorchServe's own envelopes; whatever comes after finds what was there before."""
     package = importlib.import_module(install.PACKAGE)
-    stock = {name: importlib.import_module(f"{install.PACKAGE}.{name}") for name in NAMES}
+    before = {name: sys.modules.pop(f"{install.PACKAGE}.{name}", None) for name in NAMES}
+    for name in NAMES:
+        setattr(package, name, importlib.import_module(f"{install.PACKAGE}.{name}"))
     yield
-    for name, module in stock.items():
-        sys.modules[f"{install.PACKAGE}.{name}"] = module
-        setattr(package, name, module)
+    for name, module in before.items():
+        if module is not None:
+            sys.modules[f"{install.PACKAGE}.{name}"] = module
+            setattr(package, name, module)
 
 
 def current() -> List[Any]:
