@@ -53,6 +53,7 @@ class Course:
         """Every request had an answer in time, right or with a cause, and only those were refused that could not
         be served."""
         assert not self.tally.faults, self.tally.faults[:10]
+        assert not self.tally.outcomes["unreachable"]
         assert self.tally.longest() < HANG
         assert self.tally.outcomes["right"] > 0
 
