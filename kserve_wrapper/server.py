@@ -91,7 +91,7 @@ async def _drain(parts: Parts, server: HttpServer, timeout: float) -> None:
     # First of all no new connections: then every request that was taken in can still be answered.
     server.stop_listening()
     started = time.monotonic()
-    while server.server_state.connections and time.monotonic() < min(end, started + _LEAVING):
+    while server.server_state.connections and time.monotonic() < min(end, started + _LEAVING):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, ContextManager, Iterator
+from typing import Any, Callable, ContextManager, Generator, Iterator
 
 import pytest
 
@@ -61,10 +61,10 @@ def make_pod(archives: Path, tmp_path: Path, request: pytest.FixtureRequest) -> 
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add the pod's log to the report of a test that failed."""
     report = yield
-    logs = [Path(path) for name, path in item.user_properties if name == "log"]
+    logs = [Path(str(path)) for name, path in item.user_properties if name == "log"]
     shared = getattr(item, "funcargs", {}).get("shared_pod")
     for log in [*logs, *([shared.log] if shared is not None else [])]:
         if report.failed and log.is_file():

@@ -7,7 +7,7 @@ import json
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, AsyncIterator, Callable, Iterator, Optional, Protocol
+from typing import Any, AsyncGenerator, Callable, Iterator, Optional, Protocol
 
 from tests.faults.wire import HttpClient, Lost, Refused
 
@@ -157,14 +157,21 @@ async def run_load(
 class Background:
     """Load that runs while something is broken: ``async with Background(...) as tally``."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        port: int,
+        questions: Callable[[int], Iterator[Question]],
+        clients: int,
+        limit: float = 60.0,
+        pause: float = 0.0,
+    ) -> None:
         self._stop = asyncio.Event()
         self.tally = Tally()
-        self._call = lambda: run_load(*arguments, **options, stop=self._stop, tally=self.tally)
+        self._load = run_load(port, questions, clients, 0, limit, pause, self._stop, self.tally)
         self._task: Optional[asyncio.Task[Tally]] = None
 
     async def __aenter__(self) -> Tally:
-        self._task = asyncio.ensure_future(self._call())
+        self._task = asyncio.ensure_future(self._load)
         return self.tally
 
     async def __aexit__(self, *_: object) -> None:
@@ -192,7 +199,7 @@ async def until(happened: Callable[[], bool], what: str, limit: float = 40.0, pa
     return time.monotonic() - started
 
 
-async def ready_changes(port: int, path: str = "/v2/health/ready") -> AsyncIterator[tuple[float, bool]]:
+async def ready_changes(port: int, path: str = "/v2/health/ready") -> AsyncGenerator[tuple[float, bool], None]:
     """Moments at which readiness turned, as a prober on a connection of its own sees it: asked every 20 ms."""
     last: Optional[bool] = None
     client = HttpClient("127.0.0.1", port)

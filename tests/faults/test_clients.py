@@ -14,7 +14,7 @@ from typing import Iterator
 
 from tests.faults.figures import pick, record
 from tests.faults.kinds import FAULTY, Rows, digits, echoes
-from tests.faults.load import Question, run_load
+from tests.faults.load import Question, Tally, run_load
 from tests.faults.pod import Pod, descriptors, resident, until
 from tests.faults.under_load import course_of, in_thread
 
@@ -145,7 +145,7 @@ def test_many_clients_with_large_bodies(shared_pod: Pod) -> None:
     clients = pick(64, 256)
     most = [0]
 
-    async def load() -> object:
+    async def load() -> Tally:
         watcher = asyncio.ensure_future(_highest(shared_pod.wrapper, most))
         try:
             return await run_load(shared_pod.http_port, _large, clients, clients * 2, limit=120)
@@ -153,9 +153,9 @@ def test_many_clients_with_large_bodies(shared_pod: Pod) -> None:
             watcher.cancel()
 
     tally = asyncio.run(load())
-    record(8, f"{clients} clients with bodies of 1 MB", {"wrapper_mb": most[0] // 2**20, **tally.figures()})  # type: ignore
-    assert not tally.faults, tally.faults[:5]  # type: ignore[attr-defined]
-    assert tally.outcomes["right"] > 0  # type: ignore[attr-defined]
+    record(8, f"{clients} clients with bodies of 1 MB", {"wrapper_mb": most[0] // 2**20, **tally.figures()})
+    assert not tally.faults, tally.faults[:5]
+    assert tally.outcomes["right"] > 0
     assert most[0] < 2 * 2**30
     after = asyncio.run(run_load(shared_pod.http_port, digits, 4, 40))
     assert after.outcomes["right"] == 40
@@ -185,12 +185,12 @@ def test_senders_of_one_byte_at_a_time(shared_pod: Pod) -> None:
         writer.close()
         return answer
 
-    async def load() -> tuple[list[bytes], object]:
+    async def load() -> tuple[list[bytes], Tally]:
         senders = asyncio.gather(*[one() for _ in range(count)])
         tally = await run_load(shared_pod.http_port, digits, 8, 200)
         return await senders, tally
 
     answers, tally = asyncio.run(load())
-    record(8, f"{count} senders of one byte at a time", tally.figures())  # type: ignore[attr-defined]
-    assert tally.outcomes["right"] == 200, tally.faults[:5]  # type: ignore[attr-defined]
+    record(8, f"{count} senders of one byte at a time", tally.figures())
+    assert tally.outcomes["right"] == 200, tally.faults[:5]
     assert all(answer.startswith(b"HTTP/1.1 200") for answer in answers)

@@ -55,7 +55,7 @@ async def watch(pod: Pod, seconds: float) -> tuple[list[Sample], Tally]:
 
 def growth(samples: Sequence[Sample], name: str) -> float:
     """Mean of the last third less that of the one before the last, after warming up."""
-    values = [getattr(sample, name) for sample in samples if sample.at > WARM * samples[-1].at]
+    values: list[int] = [getattr(sample, name) for sample in samples if sample.at > WARM * samples[-1].at]
     half = len(values) // 2
     return mean(values[half:]) - mean(values[:half])
 
@@ -64,7 +64,9 @@ def test_nothing_grows(make_pod: MakePod) -> None:
     seconds = pick(25.0, 1800.0)
     with make_pod() as pod:
         samples, tally = asyncio.run(watch(pod, seconds))
-    grown = {f"{name}_grown_mb": round(growth(samples, name) / 2**20, 2) for name in ("wrapper", "worker", "torchserve")}
+    grown = {
+        f"{name}_grown_mb": round(growth(samples, name) / 2**20, 2) for name in ("wrapper", "worker", "torchserve")
+    }
     last = samples[-1]
     sizes = {"wrapper_mb": last.wrapper // 2**20, "worker_mb": last.worker // 2**20}
     record(5, f"half load for {seconds:g} s", {**sizes, **grown, "files": last.files, **tally.figures()})

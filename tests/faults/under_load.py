@@ -33,7 +33,9 @@ class Course:
 
     def unready_after(self) -> float:
         """Seconds from the harm until a prober saw that the pod was not ready; infinity if it never did."""
-        return min((at for at, ready in self.turns if not ready and at >= self.harmed), default=float("inf")) - self.harmed
+        return (
+            min((at for at, ready in self.turns if not ready and at >= self.harmed), default=float("inf")) - self.harmed
+        )
 
     def ready_after(self) -> float:
         """Seconds from the harm until readiness was back for good."""
@@ -46,7 +48,9 @@ class Course:
     def figures(self) -> dict[str, Any]:
         told: dict[str, Any] = {}
         if self.unready_after() < float("inf"):
-            told = {"unready_after_s": round(self.unready_after(), 2), "ready_again_s": round(self.ready_after(), 2)}
+            told = {"unready_after_s": round(self.unready_after(), 2)}
+        if told and self.ready_after() < float("inf"):
+            told["ready_again_s"] = round(self.ready_after(), 2)
         return {**told, **self.tally.figures()}
 
     def check(self) -> None:
@@ -109,9 +113,12 @@ async def _course(pod: Pod, harm: Harm, questions: Any, clients: int, turns: boo
 
 
 async def _watch(pod: Pod, course: Course) -> None:
-    async with contextlib.aclosing(ready_changes(pod.http_port)) as turns:
+    turns = ready_changes(pod.http_port)
+    try:
         async for turn in turns:
             course.turns.append(turn)
+    finally:
+        await turns.aclose()
 
 
 async def in_thread(call: Callable[..., Any], *arguments: Any) -> Any:

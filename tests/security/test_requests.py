@@ -72,7 +72,19 @@ def test_no_request_header_comes_back(plain_pod: Pod) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("..", ".", "%2e%2e", "a%2fb", "..%2f..%2fetc%2fpasswd", "a%5cb", "a%00", "a%0d%0aX: 1", "%zz", "%ff", "a%3fb=c"),
+        *(
+            "..",
+            ".",
+            "%2e%2e",
+            "a%2fb",
+            "..%2f..%2fetc%2fpasswd",
+            "a%5cb",
+            "a%00",
+            "a%0d%0aX: 1",
+            "%zz",
+            "%ff",
+            "a%3fb=c",
+        ),
         *("x" * 9000, "%F0%9F%98%80", "a%20b", "a;b", "faulty%23", "__proto__", "${jndi:ldap://127.0.0.1:1/x}", "%25n"),
     ],
 )
