@@ -61,7 +61,7 @@ def growth(samples: Sequence[Sample], name: str) -> float:
 
 
 def test_nothing_grows(make_pod: MakePod) -> None:
-    seconds = pick(25.0, 1800.0)
+    seconds = pick(15.0, 1800.0)
     with make_pod() as pod:
         samples, tally = asyncio.run(watch(pod, seconds))
     grown = {

@@ -67,11 +67,11 @@ def test_torchserve_killed(make_pod: MakePod) -> None:
 
 def test_torchserve_hangs_for_good(make_pod: MakePod) -> None:
     """Stopped and never continued: refused at once, then ended after --hang_limit."""
-    with make_pod(options=["--hang_limit", "5"], wrapper=["--request_timeout", "3"]) as pod:
+    with make_pod(options=["--hang_limit", "3"], wrapper=["--request_timeout", "2"]) as pod:
         torchserve = pod.torchserve
         tally, took = asyncio.run(_load_until_it_ends(pod, lambda: kill(torchserve, signal.SIGSTOP)))
         text = pod.text()
-    record(2, "TorchServe hangs for good, --hang_limit 5", {"pod_ended_after_s": round(took, 2), **tally.figures()})
+    record(2, "TorchServe hangs for good, --hang_limit 3", {"pod_ended_after_s": round(took, 2), **tally.figures()})
     assert pod.supervisor.returncode == 1
     assert "TorchServe hangs or does not recover" in text
     assert not exists(torchserve)
