@@ -12,7 +12,7 @@ from typing import List, Optional, Set
 
 from kserve_wrapper.assembly import Parts, assemble
 from kserve_wrapper.errors import NotFound
-from kserve_wrapper.rest.server import http_server
+from kserve_wrapper.rest.server import HttpServer, http_server
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.torchserve.config import TorchServeConfig
 
@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 _GAUGES = 1.0
 #: Seconds that connections get to close after the last answer.
 _CLOSING = 1.0
+#: Seconds that clients on kept connections get to send what is on its way, and to leave with the answer.
+_LEAVING = 1.0
 
 
 def run(settings: Settings, config: TorchServeConfig, http: socket.socket, grpc_port: int) -> int:
@@ -66,7 +68,7 @@ async def _serve(settings: Settings, config: TorchServeConfig, http: socket.sock
     await server.listening.wait()
     _announce(settings, http, grpc_port)
     failed = await _wait(stop, {serving, *background})
-    await _drain(parts, settings.drain_timeout)
+    await _drain(parts, server, settings.drain_timeout)
     for task in background:
         task.cancel()
     server.should_exit = True
@@ -79,12 +81,18 @@ async def _serve(settings: Settings, config: TorchServeConfig, http: socket.sock
     return 1 if failed else 0
 
 
-async def _drain(parts: Parts, timeout: float) -> None:
+async def _drain(parts: Parts, server: HttpServer, timeout: float) -> None:
     """Refuses what is new, while HTTP and gRPC still answer, and finishes what is here."""
     end = time.monotonic() + timeout
+    parts.app.closing = True
     await parts.plane.drain(timeout)
     await parts.coalescer.drain(max(0.0, end - time.monotonic()))
     await parts.upstream.aclose()
+    # First of all no new connections: then every request that was taken in can still be answered.
+    server.stop_listening()
+    started = time.monotonic()
+    while server.server_state.connections and time.monotonic() < min(end, started + _LEAVING):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
 
 
 def _announce(settings: Settings, http: socket.socket, grpc_port: int) -> None:

@@ -91,8 +91,8 @@ def _from_torchserve(model: str, status: int, kind: str, message: str) -> Wrappe
     if status == 503 and "has no worker to serve" in message:
         return Busy(f"model {model} has no free worker at the moment", retry_after=1)
     if message == "Worker died.":
-        error = OutOfResources if status == 507 else Unavailable
-        return error(f"model {model} lost the worker that had this request", retry_after=1)
+        # Also with 507: TorchServe takes every SIGKILL for a lack of memory, whoever sent it.
+        return Unavailable(f"model {model} lost the worker that had this request", retry_after=1)
     if status == 507:
         return OutOfResources(f"model {model} does not have the memory for this request")
     if 400 <= status < 500 and kind == "InternalServerException":

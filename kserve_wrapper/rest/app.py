@@ -48,6 +48,9 @@ class App:
         self._router = router
         self._max_body = max_body
         self._observe = observe
+        #: While the server stops, each answer asks its client to leave: a connection that the server closes by itself
+        #: may cut a request that is on its way.
+        self.closing = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -63,6 +66,8 @@ class App:
         status, size = CLIENT_CLOSED_REQUEST, 0
         if response is not None:
             response.headers.append((b"x-request-id", request.id.encode()))
+            if self.closing:
+                response.headers.append((b"connection", b"close"))
             status, size = response.status, len(response.body)
             await response.send(send, request.method == "HEAD")
         if self._observe is not None:

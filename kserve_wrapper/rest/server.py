@@ -29,6 +29,11 @@ class HttpServer(uvicorn.Server):
         await super().startup(sockets)
         self.listening.set()
 
+    def stop_listening(self) -> None:
+        """Takes no more connections; those that are there go on."""
+        for server in self.servers:
+            server.close()
+
     def install_signal_handlers(self) -> None:
         """Older versions ask here."""
 

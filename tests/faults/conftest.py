@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.util
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, ContextManager, Iterator
+from typing import Any, Callable, ContextManager, Generator, Iterator
 
 import pytest
 
 from scripts.serving import ROOT, build_archive, tail
 from tests.faults.pod import Pod, pod, until
+from tests.faults.under_load import DEADLINE
 
 MakePod = Callable[..., ContextManager[Pod]]
 
@@ -32,7 +33,10 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def lasting_pod(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
     """With both models, one worker each; workers that say nothing for 4 s are restarted."""
-    with pod(archives, tmp_path_factory.mktemp("pod"), response_timeout=4) as running:
+    flags = ["--request_timeout", f"{DEADLINE:g}"]
+    control = {"enable_model_api": "true"}
+    folder = tmp_path_factory.mktemp("pod")
+    with pod(archives, folder, response_timeout=4, settings=control, wrapper=flags) as running:
         yield running
 
 
@@ -57,10 +61,10 @@ def make_pod(archives: Path, tmp_path: Path, request: pytest.FixtureRequest) -> 
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add the pod's log to the report of a test that failed."""
     report = yield
-    logs = [Path(path) for name, path in item.user_properties if name == "log"]
+    logs = [Path(str(path)) for name, path in item.user_properties if name == "log"]
     shared = getattr(item, "funcargs", {}).get("shared_pod")
     for log in [*logs, *([shared.log] if shared is not None else [])]:
         if report.failed and log.is_file():

@@ -13,7 +13,7 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.faults.load import Question, read_refusal
-from tests.faults.wire import HttpClient, Lost
+from tests.faults.wire import HttpClient, Lost, Refused
 from tests.samples import images, predicted
 from tests.serving.mixed import Probe, probes
 
@@ -115,6 +115,9 @@ class Grpc:
             cause = str(error.details())
             if error.code() in _RETRY and not cause.startswith(("Socket closed", "recvmsg", "Stream removed")):
                 return f"{error.code().name} {cause}"
+            if error.code() == grpc.StatusCode.CANCELLED and cause == "CANCELLED":
+                # gRPC's own word for calls that a server which stops had not taken in yet.
+                raise Refused(cause) from error
             raise (Lost if error.code() == grpc.StatusCode.UNAVAILABLE else AssertionError)(repr(error)) from error
         assert not self._poisoned, f"poisoned, and answered {answer}"
         assert answer.id == self._id

@@ -19,7 +19,7 @@ from kserve_wrapper.torchserve.localconfig import free_port
 from scripts.serving import free_ports, supervised
 
 #: Seconds within which a thing that takes a moment on a quiet machine has to have happened on a slow one.
-PATIENCE = 90.0
+PATIENCE = 40.0
 
 
 @dataclass(frozen=True)

@@ -23,4 +23,4 @@ def test_every_answer_is_the_requests_own(shared_pod: Pod) -> None:
     assert tally.asked == requests
     assert not tally.faults, tally.faults[:10]
     assert tally.outcomes["right"] == requests, tally.causes
-    assert len(tally.kinds) == 13
+    assert len(tally.kinds) >= 13

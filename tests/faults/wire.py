@@ -26,6 +26,7 @@ class HttpClient:
 
     async def send(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Status, body and headers (names in lower case). Raises Lost, Refused."""
+        fresh = self._reader is None or self._reader.at_eof()
         reader, writer = await self._connected()
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}", f"Content-Length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -35,6 +36,9 @@ class HttpClient:
             return await self._read(reader)
         except (OSError, asyncio.IncompleteReadError) as error:
             self.close()
+            if fresh and isinstance(error, ConnectionResetError):
+                # A connection that the kernel had made and the server never took.
+                raise Refused(repr(error)) from error
             raise Lost(repr(error)) from error
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

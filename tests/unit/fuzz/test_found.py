@@ -173,7 +173,7 @@ def test_compressed_text_in_an_image_is_not_unpacked() -> None:
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"models":' * 50_000])
 def test_files_nested_too_deeply(text: str) -> None:
-    with pytest.raises(ValueError, match="nested|JSON"):
+    with pytest.raises(ValueError, match=r"nested|JSON"):
         snapshot.parse(text, 120)
     with pytest.raises(ValueError, match="JSON"):
         tokens.parse(text.encode())

@@ -1,7 +1,8 @@
-"""The wrapper's parsers under hostile input: a declared error of the 4xx kind, or a value; quickly, and no other way."""
+"""The wrapper's parsers under hostile input: a declared error of the 4xx kind, or a value; no other way."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Callable, Optional
 
 import orjson
@@ -45,12 +46,14 @@ def declared(parse: Callable[[], Any]) -> Optional[Any]:
 def forward(call: Call) -> None:
     """The way of an accepted call to the wire, with a stock handler and with ours, alone and in company."""
     for metadata in (STOCK, OURS):
-        portion = declared(lambda metadata=metadata: prepare(call, metadata))
-        if portion is None:
-            continue
-        declared(lambda metadata=metadata: encode_call(portion.call, metadata))
-        if portion.key is not None:
-            declared(lambda metadata=metadata: encode_call(merge([portion, portion, portion]), metadata))
+        declared(partial(forward_to, call, metadata))
+
+
+def forward_to(call: Call, metadata: ModelMetadata) -> None:
+    portion = prepare(call, metadata)
+    encode_call(portion.call, metadata)
+    if portion.key is not None:
+        encode_call(merge([portion, portion, portion]), metadata)
 
 
 @fuzz
@@ -119,7 +122,7 @@ def test_paths(raw: bytes) -> None:
     router.add("/v2/models/{model}/versions/{version}/infer", POST=nothing)
     router.add("/v1/models/{model}:predict", POST=nothing)
     for path in (b"/v2/models/" + raw + b"/versions/1/infer", b"/v1/models/" + raw + b":predict", b"/" + raw):
-        match = declared(lambda path=path: router.match(path))
+        match = declared(partial(router.match, path))
         for param in match.params if match else ():
             assert param
             assert param not in (".", "..")

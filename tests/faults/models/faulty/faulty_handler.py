@@ -39,7 +39,7 @@ class FaultyHandler:
         return [self._answer(item, context.get_request_header(idx, "explain")) for idx, item in enumerate(data)]
 
     def _answer(self, item: Dict[str, Any], explain: Any) -> Any:
-        body = item.get("body") or item.get("data")
+        body: Any = item.get("body") or item.get("data")
         document = body if isinstance(body, dict) else json.loads(bytes(body))
         if "instances" in document:
             rows = answer_rows(document["instances"])

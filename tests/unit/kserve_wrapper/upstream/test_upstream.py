@@ -335,6 +335,7 @@ NO_WORKER = 'Model "m" has no worker to serve inference request. Please use scal
         (503, torchserve(503, "InternalServerException", "Prediction failed"), InternalError, "failed on this request"),
         (503, torchserve(503, "InternalServerException", "number of batch"), InternalError, "failed on this request"),
         (500, torchserve(500, "InternalServerException", "Worker died."), Unavailable, "lost the worker"),
+        (507, torchserve(507, "InternalServerException", "Worker died."), Unavailable, "lost the worker"),
         (507, torchserve(507, "InternalServerException", "Out of resources"), WrapperError, "does not have the memory"),
         (422, torchserve(422, "InternalServerException", "told by the handler"), InvalidRequest, "told by the handler"),
         (513, torchserve(513, "InternalServerException", "/opt/secret"), InternalError, "failed on this request"),
