@@ -9,7 +9,7 @@ PROTOCOL ?= v1
 FETCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo serve mar model-store test unit serving test-stock lint clean
+.PHONY: help env demo serve mar model-store test unit serving test-stock soak lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,11 @@ serving: env  ## the tests against real TorchServe
 
 test-stock:  ## the serving tests in the stock image's environment (needs Python 3.9; says so when it skips)
 	@sh scripts/test_stock.sh
+
+soak: env  ## the long forms of the fault tests (about 40 minutes); writes docs/reliability.md
+	@rm -f docs/reliability.json
+	@SOAK=1 $(PY) -m pytest tests/faults tests/unit/fuzz
+	@$(PY) -m tests.faults.figures
 
 lint: env  ## ruff and mypy --strict
 	@$(VENV)/bin/ruff check .
