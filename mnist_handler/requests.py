@@ -20,7 +20,7 @@ class Block:
     batch is for the handler to say: it knows the shape of a row.
     """
 
-    values: Union[List[Any], "np.ndarray[Any, Any]"]
+    values: Union[List[Any], np.ndarray[Any, Any]]
     #: V2: the input's own parameters.
     parameters: Parameters = field(default_factory=dict)
     #: V1: what stands beside the data in each instance (``target`` …); empty, or one mapping a row.
