@@ -26,6 +26,8 @@ class Server(ABC):
     """
 
     name: str = ""
+    #: Whether it normalises tensors of 0..1 itself, as it does images.
+    normalises = True
 
     def __init__(self) -> None:
         self.http = ""
