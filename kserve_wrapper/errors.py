@@ -1,4 +1,4 @@
-"""Errors that a client may see. Each carries its HTTP status; gRPC's codes come from one table (grpc/)."""
+"""Errors that a client may see. Each carries its HTTP status; gRPC's codes come from one table (rpc/codes.py)."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ class InvalidRequest(WrapperError):
     status = 400
 
 
+class Forbidden(WrapperError):
+    """TorchServe's settings do not allow it."""
+
+    status = 403
+
+
 class NotFound(WrapperError):
     """No such route, model or version."""
 
@@ -49,6 +55,12 @@ class TooLarge(WrapperError):
     status = 413
 
 
+class UnsupportedMedia(WrapperError):
+    """The body's encoding is not one that we read."""
+
+    status = 415
+
+
 class InternalError(WrapperError):
     """A fault on our side or the model's; the log has the cause."""
 
@@ -62,9 +74,13 @@ class BadGateway(WrapperError):
 
 
 class Unavailable(WrapperError):
-    """Not ready, or a bounded queue is full: try again."""
+    """Not ready: try again."""
 
     status = 503
+
+
+class QueueFull(Unavailable):
+    """A bounded queue is full; over gRPC that is RESOURCE_EXHAUSTED."""
 
 
 class DeadlineExceeded(WrapperError):

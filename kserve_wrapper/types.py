@@ -34,6 +34,8 @@ class V1Call:
     instances: List[Any]
     #: Top-level keys beside ``instances`` (``parameters``, ``signature_name`` …), passed on as they are.
     extra: Mapping[str, Any] = field(default_factory=dict)
+    #: HTTP headers that travel upstream: x-request-id, traceparent, tracestate.
+    trace: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class V2Call:
     #: Names of the outputs asked for, or None for all of them.
     outputs: Optional[List[str]] = None
     parameters: Parameters = field(default_factory=dict)
+    #: HTTP headers that travel upstream: x-request-id, traceparent, tracestate.
+    trace: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 Call = Union[V1Call, V2Call]
@@ -57,6 +61,8 @@ class V1Reply:
     """One result a row, in order."""
 
     results: List[Any]
+    #: Bytes of the upstream answer that this was part of; 0 when not known.
+    size: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,8 @@ class V2Reply:
     outputs: List[Tensor]
     model_version: Optional[str] = None
     parameters: Parameters = field(default_factory=dict)
+    #: Bytes of the upstream answer that this was part of; 0 when not known.
+    size: int = field(default=0, compare=False)
 
 
 Reply = Union[V1Reply, V2Reply]

@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-#: What decides whether an existing environment still fits.
-INPUTS = ("constraints.txt", "setup.cfg", "pyproject.toml")
+CONSTRAINTS = ROOT / "constraints.txt"
+#: The stock image's packages; the project is not installed there, its archive and wrapper must do as they are.
+STOCK = ROOT / "tests" / "stock" / "requirements.txt"
 #: The CUDA build of torch that torchvision needs unpacks to about 5 GB.
 NEEDED_BYTES = 8 * 10**9
 
@@ -24,11 +25,11 @@ def fail(cause: str, mend: str) -> None:
     sys.exit(f"bootstrap: {cause}\n           {mend}")
 
 
-def fingerprint(extras: str) -> str:
+def fingerprint(what: list[str]) -> str:
     """A digest of all that the environment is made from."""
-    digest = hashlib.sha256(f"{sys.version_info[:2]} {extras} {ROOT}".encode())
-    for name in INPUTS:
-        digest.update((ROOT / name).read_bytes())
+    digest = hashlib.sha256(f"{sys.version_info[:2]} {what}".encode())
+    for path in (CONSTRAINTS, STOCK, ROOT / "setup.cfg", ROOT / "pyproject.toml"):
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
@@ -47,11 +48,9 @@ def create(venv: Path) -> None:
         )
 
 
-def install(venv: Path, extras: str) -> None:
-    """Install the project, editable, with pinned dependencies; pip shows its own progress."""
-    requirement = f"{ROOT}[{extras}]"
-    command = [str(venv / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
-    command += ["-c", str(ROOT / "constraints.txt"), "-e", requirement]
+def install(venv: Path, what: list[str]) -> None:
+    """Install by pip, which shows its own progress."""
+    command = [str(venv / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", *what]
     if subprocess.run(command).returncode:
         fail(
             "pip could not install the dependencies (its own words are above)",
@@ -64,16 +63,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="where (default: .venv)")
     parser.add_argument("--extras", default="wrapper,handler,serve,test", help="extras of setup.cfg to install")
+    parser.add_argument("--stock", action="store_true", help="the stock image's packages instead (Python 3.9)")
     arguments = parser.parse_args()
-    if not (3, 10) <= sys.version_info[:2] <= (3, 12):
-        fail(f"this is Python {sys.version.split()[0]}", "run it with Python 3.10, 3.11 or 3.12")
+    oldest, newest = ((3, 9), (3, 9)) if arguments.stock else ((3, 10), (3, 12))
+    if not oldest <= sys.version_info[:2] <= newest:
+        fail(f"this is Python {sys.version.split()[0]}", f"run it with Python {oldest[0]}.{oldest[1]} to 3.{newest[1]}")
+    project = ["-c", str(CONSTRAINTS), "-e", f"{ROOT}[{arguments.extras}]"]
+    what = ["-r", str(STOCK)] if arguments.stock else project
     stamp = arguments.venv / "installed"
-    wanted = fingerprint(arguments.extras)
+    wanted = fingerprint(what)
     if stamp.is_file() and stamp.read_text() == wanted:
         return
     print(f"Setting up {arguments.venv} (about 5 GB; a few minutes, once)", flush=True)
     create(arguments.venv)
-    install(arguments.venv, arguments.extras)
+    install(arguments.venv, what)
     stamp.write_text(wanted)
 
 

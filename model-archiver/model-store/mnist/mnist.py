@@ -7,7 +7,7 @@ from torch import nn
 
 
 class MNISTClassifier(nn.Module):
-    """A small CNN: 27 thousand parameters, about one million multiply-adds an image.
+    """A small CNN: 26 thousand parameters, 1.04 million multiply-adds an image.
 
     Input: [n, 1, 28, 28], float, normalised with mean 0.1307 and deviation 0.3081. Output: logits [n, 10].
 

@@ -13,6 +13,7 @@ import gzip
 import shutil
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Iterable, Iterator, List, Optional, Sequence, Tuple
 
@@ -67,15 +68,15 @@ def load_digits(data: Path) -> Tuple[Digits, Digits]:
     """
     found = find_files(data)
     with tempfile.TemporaryDirectory() as scratch:
-        root = data
-        if found is not None:
-            root = Path(scratch)
-            unpack(found, root / "MNIST" / "raw")
+        root = data if found is None else Path(scratch)
         try:
+            if found is not None:
+                unpack(found, root / "MNIST" / "raw")
             sets = [MNIST(str(root), train=train, download=found is None) for train in (True, False)]
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, EOFError, RuntimeError, ValueError, LookupError, AssertionError, zlib.error) as error:
+            cause = f"the MNIST files in {found} are damaged" if found else f"no MNIST files in {data}, nor to download"
             raise SystemExit(
-                f"train.py: no usable MNIST files in {data}, and they could not be downloaded: {error}\n"
+                f"train.py: {cause} ({error!r})\n"
                 "Put the four files (train-images-idx3-ubyte.gz, …) into one folder and pass it as --data."
             ) from error
         return (sets[0].data, sets[0].targets), (sets[1].data, sets[1].targets)

@@ -1,0 +1,150 @@
+"""All parts of one process, put together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import dataclass
+from typing import Optional
+
+from kserve_wrapper.coalescer import Coalescer
+from kserve_wrapper.dataplane import DataPlane
+from kserve_wrapper.errors import NotFound, WrapperError
+from kserve_wrapper.limits import CoalescerLimits
+from kserve_wrapper.logs import AccessLog
+from kserve_wrapper.metrics import Metrics
+from kserve_wrapper.narrowing import Observer
+from kserve_wrapper.repository import ModelStore
+from kserve_wrapper.rest.app import App
+from kserve_wrapper.rest.http import Request
+from kserve_wrapper.rest.routes import build_router
+from kserve_wrapper.settings import Settings
+from kserve_wrapper.torchserve import readiness, tokens
+from kserve_wrapper.torchserve.address import tls_context
+from kserve_wrapper.torchserve.config import TorchServeConfig
+from kserve_wrapper.torchserve.management import Management
+from kserve_wrapper.torchserve.readiness import Readiness
+from kserve_wrapper.types import Call, ModelMetadata, Reply
+from kserve_wrapper.upstream import Upstream
+from kserve_wrapper.upstream_errors import NotReached
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a process runs, watches and stops."""
+
+    app: App
+    plane: DataPlane
+    coalescer: Coalescer
+    upstream: Upstream
+    readiness: Readiness
+    metrics: Metrics
+
+
+def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
+    """Builds everything; nothing runs yet. To be called within the event loop."""
+    metrics = Metrics()
+    keys = tokens.find(os.environ, config.disable_token_authorization)
+    management = Management(config.management, keys, config.certificate_file)
+    follower = Readiness(management, config, _readiness_settings(settings))
+    upstream = Upstream(
+        config.inference_address,
+        authorize=lambda: keys.headers("inference").get("Authorization"),
+        request_limit=config.max_request_size,
+        ssl=tls_context(config.inference, config.certificate_file),
+    )
+
+    async def send(call: Call, metadata: ModelMetadata, deadline: float) -> Reply:
+        started = time.monotonic()
+        try:
+            reply = await upstream.send(call, metadata, deadline, call.trace)
+        except NotReached:
+            follower.report_unreachable()
+            raise
+        finally:
+            metrics.stages.upstream.observe(time.monotonic() - started)
+        follower.report_answered()
+        return reply
+
+    def slots(model: str, version: Optional[str]) -> int:
+        try:
+            return follower.workers(model, version)
+        except NotFound:
+            return 0
+
+    coalescer = Coalescer(send, _limits(settings), slots, follower.metadata, observer=_Counter(metrics))
+    plane = DataPlane(
+        follower,
+        coalescer,
+        ModelStore(management, follower, config),
+        settings.request_timeout,
+        settings.max_rows,
+        metrics.stages.submit.observe,
+    )
+    app = App(
+        build_router(plane, metrics, settings.enable_docs_url), settings.max_body_size, _observer(settings, metrics)
+    )
+    return Parts(app, plane, coalescer, upstream, follower, metrics)
+
+
+class _Counter(Observer):
+    """Counts what the coalescer tells."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def sent(self, call: Call, requests: int, rows: int) -> None:
+        self._metrics.batch_rows.observe(rows)
+        self._metrics.batch_requests.observe(requests)
+
+    def failed(self, call: Call, error: WrapperError, requests: int) -> None:
+        self._metrics.count_upstream_error(error.status)
+
+    def dropped(self, call: Call, reason: str) -> None:
+        self._metrics.count_dropped(reason)
+
+
+class _Requests:
+    """Counts and logs HTTP requests."""
+
+    def __init__(self, metrics: Metrics, log: Optional[AccessLog]) -> None:
+        self._metrics = metrics
+        self._log = log
+
+    def __call__(self, request: Request, route: str, status: int, seconds: float, size: int) -> None:
+        self._metrics.count_request("http", route, str(status), seconds)
+        if self._log is not None:
+            self._log.write(request, route, status, seconds, size)
+
+
+def _observer(settings: Settings, metrics: Metrics) -> _Requests:
+    return _Requests(metrics, AccessLog(settings.access_log_format) if settings.access_log else None)
+
+
+def _limits(settings: Settings) -> CoalescerLimits:
+    return CoalescerLimits(
+        enabled=settings.coalesce,
+        rows_per_batch=settings.rows_per_batch,
+        bytes_per_batch=settings.bytes_per_batch,
+        reply_bytes_per_batch=settings.reply_bytes_per_batch,
+        queued_requests=settings.queued_requests,
+        queued_rows=settings.queued_rows,
+        queued_bytes=settings.queued_bytes,
+        in_flight_per_worker=settings.in_flight_per_worker,
+        resends_per_batch=settings.resends_per_batch,
+    )
+
+
+def _readiness_settings(settings: Settings) -> readiness.Settings:
+    return readiness.Settings(
+        start_limit=settings.start_limit,
+        gone_limit=settings.gone_limit,
+        worker_limit=settings.worker_limit,
+        load_customized=settings.model_load_customized,
+        load_max_try=settings.model_load_max_try,
+        load_delay=settings.model_load_delay,
+        load_timeout=settings.model_load_timeout,
+    )

@@ -1,0 +1,218 @@
+"""Requests of many clients, few upstream requests: who waits, who shares, who goes when.
+
+An idle model is sent its request at once. While all slots of a model are taken, requests collect, and the moment a
+slot frees the oldest goes, with all behind it that may share its batch. There is no delay to tune.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import time
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+
+from kserve_wrapper.errors import DeadlineExceeded, QueueFull, Unavailable
+from kserve_wrapper.lane import Lane, Waiter
+from kserve_wrapper.limits import CoalescerLimits
+from kserve_wrapper.merge import Portion, prepare
+from kserve_wrapper.narrowing import Delivery, Observer, Send
+from kserve_wrapper.types import Call, ModelMetadata, Reply
+
+#: Entries of the deadline heap that may be over and done before it is swept.
+_SWEEP = 1024
+
+
+class Coalescer:
+    """One per process, for all models; used from one event loop.
+
+    Args:
+        send: sends one call upstream until a deadline; raises WrapperError.
+        limits: see there.
+        slots: ready workers of a model (and version); 1 is assumed for less.
+        metadata: of the handler of a model (and version); raises NotFound for one that is not known.
+        clock: monotonic seconds; deadlines are on it.
+        observer: told of what happens.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        limits: CoalescerLimits,
+        slots: Callable[[str, Optional[str]], int],
+        metadata: Callable[[str, Optional[str]], ModelMetadata],
+        clock: Callable[[], float] = time.monotonic,
+        observer: Optional[Observer] = None,
+    ) -> None:
+        self._send = send
+        self._limits = limits
+        self._slots = slots
+        self._metadata = metadata
+        self._clock = clock
+        self._observer = observer or Observer()
+        self._lanes: Dict[Tuple[str, Optional[str]], Lane] = {}
+        self._arrivals = itertools.count()
+        self._tasks: Set[asyncio.Task[None]] = set()
+        #: Heap of [deadline, arrival, waiter]; the waiter is None once it has its answer.
+        self._deadlines: List[List[Any]] = []
+        self._timer: Optional[asyncio.TimerHandle] = None
+        self._timer_at = 0.0
+        self._closing = False
+        self._open = 0
+        self.queued_requests = 0
+        self.queued_rows = 0
+        self.queued_bytes = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Upstream requests on their way, narrowing included."""
+        return len(self._tasks)
+
+    async def submit(self, call: Call, deadline: float) -> Reply:
+        """Answers a validated call.
+
+        Raises:
+            DeadlineExceeded: the deadline passed, waiting or in flight.
+            Unavailable: the queue is full, or the server is shutting down.
+            WrapperError: what the model or the model server made of this very call.
+        """
+        waiter = self._admit(call, deadline)
+        watch = self._watch(waiter)
+        try:
+            return await waiter.future
+        except asyncio.CancelledError:
+            self._observer.dropped(call, "cancelled")
+            raise
+        finally:
+            self._open -= 1
+            watch[2] = None
+            self._leave_queue(waiter)
+
+    async def drain(self, timeout: float) -> None:
+        """Refuses what is new, finishes what is here, and after ``timeout`` seconds fails the rest."""
+        self._closing = True
+        end = self._clock() + timeout
+        while self._tasks or self.queued_requests:
+            left = end - self._clock()
+            if left <= 0:
+                break
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await asyncio.sleep(0)
+        for waiter in [entry[2] for entry in self._deadlines if entry[2] is not None]:
+            waiter.fail(Unavailable("the server is shutting down"))
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _admit(self, call: Call, deadline: float) -> Waiter:
+        now = self._clock()
+        if self._closing:
+            raise Unavailable("the server is shutting down", self._limits.retry_after)
+        if deadline <= now:
+            raise DeadlineExceeded("the request's deadline had passed before it was sent")
+        metadata = self._metadata(call.model, call.version)
+        lane = self._lane(call)
+        portion = prepare(call, metadata, self._limits.enabled and lane.may_merge(call, now))
+        self._check_room(call, portion)
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        waiter = Waiter(portion, metadata, deadline, next(self._arrivals), future)
+        self._open += 1
+        self.queued_requests += 1
+        self.queued_rows += portion.rows
+        self.queued_bytes += portion.size
+        lane.add(waiter)
+        self._pump_soon(lane)
+        return waiter
+
+    def _lane(self, call: Call) -> Lane:
+        lane = self._lanes.get((call.model, call.version))
+        if lane is None:
+            lane = self._lanes[(call.model, call.version)] = Lane(call.model, call.version)
+        return lane
+
+    def _check_room(self, call: Call, portion: Portion) -> None:
+        limits = self._limits
+        if not self.queued_requests:
+            return
+        if (
+            self.queued_requests >= limits.queued_requests
+            or self.queued_rows + portion.rows > limits.queued_rows
+            or self.queued_bytes + portion.size > limits.queued_bytes
+        ):
+            self._observer.dropped(call, "full")
+            raise QueueFull("too many requests are waiting: try again later", limits.retry_after)
+
+    def _leave_queue(self, waiter: Waiter) -> None:
+        if waiter.queued:
+            waiter.queued = False
+            self.queued_requests -= 1
+            self.queued_rows -= waiter.portion.rows
+            self.queued_bytes -= waiter.portion.size
+
+    def _pump_soon(self, lane: Lane) -> None:
+        """Requests that the event loop reads in one turn meet in one batch; no time passes in between."""
+        if not lane.pump_is_due and lane.in_flight < self._capacity(lane):
+            lane.pump_is_due = True
+            asyncio.get_running_loop().call_soon(self._pump, lane)
+
+    def _capacity(self, lane: Lane) -> int:
+        limits = self._limits
+        per_worker = limits.in_flight_per_worker if limits.enabled else limits.in_flight_per_worker_alone
+        return max(1, self._slots(lane.model, lane.version)) * per_worker
+
+    def _pump(self, lane: Lane) -> None:
+        lane.pump_is_due = False
+        while lane.in_flight < self._capacity(lane):
+            batch = lane.take(self._limits, self._clock())
+            if not batch:
+                return
+            for waiter in batch:
+                self._leave_queue(waiter)
+            lane.in_flight += 1
+            task = asyncio.get_running_loop().create_task(self._deliver(lane, batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _deliver(self, lane: Lane, batch: List[Waiter]) -> None:
+        try:
+            resends = self._limits.resends_per_batch
+            await Delivery(batch, lane, self._send, resends, self._clock, self._observer).run()
+        finally:
+            lane.in_flight -= 1
+            self._pump(lane)
+
+    def _watch(self, waiter: Waiter) -> List[Any]:
+        """One timer for the earliest deadline of all; a heap has the others."""
+        entry = [waiter.deadline, waiter.arrival, waiter]
+        heapq.heappush(self._deadlines, entry)
+        if len(self._deadlines) > 2 * self._open + _SWEEP:
+            self._deadlines = [entry for entry in self._deadlines if entry[2] is not None]
+            heapq.heapify(self._deadlines)
+        if self._timer is None or waiter.deadline < self._timer_at:
+            self._set_timer()
+        return entry
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._deadlines and self._deadlines[0][2] is None:
+            heapq.heappop(self._deadlines)
+        if self._deadlines:
+            self._timer_at = self._deadlines[0][0]
+            delay = max(0.0, self._timer_at - self._clock())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = self._clock()
+        while self._deadlines and self._deadlines[0][0] <= now:
+            waiter = heapq.heappop(self._deadlines)[2]
+            if waiter is not None and not waiter.future.done():
+                self._observer.dropped(waiter.portion.call, "expired")
+                self._leave_queue(waiter)
+                waiter.fail(DeadlineExceeded("the request's deadline passed before its answer came"))
+        self._set_timer()

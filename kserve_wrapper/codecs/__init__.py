@@ -1,0 +1,1 @@
+"""Pure functions between a wire form and ``Call`` or ``Reply``, one module a wire form."""

@@ -1,0 +1,129 @@
+"""Open Inference Protocol over HTTP: JSON, or JSON and binary tensor data.
+
+The tensors themselves are read and written by ``kserve_wrapper.binary``, which the upstream client shares; here is
+what only clients say: ``id``, which outputs, and which of them as binary data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+
+from kserve_wrapper.binary import check_parameters, compose_body, compose_tensors, parse_body, parse_tensors
+from kserve_wrapper.errors import InvalidRequest
+from kserve_wrapper.types import Buffer, Parameters, Tensor, V2Call, V2Reply
+
+#: Request parameter: the default of every output's ``binary_data``.
+_BINARY_OUTPUT = "binary_data_output"
+#: Parameters of a requested output that change the answer's form in ways that we do not offer.
+_UNSUPPORTED = ("classification", "shared_memory_region")
+
+
+@dataclass(frozen=True)
+class V2Request:
+    """A client's request: the call, and what its answer has to look like."""
+
+    call: V2Call
+    id: Optional[str]
+    #: Which outputs go out as binary data: all, none, or by name.
+    binary: Union[bool, Mapping[str, bool]]
+
+
+def decode_request(
+    body: Buffer,
+    header_length: Optional[str],
+    model: str,
+    version: Optional[str],
+    explain: bool,
+    trace: Mapping[str, str],
+) -> V2Request:
+    """Reads a V2 request.
+
+    Args:
+        body: the whole body.
+        header_length: the header ``Inference-Header-Content-Length``; None where all of the body is JSON.
+        model: name out of the path.
+        version: version out of the path, or None.
+        explain: the verb.
+        trace: what travels upstream beside it.
+
+    Raises:
+        InvalidRequest: names the tensor or field at fault.
+    """
+    content, data = parse_body(body, header_length)
+    identifier = content.get("id")
+    if identifier is not None and not isinstance(identifier, str):
+        raise InvalidRequest("id must be a string")
+    parameters = dict(check_parameters(content.get("parameters"), "request"))
+    default = _flag(parameters.pop(_BINARY_OUTPUT, False), f"request: parameter {_BINARY_OUTPUT!r}")
+    outputs, binary = _requested_outputs(content.get("outputs"), default)
+    inputs = parse_tensors(content.get("inputs"), data, "inputs")
+    call = V2Call(model, version, explain, inputs, outputs, parameters, trace)
+    return V2Request(call, identifier, binary)
+
+
+def encode_reply(request: V2Request, reply: V2Reply) -> Tuple[bytes, Optional[int]]:
+    """The body, and the value of ``Inference-Header-Content-Length`` (None: all of it is JSON).
+
+    Raises:
+        InvalidRequest: the model has no output of a requested name, or a tensor has no JSON form.
+    """
+    tensors = select_outputs(reply.outputs, request.call.outputs)
+    header: Dict[str, Any] = {"model_name": request.call.model}
+    version = reply.model_version or request.call.version
+    if version is not None:
+        header["model_version"] = version
+    if request.id is not None:
+        header["id"] = request.id
+    if reply.parameters:
+        header["parameters"] = dict(reply.parameters)
+    header["outputs"], chunks = compose_tensors(tensors, request.binary)
+    return compose_body(header, chunks)
+
+
+def select_outputs(tensors: List[Tensor], names: Optional[List[str]]) -> List[Tensor]:
+    """The tensors asked for, in the order asked; all of them for None. InvalidRequest for an unknown name."""
+    if names is None:
+        return tensors
+    known = {tensor.name: tensor for tensor in tensors}
+    for name in names:
+        if name not in known:
+            raise InvalidRequest(f"the model has no output {name!r}; it answers {', '.join(known)}")
+    return [known[name] for name in names]
+
+
+def _requested_outputs(entries: Any, default: bool) -> Tuple[Optional[List[str]], Union[bool, Mapping[str, bool]]]:
+    if entries is None:
+        return None, default
+    if not isinstance(entries, list):
+        raise InvalidRequest("outputs must be a list of requested outputs")
+    if not entries:
+        return None, default
+    binary: Dict[str, bool] = {}
+    for index, entry in enumerate(entries):
+        name, flag = _requested_output(entry, default, f"outputs[{index}]")
+        if name in binary:
+            raise InvalidRequest(f"outputs[{index}]: {name!r} is asked for twice")
+        binary[name] = flag
+    return list(binary), binary
+
+
+def _requested_output(entry: Any, default: bool, where: str) -> Tuple[str, bool]:
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise InvalidRequest(f"{where} must be a JSON object with a name")
+    parameters = check_parameters(entry.get("parameters"), where)
+    refuse_unsupported(parameters, where)
+    return entry["name"], _flag(parameters.get("binary_data", default), f"{where}: parameter 'binary_data'")
+
+
+def refuse_unsupported(parameters: Parameters, where: str) -> None:
+    """Raises InvalidRequest for parameters whose neglect would make the answer another than the one asked for."""
+    for name in _UNSUPPORTED:
+        if name in parameters:
+            raise InvalidRequest(f"{where}: parameter {name!r} is not supported")
+
+
+def _flag(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"{where} must be true or false")
+    return value

@@ -1,0 +1,142 @@
+"""The one data plane behind all fronts: what is served, is it ready, and the way of a call to its reply."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Callable, Dict, List, Optional, Protocol
+
+from kserve_wrapper._version import __version__
+from kserve_wrapper.errors import DeadlineExceeded, TooLarge, Unavailable
+from kserve_wrapper.types import Call, ModelMetadata, Reply, V1Call
+
+NAME = "ts-kserve-wrapper"
+EXTENSIONS = ("binary_tensor_data", "model_repository", "explain")
+
+
+class Models(Protocol):
+    """What TorchServe serves, followed from outside. Names and versions that are unknown raise NotFound."""
+
+    def live(self) -> bool: ...
+
+    def ready(self) -> bool: ...
+
+    def models(self) -> List[str]: ...
+
+    def model_ready(self, name: str, version: Optional[str] = None) -> bool: ...
+
+    def metadata(self, name: str, version: Optional[str] = None) -> ModelMetadata: ...
+
+
+class Submitter(Protocol):
+    """Takes a call and brings its reply: the coalescer."""
+
+    async def submit(self, call: Call, deadline: float) -> Reply: ...
+
+
+class Repository(Protocol):
+    """The model store: what is there, and what of it TorchServe serves."""
+
+    async def load(self, name: str) -> None: ...
+
+    async def unload(self, name: str) -> None: ...
+
+    async def index(self) -> List[Dict[str, str]]:
+        """One ``{"name", "version", "state", "reason"}`` per model and version; state READY, UNAVAILABLE …"""
+        ...
+
+
+class DataPlane:
+    """Serves calls within their limits.
+
+    Args:
+        models: readiness and metadata.
+        submitter: where calls go.
+        repository: None where model control is not offered.
+        request_timeout: seconds until a call without a nearer deadline of its own expires; 0 = an hour.
+        max_rows: rows that one request may bring; 0 = any number.
+        observe: told how many seconds a call took between admission and reply.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        submitter: Submitter,
+        repository: Optional[Repository] = None,
+        request_timeout: float = 60.0,
+        max_rows: int = 0,
+        observe: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        self.models = models
+        self.repository = repository
+        self._submitter = submitter
+        self._request_timeout = request_timeout or 3600.0
+        self._max_rows = max_rows
+        self._observe = observe
+        self._in_flight = 0
+        self._draining = False
+        self._idle: Optional[asyncio.Event] = None
+
+    def live(self) -> bool:
+        return self.models.live()
+
+    def ready(self) -> bool:
+        return not self._draining and self.models.ready()
+
+    def model_ready(self, name: str, version: Optional[str] = None) -> bool:
+        """Raises NotFound for what is not served."""
+        return self.models.model_ready(name, version) and not self._draining
+
+    def server_metadata(self) -> Dict[str, Any]:
+        return {"name": NAME, "version": __version__, "extensions": list(EXTENSIONS)}
+
+    async def infer(self, call: Call, timeout: Optional[float] = None) -> Reply:
+        """Brings the reply to a call.
+
+        Args:
+            call: validated by its codec.
+            timeout: seconds that the client waits, where it told; the server's own limit holds beside it.
+
+        Raises:
+            NotFound, Unavailable, TooLarge, DeadlineExceeded: and whatever WrapperError the submitter raises.
+        """
+        self._admit(call)
+        limit = self._request_timeout if timeout is None else min(timeout, self._request_timeout)
+        if limit <= 0:
+            raise DeadlineExceeded("the deadline passed before the request was read")
+        self._in_flight += 1
+        started = time.monotonic()
+        try:
+            return await self._submitter.submit(call, started + limit)
+        finally:
+            self._observe(time.monotonic() - started)
+            self._in_flight -= 1
+            if self._idle is not None and not self._in_flight:
+                self._idle.set()
+
+    async def drain(self, timeout: float) -> bool:
+        """Stops admitting calls and waits, up to ``timeout`` seconds, for those in flight; True when none is left."""
+        self._draining = True
+        if self._in_flight:
+            self._idle = asyncio.Event()
+            try:
+                await asyncio.wait_for(self._idle.wait(), timeout)
+            except asyncio.TimeoutError:
+                return False
+        return True
+
+    def _admit(self, call: Call) -> None:
+        if self._draining:
+            raise Unavailable("the server is shutting down", retry_after=1)
+        if not self.models.model_ready(call.model, call.version):
+            raise Unavailable(f"model {call.model} is not ready", retry_after=1)
+        rows = count_rows(call)
+        if self._max_rows and rows > self._max_rows:
+            raise TooLarge(f"{rows} rows in one request; the limit is {self._max_rows}: send them in parts")
+
+
+def count_rows(call: Call) -> int:
+    """Rows of a call: instances, or the largest first dimension of the inputs (their number, where it is larger)."""
+    if isinstance(call, V1Call):
+        return len(call.instances)
+    return max(len(call.inputs), max((t.shape[0] if t.shape else 1 for t in call.inputs), default=0))

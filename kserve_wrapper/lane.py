@@ -1,0 +1,135 @@
+"""The requests that wait for one model: grouped by what may share a batch, oldest first."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from typing import Deque, Dict, Hashable, List, Optional, Tuple
+
+from kserve_wrapper.limits import CoalescerLimits
+from kserve_wrapper.merge import Portion
+from kserve_wrapper.types import Call, ModelMetadata, Reply, V1Call
+
+#: What a reply's size depends on most: protocol and verb.
+ReplyKind = Tuple[bool, bool]
+#: Seconds for which rows are not merged after a stock handler mixed them up.
+DISTRUST = 60.0
+
+
+class Waiter:
+    """One request, from its admission to its answer."""
+
+    __slots__ = ("arrival", "deadline", "future", "metadata", "portion", "queued")
+
+    def __init__(
+        self,
+        portion: Portion,
+        metadata: ModelMetadata,
+        deadline: float,
+        arrival: int,
+        future: asyncio.Future[Reply],
+    ) -> None:
+        self.portion = portion
+        self.metadata = metadata
+        self.deadline = deadline
+        self.arrival = arrival
+        self.future = future
+        self.queued = True
+
+    def resolve(self, reply: Reply) -> None:
+        if not self.future.done():
+            self.future.set_result(reply)
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Lane:
+    """One model (and version): its waiting requests and its upstream requests in flight."""
+
+    def __init__(self, model: str, version: Optional[str]) -> None:
+        self.model = model
+        self.version = version
+        self.in_flight = 0
+        self.pump_is_due = False
+        self._groups: Dict[Hashable, Deque[Waiter]] = {}
+        #: Groups by the arrival of their oldest; an entry may be older than what its group still holds.
+        self._order: List[Tuple[int, Hashable]] = []
+        self._row_bytes: Dict[ReplyKind, float] = {}
+        self._distrusted_until: Dict[ReplyKind, float] = {}
+
+    def add(self, waiter: Waiter) -> None:
+        # Whatever shares with nobody is a group of one.
+        key = waiter.arrival if waiter.portion.key is None else waiter.portion.key
+        group = self._groups.get(key)
+        if group is None:
+            self._groups[key] = group = deque()
+            heapq.heappush(self._order, (waiter.arrival, key))
+        group.append(waiter)
+
+    def take(self, limits: CoalescerLimits, now: float) -> List[Waiter]:
+        """The next batch: the oldest request and those behind it that may share, within the limits.
+
+        Finished (cancelled, expired) requests are dropped on the way. Empty when nothing waits.
+        """
+        while self._order:
+            arrival, key = self._order[0]
+            group = self._groups[key]
+            while group and (group[0].future.done() or group[0].deadline <= now):
+                group.popleft()
+            if group and group[0].arrival == arrival:
+                batch = self._fill(group, limits, now)
+                self._reorder(key, group)
+                return batch
+            self._reorder(key, group)
+        return []
+
+    def learn_size(self, call: Call, reply: Reply, rows: int) -> None:
+        """Remembers how large an answer's rows are; what was learned fades, so that one giant is forgotten."""
+        if reply.size and rows:
+            kind = _kind(call)
+            self._row_bytes[kind] = max(reply.size / rows, 0.95 * self._row_bytes.get(kind, 0.0))
+
+    def distrust(self, call: Call, now: float) -> None:
+        """The handler did not keep to one answer a row: its requests go alone for a while."""
+        self._distrusted_until[_kind(call)] = now + DISTRUST
+
+    def may_merge(self, call: Call, now: float) -> bool:
+        if not self._distrusted_until:
+            return True
+        return now >= self._distrusted_until.get(_kind(call), now)
+
+    def _fill(self, group: Deque[Waiter], limits: CoalescerLimits, now: float) -> List[Waiter]:
+        first = group.popleft()
+        batch = [first]
+        rows, size = first.portion.rows, first.portion.size
+        most = self._most_rows(first, limits)
+        while group:
+            waiter = group[0]
+            if not (waiter.future.done() or waiter.deadline <= now):
+                rows += waiter.portion.rows
+                size += waiter.portion.size
+                if rows > most or size > limits.bytes_per_batch:
+                    break
+                batch.append(waiter)
+            group.popleft()
+        return batch
+
+    def _most_rows(self, first: Waiter, limits: CoalescerLimits) -> int:
+        row_bytes = self._row_bytes.get(_kind(first.portion.call))
+        if not row_bytes:
+            return limits.rows_per_batch
+        return min(limits.rows_per_batch, int(limits.reply_bytes_per_batch / row_bytes))
+
+    def _reorder(self, key: Hashable, group: Deque[Waiter]) -> None:
+        if group:
+            heapq.heapreplace(self._order, (group[0].arrival, key))
+        else:
+            heapq.heappop(self._order)
+            del self._groups[key]
+
+
+def _kind(call: Call) -> ReplyKind:
+    return isinstance(call, V1Call), call.explain

@@ -1,0 +1,34 @@
+"""What the coalescer may hold and send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CoalescerLimits:
+    """Bounds of the coalescer in one wrapper process. The defaults fit batchSize 1 and job_queue_size 10."""
+
+    #: False sends each request alone; the other limits hold as before.
+    enabled: bool = True
+    #: Rows in one upstream request. A single request with more rows goes alone.
+    rows_per_batch: int = 128
+    #: Bytes of data in one upstream request (TorchServe's max_request_size is 6,553,500 unless set otherwise).
+    bytes_per_batch: int = 4 * 1024 * 1024
+    #: Bytes in one upstream answer, as foreseen from earlier answers (TorchServe's max_response_size, likewise).
+    reply_bytes_per_batch: int = 4 * 1024 * 1024
+    #: Requests that may wait, all models together. Beyond: 503.
+    queued_requests: int = 2048
+    #: Rows that may wait, all models together. Beyond: 503. One request alone may have more when none waits.
+    queued_rows: int = 16384
+    #: Bytes of data that may wait, all models together. Beyond: 503. As with rows, one alone may have more.
+    queued_bytes: int = 256 * 1024 * 1024
+    #: Upstream requests at a time per ready worker. 1 keeps what follows collecting here rather than in
+    #: TorchServe's queue.
+    in_flight_per_worker: int = 1
+    #: The same while ``enabled`` is False: what TorchServe's own batching gets to see.
+    in_flight_per_worker_alone: int = 8
+    #: Upstream requests that one failed batch may cost beyond the first.
+    resends_per_batch: int = 24
+    #: Seconds, told to clients that find the queue full.
+    retry_after: float = 1.0

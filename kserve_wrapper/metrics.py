@@ -1,0 +1,121 @@
+"""What Prometheus sees at /metrics.
+
+Names and units follow Prometheus's conventions. Children of labelled metrics are looked up once and kept, as the
+lookup costs more than the count.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, Optional, Sequence, Tuple
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+#: Where the processes of ``--workers N`` keep their counts; prometheus-client reads it when it is imported.
+MULTIPROCESS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Stages:
+    """Seconds that a request spends in each stage within this process and upstream."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        histogram = Histogram(
+            "kserve_wrapper_stage_duration_seconds",
+            "Time by stage: decode, submit (queue and upstream), upstream (a batch's), encode.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.decode = histogram.labels("decode")
+        self.submit = histogram.labels("submit")
+        self.upstream = histogram.labels("upstream")
+        self.encode = histogram.labels("encode")
+
+
+class Metrics:
+    """All metrics of one process."""
+
+    def __init__(self, registry: Optional[CollectorRegistry] = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self.stages = Stages(self.registry)
+        self._requests = Counter(
+            "kserve_wrapper_requests_total",
+            "Requests by protocol, route and status code.",
+            ["protocol", "route", "code"],
+            registry=self.registry,
+        )
+        self._durations = Histogram(
+            "kserve_wrapper_request_duration_seconds",
+            "Time from a request's headers to its answer.",
+            ["protocol", "route"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.batch_rows = self._sizes("kserve_wrapper_batch_rows", "Rows of each upstream request.")
+        self.batch_requests = self._sizes("kserve_wrapper_batch_requests", "Requests in each upstream request.")
+        self._upstream_errors = Counter(
+            "kserve_wrapper_upstream_errors_total",
+            "Upstream requests that failed, by HTTP status.",
+            ["code"],
+            registry=self.registry,
+        )
+        self._dropped = Counter(
+            "kserve_wrapper_dropped_requests_total",
+            "Requests that ended without an answer: expired, cancelled, full.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.queue = self._gauge("kserve_wrapper_queue_requests", "Requests that wait for a slot.")
+        self.queue_rows = self._gauge("kserve_wrapper_queue_rows", "Rows that wait for a slot.")
+        self.in_flight = self._gauge("kserve_wrapper_upstream_in_flight", "Upstream requests under way.")
+        self._slots = self._gauge("kserve_wrapper_slots", "Ready workers, which are slots, by model.", ["model"], "max")
+        self._ready = self._gauge("kserve_wrapper_model_ready", "1 while the model is ready.", ["model"], "min")
+        self._request_children: Dict[Tuple[str, str, str], Tuple[Counter, Histogram]] = {}
+        self._error_children: Dict[int, Counter] = {}
+
+    def _sizes(self, name: str, text: str) -> Histogram:
+        return Histogram(name, text, buckets=_ROWS, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, labels: Sequence[str] = (), mode: Any = "livesum") -> Gauge:
+        """``mode``: how the values of several processes become one."""
+        return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)
+
+    def count_request(self, protocol: str, route: str, code: str, seconds: float) -> None:
+        """Counts one request that is over; ``code`` is the HTTP status or the name of gRPC's."""
+        children = self._request_children.get((protocol, route, code))
+        if children is None:
+            children = (
+                self._requests.labels(protocol, route, code),
+                self._durations.labels(protocol, route),
+            )
+            self._request_children[protocol, route, code] = children
+        children[0].inc()
+        children[1].observe(seconds)
+
+    def count_upstream_error(self, status: int) -> None:
+        child = self._error_children.get(status)
+        if child is None:
+            child = self._error_children[status] = self._upstream_errors.labels(str(status))
+        child.inc()
+
+    def count_dropped(self, reason: str) -> None:
+        self._dropped.labels(reason).inc()
+
+    def show_model(self, model: str, ready: bool, slots: int) -> None:
+        """Sets the gauges of one model."""
+        self._ready.labels(model).set(int(ready))
+        self._slots.labels(model).set(slots)
+
+    def expose(self) -> bytes:
+        """The text for Prometheus; with several processes, that of all of them."""
+        if not os.environ.get(MULTIPROCESS_DIRECTORY):
+            return bytes(generate_latest(self.registry))
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return bytes(generate_latest(registry))

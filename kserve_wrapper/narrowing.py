@@ -1,0 +1,183 @@
+"""The delivery of one batch: sent, split, and where it fails narrowed down to the requests at fault."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Awaitable, Callable, Dict, List, Optional
+
+from kserve_wrapper.errors import (
+    DeadlineExceeded,
+    InternalError,
+    NotFound,
+    OutOfResources,
+    TooLarge,
+    Unavailable,
+    WrapperError,
+)
+from kserve_wrapper.lane import Lane, Waiter
+from kserve_wrapper.merge import RowsMismatch, merge, split
+from kserve_wrapper.types import Call, ModelMetadata, Reply
+from kserve_wrapper.upstream_errors import NotReached
+
+logger = logging.getLogger(__name__)
+
+Send = Callable[[Call, ModelMetadata, float], Awaitable[Reply]]
+
+#: Seconds before the one further try of a batch that reached no worker.
+PAUSE = 0.05
+#: Rows at fault that one message tells; ``rows`` has them all.
+ROWS_TOLD = 10
+
+
+class Observer:
+    """What the coalescer tells about itself; does nothing here."""
+
+    def sent(self, call: Call, requests: int, rows: int) -> None:
+        """An upstream request goes out."""
+
+    def failed(self, call: Call, error: WrapperError, requests: int) -> None:
+        """It came back with an error; it is narrowed down when it had several requests."""
+
+    def dropped(self, call: Call, reason: str) -> None:
+        """A request ends without an answer: ``expired``, ``cancelled`` or ``full``."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    waiters: List[Waiter]
+    #: The other half is next; when this one turns out well, the fault is there and sending it whole is futile.
+    fault_here_or_next: bool = False
+
+
+class Delivery:
+    """Gets every request of a batch its answer or its own error, within a bounded number of sends."""
+
+    def __init__(
+        self,
+        batch: List[Waiter],
+        lane: Lane,
+        send: Send,
+        resends: int,
+        clock: Callable[[], float],
+        observer: Observer,
+    ) -> None:
+        self._batch = batch
+        self._lane = lane
+        self._metadata = batch[0].metadata
+        self._send = send
+        self._sends_left = 1 + resends
+        self._clock = clock
+        self._observer = observer
+        self._retried = False
+
+    async def run(self) -> None:
+        """Returns when every request of the batch is resolved, whatever happens."""
+        try:
+            parts = [_Part(self._batch)]
+            while parts and self._sends_left:
+                await self._step(parts)
+            self._fail(self._batch, Unavailable("requests sent together with this one failed: try again", 1))
+        except asyncio.CancelledError:
+            self._fail(self._batch, Unavailable("the server is shutting down"))
+            raise
+        except Exception:
+            logger.exception("a batch of model %s failed in the wrapper", self._metadata.name)
+        finally:
+            self._fail(self._batch, InternalError("the wrapper failed on this request; its log has the cause"))
+
+    async def _step(self, parts: List[_Part]) -> None:
+        part = parts.pop()
+        waiters = [waiter for waiter in part.waiters if not waiter.future.done()]
+        if not waiters:
+            return
+        self._sends_left -= 1
+        try:
+            await self._send_once(waiters)
+        except NotReached as error:
+            await self._retry_or_fail(parts, waiters, error)
+        except WrapperError as error:
+            self._observer.failed(waiters[0].portion.call, error, len(waiters))
+            self._narrow(parts, waiters, error)
+        else:
+            if part.fault_here_or_next:
+                parts.extend(_halves(parts.pop().waiters, one_at_fault=True))
+
+    async def _send_once(self, waiters: List[Waiter]) -> None:
+        portions = [waiter.portion for waiter in waiters]
+        call = merge(portions)
+        rows = sum([portion.rows for portion in portions])
+        self._observer.sent(call, len(waiters), rows)
+        reply = await self._send(call, self._metadata, max([waiter.deadline for waiter in waiters]))
+        self._lane.learn_size(call, reply, rows)
+        for waiter, own in zip(waiters, split(reply, portions)):
+            waiter.resolve(own)
+
+    async def _retry_or_fail(self, parts: List[_Part], waiters: List[Waiter], error: NotReached) -> None:
+        self._observer.failed(waiters[0].portion.call, error, len(waiters))
+        if self._retried:
+            self._fail(self._batch, error)
+            return
+        self._retried = True
+        await asyncio.sleep(PAUSE)
+        parts.append(_Part(waiters))
+
+    def _narrow(self, parts: List[_Part], waiters: List[Waiter], error: WrapperError) -> None:
+        at_fault = _by_owner(waiters, error.rows) if error.rows else {}
+        if at_fault:
+            for index, rows in at_fault.items():
+                waiters[index].fail(_own_error(error, rows, waiters[index].portion.rows))
+            parts.append(_Part([w for index, w in enumerate(waiters) if index not in at_fault]))
+        elif len(waiters) == 1:
+            waiters[0].fail(error)
+        elif isinstance(error, (Unavailable, DeadlineExceeded, NotFound)):
+            # No request's fault: whatever else of this batch is to be sent would meet the same.
+            self._fail(self._batch, error)
+        else:
+            if isinstance(error, RowsMismatch):
+                self._lane.distrust(waiters[0].portion.call, self._clock())
+            parts.extend(_halves(waiters, one_at_fault=not isinstance(error, (TooLarge, OutOfResources))))
+
+    def _fail(self, waiters: List[Waiter], error: WrapperError) -> None:
+        for waiter in waiters:
+            if not waiter.future.done():
+                waiter.fail(_copy(error, error.rows, error.message))
+
+
+def _halves(waiters: List[Waiter], one_at_fault: bool) -> List[_Part]:
+    """As a stack: the first half is sent first. ``one_at_fault``: a request, rather than their number, failed."""
+    if len(waiters) < 2:
+        return [_Part(waiters)]
+    middle = len(waiters) // 2
+    return [_Part(waiters[middle:]), _Part(waiters[:middle], one_at_fault)]
+
+
+def _by_owner(waiters: List[Waiter], rows: Dict[int, str]) -> Dict[int, Dict[int, str]]:
+    """Rows at fault by the request that they belong to, counted from 0 in it; nothing if one belongs to none."""
+    owners: Dict[int, Dict[int, str]] = {}
+    start = 0
+    found = 0
+    for index, waiter in enumerate(waiters):
+        own = {row - start: text for row, text in rows.items() if start <= row < start + waiter.portion.rows}
+        if own:
+            owners[index] = own
+        found += len(own)
+        start += waiter.portion.rows
+    return owners if found == len(rows) else {}
+
+
+def _own_error(error: WrapperError, rows: Dict[int, str], of_rows: int) -> WrapperError:
+    if of_rows == 1:
+        message: Optional[str] = rows[0]
+    else:
+        told = sorted(rows.items())[:ROWS_TOLD]
+        message = "; ".join([f"row {row}: {text}" for row, text in told])
+    return _copy(error, rows, str(message))
+
+
+def _copy(error: WrapperError, rows: Dict[int, str], message: str) -> WrapperError:
+    """Each waiter raises an error of its own: a shared one would collect all their tracebacks."""
+    own = type(error)(message, error.retry_after, rows)
+    own.status = error.status
+    return own

@@ -1,0 +1,137 @@
+"""The ASGI application: finds the handler, turns errors into answers, and tells metrics and log of each request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from typing import Any, Callable, Optional, Protocol, Tuple
+
+from kserve_wrapper.errors import MethodNotAllowed, NotFound, WrapperError
+from kserve_wrapper.rest.http import (
+    ClientGone,
+    Headers,
+    Receive,
+    Request,
+    Response,
+    Scope,
+    Send,
+    json_response,
+)
+from kserve_wrapper.rest.routing import Router
+from kserve_wrapper.trace import INTERNAL
+
+logger = logging.getLogger(__name__)
+
+#: What metrics and log say of a request whose client went away; no client sees it.
+CLIENT_CLOSED_REQUEST = 499
+_UNROUTED = "none"
+
+
+class Observer(Protocol):
+    """Is told of each request when it is over."""
+
+    def __call__(self, request: Request, route: str, status: int, seconds: float, size: int) -> None: ...
+
+
+class App:
+    """The application.
+
+    Args:
+        router: all routes.
+        max_body: bytes; 0 = any size.
+        observe: told of each request.
+    """
+
+    def __init__(self, router: Router, max_body: int = 0, observe: Optional[Observer] = None) -> None:
+        self._router = router
+        self._max_body = max_body
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._serve(Request(scope, receive, self._max_body), send)
+        elif scope["type"] == "lifespan":
+            await _live(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _serve(self, request: Request, send: Send) -> None:
+        started = time.perf_counter()
+        route, response = await self._answer(request)
+        status, size = CLIENT_CLOSED_REQUEST, 0
+        if response is not None:
+            response.headers.append((b"x-request-id", request.id.encode()))
+            status, size = response.status, len(response.body)
+            await response.send(send, request.method == "HEAD")
+        if self._observe is not None:
+            self._observe(request, route, status, time.perf_counter() - started, size)
+
+    async def _answer(self, request: Request) -> Tuple[str, Optional[Response]]:
+        """The route's template and the response; no response for a client that is gone."""
+        route = _UNROUTED
+        forget = _cancel_when_lost(request)
+        try:
+            match = self._router.match(request.raw_path)
+            if match is None:
+                raise NotFound(f"no such route: {request.method} {request.raw_path.decode('latin-1')}")
+            route = match.route.template
+            handler = match.route.handler(request.method)
+            if handler is None:
+                return route, error_response(
+                    MethodNotAllowed(f"{request.method} is not allowed here"),
+                    [(b"allow", match.route.allow.encode())],
+                )
+            return route, await handler(request, *match.params)
+        except WrapperError as error:
+            if error.status >= 500:
+                logger.warning("request %s: %s %s", request.id, error.status, error.message)
+            return route, error_response(error)
+        except ClientGone:
+            return route, None
+        except asyncio.CancelledError:
+            if forget is None or not forget():
+                raise
+            return route, None
+        except Exception:
+            logger.exception("request %s failed", request.id)
+            return route, json_response({"error": INTERNAL}, 500)
+        finally:
+            if forget is not None:
+                forget()
+
+
+def error_response(error: WrapperError, headers: Optional[Headers] = None) -> Response:
+    """``{"error": …}`` with the error's status; Retry-After in whole seconds where it knows."""
+    headers = list(headers or ())
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
+    return json_response({"error": error.message}, error.status, headers)
+
+
+def _cancel_when_lost(request: Request) -> Optional[Callable[[], bool]]:
+    """Has the request's task cancelled when its connection goes.
+
+    Returns:
+        None where the server has no such thing to offer; else a function that ends the watch and tells whether
+        the connection was lost.
+    """
+    watch: Any = request.scope.get("extensions", {}).get("kserve_wrapper.watch")
+    task = asyncio.current_task()
+    if watch is None or task is None:
+        return None
+    watch.cancel_when_lost(task)
+
+    def forget() -> bool:
+        return bool(watch.forget())
+
+    return forget
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

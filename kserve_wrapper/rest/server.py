@@ -1,0 +1,47 @@
+"""The HTTP server: uvicorn, with our protocol, on a socket and in an event loop that are already there."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Iterator
+
+import uvicorn
+
+from kserve_wrapper.rest.app import App
+from kserve_wrapper.rest.protocol import limited_protocol
+from kserve_wrapper.settings import Settings
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn without its own signal handlers: whoever runs it stops it with ``should_exit``."""
+
+    def install_signal_handlers(self) -> None:
+        """Older versions ask here."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Newer versions ask here."""
+        yield
+
+
+def http_server(app: App, settings: Settings) -> HttpServer:
+    protocol: Any = limited_protocol(settings.max_header_size, settings.read_timeout)
+    config = uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=settings.timeout_keep_alive,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        backlog=2048,
+        ssl_certfile=settings.ssl_certfile,
+        ssl_keyfile=settings.ssl_keyfile,
+        ssl_keyfile_password=settings.ssl_keyfile_password,
+        ssl_ca_certs=settings.ssl_ca_certs,
+        ssl_cert_reqs=2 if settings.ssl_ca_certs else 0,
+    )
+    return HttpServer(config)

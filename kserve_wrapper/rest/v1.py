@@ -1,0 +1,54 @@
+"""KServe V1's routes."""
+
+from __future__ import annotations
+
+from kserve_wrapper.codecs import v1 as codec
+from kserve_wrapper.dataplane import DataPlane
+from kserve_wrapper.errors import InternalError
+from kserve_wrapper.metrics import Stages
+from kserve_wrapper.rest.http import Request, Response, json_response
+from kserve_wrapper.rest.routing import Router
+from kserve_wrapper.trace import INTERNAL
+from kserve_wrapper.types import V1Reply
+
+
+class V1:
+    """Handlers of V1.
+
+    Args:
+        plane: answers.
+        stages: takes the time of decoding and encoding.
+    """
+
+    def __init__(self, plane: DataPlane, stages: Stages) -> None:
+        self._plane = plane
+        self._stages = stages
+
+    def add_to(self, router: Router) -> None:
+        router.add("/v1/models", GET=self.list_models)
+        router.add("/v1/models/{model}:predict", POST=self.predict)
+        router.add("/v1/models/{model}:explain", POST=self.explain)
+        router.add("/v1/models/{model}", GET=self.model_ready)
+
+    async def list_models(self, request: Request) -> Response:
+        return json_response({"models": self._plane.models.models()})
+
+    async def model_ready(self, request: Request, model: str) -> Response:
+        ready = self._plane.model_ready(model)
+        return json_response({"name": model, "ready": ready}, 200 if ready else 503)
+
+    async def predict(self, request: Request, model: str) -> Response:
+        return await self._infer(request, model, explain=False)
+
+    async def explain(self, request: Request, model: str) -> Response:
+        return await self._infer(request, model, explain=True)
+
+    async def _infer(self, request: Request, model: str, explain: bool) -> Response:
+        body = await request.body()
+        with self._stages.decode.time():
+            call = codec.decode_request(body, model, explain, request.trace())
+        reply = await self._plane.infer(call)
+        if not isinstance(reply, V1Reply):
+            raise InternalError(INTERNAL)
+        with self._stages.encode.time():
+            return Response(codec.encode_reply(reply, explain))

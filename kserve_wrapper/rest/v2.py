@@ -1,0 +1,99 @@
+"""The Open Inference Protocol's routes over HTTP, with its model repository extension."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+from kserve_wrapper.binary import HEADER_LENGTH
+from kserve_wrapper.codecs import v2 as codec
+from kserve_wrapper.dataplane import DataPlane
+from kserve_wrapper.errors import InternalError
+from kserve_wrapper.metrics import Stages
+from kserve_wrapper.rest.http import JSON, Headers, Request, Response, json_response
+from kserve_wrapper.rest.routing import Router
+from kserve_wrapper.trace import INTERNAL
+from kserve_wrapper.types import ModelMetadata, TensorMetadata, V2Reply
+
+_HEADER_LENGTH = HEADER_LENGTH.lower().encode()
+_BINARY = b"application/octet-stream"
+
+
+class V2:
+    """Handlers of V2.
+
+    Args:
+        plane: answers.
+        stages: takes the time of decoding and encoding.
+    """
+
+    def __init__(self, plane: DataPlane, stages: Stages) -> None:
+        self._plane = plane
+        self._stages = stages
+
+    def add_to(self, router: Router) -> None:
+        router.add("/v2", GET=self.server_metadata)
+        router.add("/v2/health/live", GET=self.live)
+        router.add("/v2/health/ready", GET=self.ready)
+        router.add("/v2/models", GET=self.list_models)
+        for prefix in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+            router.add(f"{prefix}/infer", POST=self.infer)
+            router.add(f"{prefix}/explain", POST=self.explain)
+            router.add(f"{prefix}/ready", GET=self.model_ready)
+            router.add(prefix, GET=self.model_metadata)
+
+    async def server_metadata(self, request: Request) -> Response:
+        return json_response(self._plane.server_metadata())
+
+    async def live(self, request: Request) -> Response:
+        live = self._plane.live()
+        return json_response({"live": live}, 200 if live else 503)
+
+    async def ready(self, request: Request) -> Response:
+        ready = self._plane.ready()
+        return json_response({"ready": ready}, 200 if ready else 503)
+
+    async def list_models(self, request: Request) -> Response:
+        return json_response({"models": self._plane.models.models()})
+
+    async def model_ready(self, request: Request, model: str, version: Optional[str] = None) -> Response:
+        ready = self._plane.model_ready(model, version)
+        return json_response({"name": model, "ready": ready}, 200 if ready else 503)
+
+    async def model_metadata(self, request: Request, model: str, version: Optional[str] = None) -> Response:
+        return json_response(metadata_object(self._plane.models.metadata(model, version)))
+
+    async def infer(self, request: Request, model: str, version: Optional[str] = None) -> Response:
+        return await self._infer(request, model, version, explain=False)
+
+    async def explain(self, request: Request, model: str, version: Optional[str] = None) -> Response:
+        return await self._infer(request, model, version, explain=True)
+
+    async def _infer(self, request: Request, model: str, version: Optional[str], explain: bool) -> Response:
+        body = await request.body()
+        with self._stages.decode.time():
+            length = request.header(_HEADER_LENGTH)
+            asked = codec.decode_request(body, length, model, version, explain, request.trace())
+        reply = await self._plane.infer(asked.call)
+        if not isinstance(reply, V2Reply):
+            raise InternalError(INTERNAL)
+        with self._stages.encode.time():
+            content, header_length = codec.encode_reply(asked, reply)
+        if header_length is None:
+            return Response(content, 200, JSON)
+        headers: Headers = [(_HEADER_LENGTH, b"%d" % header_length)]
+        return Response(content, 200, _BINARY, headers)
+
+
+def metadata_object(metadata: ModelMetadata) -> Dict[str, Any]:
+    """The model metadata object of the protocol."""
+    return {
+        "name": metadata.name,
+        "versions": metadata.versions,
+        "platform": metadata.platform,
+        "inputs": _tensor_objects(metadata.inputs),
+        "outputs": _tensor_objects(metadata.outputs),
+    }
+
+
+def _tensor_objects(tensors: List[TensorMetadata]) -> List[Dict[str, Any]]:
+    return [{"name": t.name, "datatype": t.datatype, "shape": list(t.shape)} for t in tensors]

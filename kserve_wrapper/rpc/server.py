@@ -1,0 +1,129 @@
+"""The gRPC server: one asyncio server in the event loop that HTTP uses, too."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+from typing import Any, Awaitable, Callable, Dict, List, Tuple
+
+import grpc
+
+from kserve_wrapper.dataplane import DataPlane
+from kserve_wrapper.errors import WrapperError
+from kserve_wrapper.metrics import Metrics
+from kserve_wrapper.rpc.codes import status_code
+from kserve_wrapper.rpc.health import add_health, add_reflection
+from kserve_wrapper.rpc.messages import load_messages
+from kserve_wrapper.rpc.servicer import Caller, Method, Servicer
+from kserve_wrapper.settings import Settings
+from kserve_wrapper.trace import INTERNAL, accept_id, trace_headers
+
+logger = logging.getLogger(__name__)
+
+SERVICE = "inference.GRPCInferenceService"
+
+
+class GrpcServer:
+    """Serves until it is stopped. Construct it within the event loop.
+
+    Args:
+        plane: answers.
+        metrics: counts.
+        settings: port, message sizes, TLS.
+    """
+
+    def __init__(self, plane: DataPlane, metrics: Metrics, settings: Settings) -> None:
+        self._metrics = metrics
+        self._settings = settings
+        self._server = grpc.aio.server(options=_options(settings))
+        servicer = Servicer(load_messages(), plane, metrics.stages)
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(
+                self._guard(name, rpc.serve),
+                request_deserializer=rpc.request.FromString,
+                response_serializer=rpc.response.SerializeToString,
+            )
+            for name, rpc in servicer.methods().items()
+        }
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        self._health = add_health(self._server, plane, SERVICE)
+        add_reflection(self._server, SERVICE)
+
+    async def start(self, port: int) -> int:
+        """Starts serving and returns the port (0 takes a free one). Raises OSError when it cannot be had."""
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        credentials = _credentials(self._settings)
+        try:
+            if credentials is None:
+                bound = self._server.add_insecure_port(f"{host}:{port}")
+            else:
+                bound = self._server.add_secure_port(f"{host}:{port}", credentials)
+        except RuntimeError:
+            bound = 0
+        if not bound:
+            raise OSError(f"gRPC cannot listen at {host}:{port}: the port is taken or the address is not ours")
+        await self._server.start()
+        return int(bound)
+
+    async def stop(self, grace: float) -> None:
+        """Refuses new calls, and ends those in flight after ``grace`` seconds."""
+        if self._health is not None:
+            self._health.cancel()
+        await self._server.stop(grace)
+
+    def _guard(self, name: str, serve: Method) -> Callable[[Any, Any], Awaitable[Any]]:
+        """Turns errors into statuses and counts the outcome."""
+
+        async def guarded(request: Any, context: Any) -> Any:
+            started = time.perf_counter()
+            code, message = "OK", ""
+            identifier, caller = _identify(context)
+            try:
+                return await serve(request, caller)
+            except WrapperError as error:
+                code, message = status_code(error).name, error.message
+                if error.status >= 500:
+                    logger.warning("request %s: %s %s", identifier, error.status, message)
+            except asyncio.CancelledError:
+                code = "CANCELLED"
+                raise
+            except Exception:
+                logger.exception("request %s failed", identifier)
+                code, message = "INTERNAL", INTERNAL
+            finally:
+                self._metrics.count_request("grpc", name, code, time.perf_counter() - started)
+            return await context.abort(grpc.StatusCode[code], message)
+
+        return guarded
+
+
+def _identify(context: Any) -> Tuple[str, Caller]:
+    """The request's id, which goes back as trailing metadata, and what travels on."""
+    metadata: Dict[str, str] = {
+        key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
+    }
+    identifier = accept_id(metadata.get("x-request-id"))
+    context.set_trailing_metadata((("x-request-id", identifier),))
+    return identifier, Caller(context.time_remaining(), trace_headers(metadata.get))
+
+
+def _options(settings: Settings) -> List[Tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", settings.grpc_max_receive_message_length or -1),
+        ("grpc.max_send_message_length", settings.grpc_max_send_message_length or -1),
+        ("grpc.max_metadata_size", settings.max_header_size or 2**20),
+        ("grpc.so_reuseport", int(settings.workers > 1)),
+    ]
+
+
+def _credentials(settings: Settings) -> Any:
+    if settings.ssl_certfile is None:
+        return None
+    certificate = Path(settings.ssl_certfile).read_bytes()
+    key = Path(settings.ssl_keyfile).read_bytes() if settings.ssl_keyfile else certificate
+    authorities = Path(settings.ssl_ca_certs).read_bytes() if settings.ssl_ca_certs else None
+    return grpc.ssl_server_credentials(
+        [(key, certificate)], root_certificates=authorities, require_client_auth=authorities is not None
+    )

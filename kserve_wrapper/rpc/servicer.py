@@ -1,0 +1,125 @@
+"""What each RPC of inference.GRPCInferenceService does."""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Callable, Dict, Mapping, NamedTuple, Optional
+
+from kserve_wrapper.codecs import oip_grpc as codec
+from kserve_wrapper.dataplane import DataPlane, Repository
+from kserve_wrapper.errors import InternalError, Unavailable
+from kserve_wrapper.metrics import Stages
+from kserve_wrapper.trace import INTERNAL
+from kserve_wrapper.types import V2Reply
+
+
+class Caller(NamedTuple):
+    """What is known of a call beside its message."""
+
+    #: Seconds that the client waits; None: for ever.
+    timeout: Optional[float]
+    #: Headers that travel upstream.
+    trace: Mapping[str, str]
+
+
+Method = Callable[[Any, Caller], Awaitable[Any]]
+
+
+class Rpc(NamedTuple):
+    """One method with the classes of its messages."""
+
+    request: Any
+    response: Any
+    serve: Method
+
+
+class Servicer:
+    """The methods.
+
+    Args:
+        messages: the module with the message classes.
+        plane: answers.
+        stages: takes the time of decoding and encoding.
+    """
+
+    def __init__(self, messages: Any, plane: DataPlane, stages: Stages) -> None:
+        self._messages = messages
+        self._plane = plane
+        self._stages = stages
+
+    def methods(self) -> Dict[str, Rpc]:
+        """All methods that the message package has messages for."""
+        served: Dict[str, Method] = {
+            "ServerLive": self.server_live,
+            "ServerReady": self.server_ready,
+            "ModelReady": self.model_ready,
+            "ServerMetadata": self.server_metadata,
+            "ModelMetadata": self.model_metadata,
+            "ModelInfer": self.model_infer,
+            "RepositoryIndex": self.repository_index,
+            "RepositoryModelLoad": self.repository_model_load,
+            "RepositoryModelUnload": self.repository_model_unload,
+        }
+        return {
+            name: Rpc(getattr(self._messages, f"{name}Request"), getattr(self._messages, f"{name}Response"), method)
+            for name, method in served.items()
+            if hasattr(self._messages, f"{name}Request")
+        }
+
+    async def server_live(self, request: Any, caller: Caller) -> Any:
+        return self._messages.ServerLiveResponse(live=self._plane.live())
+
+    async def server_ready(self, request: Any, caller: Caller) -> Any:
+        return self._messages.ServerReadyResponse(ready=self._plane.ready())
+
+    async def model_ready(self, request: Any, caller: Caller) -> Any:
+        ready = self._plane.model_ready(request.name, request.version or None)
+        return self._messages.ModelReadyResponse(ready=ready)
+
+    async def server_metadata(self, request: Any, caller: Caller) -> Any:
+        return self._messages.ServerMetadataResponse(**self._plane.server_metadata())
+
+    async def model_metadata(self, request: Any, caller: Caller) -> Any:
+        metadata = self._plane.models.metadata(request.name, request.version or None)
+        reply = self._messages.ModelMetadataResponse(
+            name=metadata.name, versions=metadata.versions, platform=metadata.platform
+        )
+        for source, target in ((metadata.inputs, reply.inputs), (metadata.outputs, reply.outputs)):
+            for tensor in source:
+                target.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+        return reply
+
+    async def model_infer(self, request: Any, caller: Caller) -> Any:
+        with self._stages.decode.time():
+            asked = codec.decode_request(request, caller.trace)
+        reply = await self._plane.infer(asked.call, caller.timeout)
+        if not isinstance(reply, V2Reply):
+            raise InternalError(INTERNAL)
+        with self._stages.encode.time():
+            return codec.encode_reply(self._messages.ModelInferResponse, asked, reply)
+
+    async def repository_index(self, request: Any, caller: Caller) -> Any:
+        reply = self._messages.RepositoryIndexResponse()
+        for entry in await self._repository().index():
+            if not request.ready or entry.get("state") == "READY":
+                reply.models.add(**entry)
+        return reply
+
+    async def repository_model_load(self, request: Any, caller: Caller) -> Any:
+        await self._repository().load(request.model_name)
+        return self._outcome("Load", request.model_name, "isLoaded")
+
+    async def repository_model_unload(self, request: Any, caller: Caller) -> Any:
+        await self._repository().unload(request.model_name)
+        return self._outcome("Unload", request.model_name, "isUnloaded")
+
+    def _outcome(self, verb: str, model: str, flag: str) -> Any:
+        """kserve's replies say what was done, tritonclient's are empty."""
+        message = getattr(self._messages, f"RepositoryModel{verb}Response")
+        said = {"model_name": model, flag: True}
+        fields = message.DESCRIPTOR.fields_by_name
+        return message(**{name: value for name, value in said.items() if name in fields})
+
+    def _repository(self) -> Repository:
+        if self._plane.repository is None:
+            raise Unavailable("the model repository is not available")
+        return self._plane.repository

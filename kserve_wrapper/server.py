@@ -1,0 +1,139 @@
+"""One process of the wrapper: puts the parts together, serves, and drains when told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from typing import List, Optional, Set
+
+from kserve_wrapper.assembly import Parts, assemble
+from kserve_wrapper.errors import NotFound
+from kserve_wrapper.rest.server import http_server
+from kserve_wrapper.settings import Settings
+from kserve_wrapper.torchserve.config import TorchServeConfig
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two updates of the gauges.
+_GAUGES = 1.0
+#: Seconds that connections get to close after the last answer.
+_CLOSING = 1.0
+
+
+def run(settings: Settings, config: TorchServeConfig, http: socket.socket, grpc_port: int) -> int:
+    """Serves until SIGTERM or SIGINT and returns the exit status.
+
+    Args:
+        settings: the wrapper's.
+        config: TorchServe's.
+        http: bound; is closed in the end.
+        grpc_port: 0 takes a free one.
+    """
+    loop = _new_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(_serve(settings, config, http, grpc_port))
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+async def _serve(settings: Settings, config: TorchServeConfig, http: socket.socket, grpc_port: int) -> int:
+    parts = assemble(settings, config)
+    server = http_server(parts.app, settings)
+    stop = _stop_on_signals()
+    serving = asyncio.ensure_future(server.serve(sockets=[http]))
+    background = [asyncio.ensure_future(parts.readiness.run()), asyncio.ensure_future(_show_gauges(parts))]
+    grpc = None
+    if settings.enable_grpc:
+        from kserve_wrapper.rpc.server import GrpcServer
+
+        grpc = GrpcServer(parts.plane, parts.metrics, settings)
+        grpc_port = await grpc.start(grpc_port)
+    _announce(settings, http, grpc_port)
+    failed = await _wait(stop, {serving, *background})
+
+    end = time.monotonic() + settings.drain_timeout
+    await parts.plane.drain(settings.drain_timeout)
+    await parts.coalescer.drain(max(0.0, end - time.monotonic()))
+    server.should_exit = True
+    asyncio.get_running_loop().call_later(_CLOSING, setattr, server, "force_exit", True)
+    if grpc is not None:
+        await grpc.stop(_CLOSING)
+    await parts.upstream.aclose()
+    for task in background:
+        task.cancel()
+    await asyncio.wait({serving}, timeout=2 * _CLOSING)
+    await asyncio.gather(*background, return_exceptions=True)
+    logger.info("stopped")
+    return 1 if failed else 0
+
+
+def _announce(settings: Settings, http: socket.socket, grpc_port: int) -> None:
+    fields = {"http_port": http.getsockname()[1], "grpc_port": grpc_port if settings.enable_grpc else None}
+    logger.info("serving", extra={"fields": {**fields, "pid": os.getpid()}})
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def told(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        logger.info("stopping: %s", signal.Signals(number).name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told, number)
+    return stop
+
+
+async def _wait(stop: asyncio.Event, tasks: Set[asyncio.Task[None]]) -> bool:
+    """Waits until told to stop, or until a task ends that never should; True for the latter."""
+    stopped = asyncio.ensure_future(stop.wait())
+    done, _ = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    for task in done - {stopped}:
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("a part of the server failed", exc_info=task.exception())
+    return bool(done - {stopped})
+
+
+async def _show_gauges(parts: Parts) -> None:
+    while True:
+        parts.metrics.queue.set(parts.coalescer.queued_requests)
+        parts.metrics.queue_rows.set(parts.coalescer.queued_rows)
+        parts.metrics.in_flight.set(parts.coalescer.in_flight)
+        shown: List[str] = parts.readiness.models()
+        for model in shown:
+            parts.metrics.show_model(model, _ready(parts, model), _workers(parts, model))
+        await asyncio.sleep(_GAUGES)
+
+
+def _ready(parts: Parts, model: str, version: Optional[str] = None) -> bool:
+    try:
+        return parts.plane.model_ready(model, version)
+    except NotFound:
+        return False
+
+
+def _workers(parts: Parts, model: str) -> int:
+    try:
+        return parts.readiness.workers(model)
+    except NotFound:
+        return 0

@@ -1,0 +1,135 @@
+"""Every setting of the wrapper, once: flag, environment variable, unit, default and meaning."""
+
+from __future__ import annotations
+
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, List, Optional, Tuple
+
+ENVIRONMENT_PREFIX = "TS_KSERVE_"
+
+
+def option(
+    default: Any, text: str, unit: str = "", env: Optional[str] = None, minimum: float = 0, dashes: bool = False
+) -> Any:
+    """A field that is a setting.
+
+    Args:
+        default: of the field's own type.
+        text: what it does; ends up in --help.
+        unit: of its value, for people.
+        env: its environment variable where that is not the prefix and the name in capitals.
+        minimum: the least number that makes sense.
+        dashes: the flag is written with dashes, as KServe writes this one.
+    """
+    return field(
+        default=default,
+        metadata={"text": text, "unit": unit, "env": env, "minimum": minimum, "dashes": dashes},
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Defaults are what a predictor gets that sets nothing. 0 turns a limit off."""
+
+    config_path: str = option(
+        "/mnt/models/config/config.properties", "TorchServe's configuration file", env="CONFIG_PATH"
+    )
+    host: str = option("0.0.0.0", "address that HTTP and gRPC listen at")
+    http_port: int = option(8080, "port of HTTP; 0 takes a free one", "port")
+    grpc_port: int = option(8081, "port of gRPC; 0 takes a free one", "port")
+    enable_grpc: bool = option(True, "serve gRPC")
+    workers: int = option(1, "processes that share the ports; each coalesces for itself", "processes", minimum=1)
+    enable_docs_url: bool = option(False, "serve the OpenAPI description at /openapi.json and /docs")
+
+    request_timeout: float = option(60.0, "a request without an answer by then gets 504", "seconds")
+    read_timeout: float = option(60.0, "a request that has not arrived as a whole by then gets 408", "seconds")
+    timeout_keep_alive: int = option(
+        65, "an idle HTTP connection is closed after this; keep it above the proxy's", "seconds", dashes=True
+    )
+    drain_timeout: float = option(30.0, "after SIGTERM, requests in flight have this long to finish", "seconds")
+    max_body_size: int = option(64 * 2**20, "larger HTTP bodies get 413", "bytes")
+    max_header_size: int = option(32 * 2**10, "larger request lines and headers get 431", "bytes")
+    max_rows: int = option(0, "requests with more rows get 413", "rows")
+    grpc_max_receive_message_length: int = option(64 * 2**20, "larger gRPC requests are refused", "bytes")
+    grpc_max_send_message_length: int = option(64 * 2**20, "larger gRPC replies are refused", "bytes")
+
+    coalesce: bool = option(True, "let requests share upstream requests; false sends each alone")
+    rows_per_batch: int = option(128, "rows that one upstream request carries", "rows", minimum=1)
+    bytes_per_batch: int = option(4 * 2**20, "data that one upstream request carries", "bytes", minimum=1)
+    reply_bytes_per_batch: int = option(4 * 2**20, "foreseen size of one upstream answer", "bytes", minimum=1)
+    queued_requests: int = option(2048, "requests that wait; further ones get 503", "requests", minimum=1)
+    queued_rows: int = option(16384, "rows that wait; further ones get 503", "rows", minimum=1)
+    queued_bytes: int = option(256 * 2**20, "data that waits; further ones get 503", "bytes", minimum=1)
+    in_flight_per_worker: int = option(1, "upstream requests at a time per ready worker", "requests", minimum=1)
+    resends_per_batch: int = option(24, "upstream requests that narrowing down a failure may cost", "requests")
+
+    start_limit: float = option(600.0, "live until TorchServe has first answered, at most", "seconds")
+    gone_limit: float = option(60.0, "live while TorchServe does not answer, at most", "seconds")
+    worker_limit: float = option(300.0, "live while a model has no worker, at most", "seconds")
+    model_load_customized: bool = option(
+        False, "a model is not ready before its handler described itself", env="MODEL_LOAD_CUSTOMIZED"
+    )
+    model_load_max_try: int = option(10, "times that a handler is asked for that", "times", env="MODEL_LOAD_MAX_TRY")
+    model_load_delay: float = option(1.0, "pause after a time in vain", "seconds", env="MODEL_LOAD_DELAY")
+    model_load_timeout: float = option(5.0, "how long to wait for its answer", "seconds", env="MODEL_LOAD_TIMEOUT")
+
+    ssl_certfile: Optional[str] = option(None, "PEM certificate chain; turns on TLS for HTTP and gRPC")
+    ssl_keyfile: Optional[str] = option(None, "PEM private key of --ssl_certfile")
+    ssl_keyfile_password: Optional[str] = option(None, "password of --ssl_keyfile")
+    ssl_ca_certs: Optional[str] = option(None, "PEM authorities; turns on the check of client certificates")
+
+    configure_logging: bool = option(True, "set up logging; false leaves it to the environment")
+    log_config_file: Optional[str] = option(None, "logging configuration, YAML or JSON (logging.config schema)")
+    log_level: str = option("INFO", "least level that is logged")
+    enable_latency_logging: bool = option(False, "log a line for each request")
+    access_log_format: Optional[str] = option(
+        None, "form of that line, such as '%%(h)s \"%%(r)s\" %%(s)s %%(D)s'; turns it on. Default: JSON"
+    )
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, with the flag's name, for numbers out of range and for half a TLS setting."""
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, (int, float)) and not value >= item.metadata["minimum"]:
+                raise ValueError(f"{flag(item)} must be {item.metadata['minimum']} or more, not {value}")
+        for name in ("http_port", "grpc_port"):
+            if getattr(self, name) > 65535:
+                raise ValueError(f"--{name} must be 65535 or less")
+        if self.ssl_keyfile and not self.ssl_certfile:
+            raise ValueError("--ssl_keyfile needs --ssl_certfile")
+        if self.enable_grpc and self.http_port == self.grpc_port != 0:
+            raise ValueError("--http_port and --grpc_port must differ")
+
+    @property
+    def access_log(self) -> bool:
+        return self.enable_latency_logging or self.access_log_format is not None
+
+
+#: KServe's flags that mean nothing here, taken so that its command lines keep working.
+IGNORED: Tuple[Tuple[str, str], ...] = (
+    ("max_threads", "everything here runs in one event loop"),
+    ("max_asyncio_workers", "everything here runs in one event loop"),
+    ("event-loop", "uvloop"),
+    ("model_name", "the models are TorchServe's"),
+    ("predictor_host", "for transformers"),
+    ("protocol", "all protocols are served"),
+    ("predictor_protocol", "all protocols are served"),
+    ("predictor_use_ssl", "for transformers"),
+    ("predictor_request_timeout_seconds", "for transformers"),
+    ("predictor_request_retries", "for transformers"),
+    ("enable_predictor_health_check", "for transformers"),
+)
+
+
+def options() -> List[Field[Any]]:
+    """All settings, in the order of --help."""
+    return list(fields(Settings))
+
+
+def flag(item: Field[Any]) -> str:
+    return "--" + (item.name.replace("_", "-") if item.metadata["dashes"] else item.name)
+
+
+def variable(item: Field[Any]) -> str:
+    """The setting's environment variable."""
+    return str(item.metadata["env"] or ENVIRONMENT_PREFIX + item.name.upper())

@@ -1,0 +1,1 @@
+"""What concerns TorchServe itself: its files, its management address, its processes."""

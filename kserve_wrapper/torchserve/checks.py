@@ -1,0 +1,124 @@
+"""What must hold before TorchServe is started, so that never half a system runs."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Dict, Iterator, List, Mapping, Optional, Tuple
+
+from kserve_wrapper.torchserve.config import TorchServeConfig
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+Port = Tuple[str, str, int]
+
+
+def problems(config: TorchServeConfig, wrapper_ports: Mapping[str, int]) -> List[str]:
+    """Everything that would keep TorchServe or the wrapper from serving, each with its mend.
+
+    Args:
+        config: what TorchServe will be started with.
+        wrapper_ports: ports of the wrapper, by the flag that sets them.
+    """
+    return [*_archives(config), *_ports(config, wrapper_ports)]
+
+
+def _archives(config: TorchServeConfig) -> Iterator[str]:
+    store = config.model_store
+    if store is None:
+        yield f"{config.path}: model_store is not set. Set it, or give --model-store=DIRECTORY."
+        return
+    if not store.is_dir():
+        yield f"model store {store}: no such directory. Create it, or give --model-store=DIRECTORY."
+        return
+    for name, versions in config.models.items():
+        for version, model in versions.items():
+            if not (store / model.mar_name).exists():
+                yield (
+                    f"model {name} {version}: the archive {model.mar_name} is not in {store}. "
+                    "Put it there, or take the model out of model_snapshot."
+                )
+    for url in _named(config):
+        if not _URL.match(url) and not (store / url).exists():
+            yield f"load_models: the archive {url} is not in {store}. Put it there, or take it out of load_models."
+
+
+def _named(config: TorchServeConfig) -> List[str]:
+    text = config.load_models or ""
+    # A snapshot beats load_models in TorchServe.
+    if "model_snapshot" in config.settings or text.lower() == "all":
+        return []
+    return [item.split("=", 1)[-1] for item in text.split(",") if item.split("=", 1)[-1]]
+
+
+def _ports(config: TorchServeConfig, wrapper_ports: Mapping[str, int]) -> Iterator[str]:
+    used: Dict[int, str] = {}
+    for name, host, port in _wanted(config, wrapper_ports):
+        if port in used and {name, used[port]} != {"inference_address", "management_address"}:
+            yield f"{name} and {used[port]} both want port {port}. Change one of them."
+        elif port not in used:
+            fault = _bind(host, port)
+            if fault is not None:
+                yield f"{name}: port {port} on {host} {fault}."
+        used.setdefault(port, name)
+
+
+def _wanted(config: TorchServeConfig, wrapper_ports: Mapping[str, int]) -> Iterator[Port]:
+    yield "inference_address", config.inference.bind, config.inference.port
+    yield "management_address", config.management.bind, config.management.port
+    if config.enable_metrics_api:
+        yield "metrics_address", config.metrics.bind, config.metrics.port
+    yield "grpc_inference_port", "127.0.0.1", config.grpc_inference_port
+    yield "grpc_management_port", "127.0.0.1", config.grpc_management_port
+    for flag, port in wrapper_ports.items():
+        yield f"the wrapper's {flag}", "0.0.0.0", port
+
+
+def _bind(host: str, port: int) -> Optional[str]:
+    """Why the port cannot be had, or None."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return f"is taken{owner(port)}. Stop what uses it, or choose another port"
+            if error.errno == errno.EACCES:
+                return "needs privileges. Choose a port from 1024 up"
+            return f"cannot be bound ({error.strerror}). Correct the host"
+    return None
+
+
+def owner(port: int) -> str:
+    """`` by NAME (process id N)`` of what listens there, as far as /proc tells; else an empty text."""
+    with contextlib.suppress(OSError):
+        sockets = _listening(port)
+        for process in Path("/proc").iterdir():
+            if process.name.isdigit() and sockets & _sockets(process):
+                command = (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
+                return f" by {command} (process id {process.name})"
+    return ""
+
+
+def _listening(port: int) -> set[str]:
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError), open(table, encoding="ascii") as lines:
+            for fields in (line.split() for line in lines):
+                if len(fields) > 9 and fields[3] == "0A" and fields[1].endswith(f":{port:04X}"):
+                    found.add(f"socket:[{fields[9]}]")
+    return found
+
+
+def _sockets(process: Path) -> set[str]:
+    links = set()
+    # Other people's processes cannot be looked into, and any may end meanwhile.
+    with contextlib.suppress(OSError):
+        for descriptor in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                links.add(os.readlink(descriptor))
+    return links

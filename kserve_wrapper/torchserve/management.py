@@ -1,0 +1,187 @@
+"""TorchServe's management address: what is registered, in which state, and changing it.
+
+Source: TorchServe's ManagementRequestHandler and ApiUtils, 0.9 to 0.12.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NoReturn, Optional, Tuple
+from urllib.parse import quote
+
+from kserve_wrapper.errors import BadGateway, InvalidRequest, MethodNotAllowed, NotFound, Unavailable, WrapperError
+from kserve_wrapper.torchserve import client
+from kserve_wrapper.torchserve.address import Address, tls_context
+from kserve_wrapper.torchserve.tokens import KeyFile
+
+_OFF = (
+    "TorchServe has model control off. Set enable_model_api=true in config.properties, or start it with "
+    "--enable-model-api."
+)
+
+
+@dataclass(frozen=True)
+class Description:
+    """One version of a registered model.
+
+    ``ready`` holds (worker id, process id) of the workers that have loaded the model and can answer.
+    ``customized`` is what the handler's describe told; None when it was not asked or told nothing of use.
+    """
+
+    version: str
+    min_workers: int
+    ready: Tuple[Tuple[str, int], ...]
+    workers: int
+    customized: Optional[Mapping[str, Any]] = None
+
+
+class Management:
+    """Calls of the management API.
+
+    Args:
+        address: where it listens.
+        keys: read anew when TorchServe refuses a key.
+        certificate: TorchServe's certificate_file, for https.
+        timeout: seconds for one call, where the call does not say otherwise.
+    """
+
+    def __init__(
+        self, address: Address, keys: KeyFile, certificate: Optional[Path] = None, timeout: float = 1.0
+    ) -> None:
+        self.address = address
+        self.keys = keys
+        self.timeout = timeout
+        self._tls = tls_context(address, certificate)
+
+    async def models(self) -> List[str]:
+        """Names of all registered models, sorted."""
+        names: List[str] = []
+        page: Optional[str] = None
+        while True:
+            answer = await self._json("GET", "/models" + client.query({"limit": 100, "next_page_token": page}))
+            names += [str(item["modelName"]) for item in _list(answer.get("models"))]
+            following = answer.get("nextPageToken")
+            # A page that does not advance would ask for ever.
+            if not isinstance(following, str) or following == page:
+                return names
+            page = following
+
+    async def describe(
+        self, name: str, version: Optional[str] = None, customized: bool = False, timeout: Optional[float] = None
+    ) -> List[Description]:
+        """The default version, one version, or with ``version="all"`` every version.
+
+        With ``customized`` a worker is asked too, which waits until one is free.
+
+        Raises:
+            NotFound: no such model or version.
+            Unavailable, DeadlineExceeded: TorchServe, or with ``customized`` a worker, cannot be reached.
+            BadGateway: an answer that is not one; with ``customized`` the handler failed.
+        """
+        target = _path(name, version) + client.query({"customized": customized or None})
+        answer = await self._json("GET", target, timeout)
+        return [_description(item) for item in _list(answer)]
+
+    async def register(self, url: str, parameters: Mapping[str, object], timeout: float = 300.0) -> None:
+        """Registers an archive of the model store and starts its workers, as far as ``initial_workers`` says.
+
+        Args:
+            url: file name within the model store. The caller has checked it.
+            parameters: model_name, initial_workers, synchronous, batch_size, max_batch_delay, response_timeout.
+        """
+        await self._json("POST", "/models" + client.query({"url": url, **parameters}), timeout)
+
+    async def unregister(self, name: str, version: Optional[str] = None, timeout: float = 120.0) -> None:
+        """Removes one version, or the model's default one."""
+        await self._json("DELETE", _path(name, version), timeout)
+
+    async def renew(self, purpose: str) -> None:
+        """Makes TorchServe replace the ``inference`` or the ``management`` key and write its file anew."""
+        target = "/token" + client.query({"type": purpose})
+        await self._call("GET", target, self.timeout, "API")
+        self.keys.refresh(force=True)
+
+    async def _json(self, method: str, target: str, timeout: Optional[float] = None) -> Any:
+        body = await self._call(method, target, timeout or self.timeout, "management")
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            raise BadGateway("TorchServe's management address answered something that is not JSON") from None
+
+    async def _call(self, method: str, target: str, timeout: float, purpose: str) -> bytes:
+        for last in (False, True):
+            status, body = await client.request(
+                self.address, self._tls, method, target, self.keys.headers(purpose), timeout
+            )
+            if status < 300:
+                return body
+            if last or not (_refused_key(body) and self.keys.refresh()):
+                break
+        _fail(status, body)
+
+
+def _path(name: str, version: Optional[str]) -> str:
+    segment = quote(name, safe="")
+    # With authorization on, TorchServe takes any URL that contains "/token" for its token API.
+    if segment.startswith("token"):
+        segment = "%74" + segment[1:]
+    return f"/models/{segment}" + (f"/{quote(version, safe='')}" if version is not None else "")
+
+
+def _list(value: Any) -> List[Any]:
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise BadGateway("TorchServe's management address answered in an unknown form")
+    return value
+
+
+def _description(item: Mapping[str, Any]) -> Description:
+    workers = _list(item.get("workers", []))
+    ready = tuple((str(w.get("id")), int(w.get("pid") or 0)) for w in workers if w.get("status") == "READY")
+    return Description(
+        version=str(item.get("modelVersion")),
+        min_workers=int(item.get("minWorkers") or 0),
+        ready=ready,
+        workers=len(workers),
+        customized=_customized(item.get("customizedMetadata")),
+    )
+
+
+def _customized(value: Any) -> Optional[Mapping[str, Any]]:
+    """An object since TorchServe 0.10, the same as text before."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value if isinstance(value, dict) and value else None
+
+
+def _error(body: bytes) -> Dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _refused_key(body: bytes) -> bool:
+    return _error(body).get("type") == "InvalidKeyException"
+
+
+def _fail(status: int, body: bytes) -> NoReturn:
+    """TorchServe's refusal in words of ours: its own may tell paths and classes."""
+    errors: Dict[int, WrapperError] = {
+        404: NotFound("TorchServe does not know this model or version"),
+        405: MethodNotAllowed(_OFF),
+        409: InvalidRequest("this model and version is registered already"),
+        503: Unavailable("TorchServe's workers or its queue are full", retry_after=1),
+    }
+    if _refused_key(body):
+        raise Unavailable("TorchServe refused the key of its own key file: authorization is on and the file is old")
+    if 400 <= status < 500 and status not in errors:
+        raise InvalidRequest("TorchServe refused the request; its log says why")
+    raise errors.get(status, BadGateway(f"TorchServe's management address answered with status {status}"))

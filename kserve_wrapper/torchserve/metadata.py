@@ -1,0 +1,59 @@
+"""What a handler's describe told, as V2 model metadata."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, Optional
+
+from kserve_wrapper.types import ModelMetadata, TensorMetadata
+
+_PLATFORM = "pytorch_eager"
+_KNOWN = {"name", "versions", "platform", "inputs", "outputs", "extensions"}
+
+
+def to_metadata(name: str, versions: List[str], told: Optional[Mapping[str, Any]]) -> ModelMetadata:
+    """Metadata of a model under the name and versions that TorchServe has for it.
+
+    A handler without a describe of its own may answer anything at all to the question: what is not model metadata
+    is passed over, as a whole where nothing of it is.
+
+    Args:
+        told: the V2 model metadata object plus ``extensions``, or None.
+    """
+    if told is None or not _is_metadata(told):
+        return ModelMetadata(name, versions, _PLATFORM)
+    platform = told.get("platform")
+    return ModelMetadata(
+        name=name,
+        versions=versions,
+        platform=platform if isinstance(platform, str) and platform else _PLATFORM,
+        inputs=_tensors(told.get("inputs")),
+        outputs=_tensors(told.get("outputs")),
+        extensions=_names(told.get("extensions")),
+        extra={key: value for key, value in told.items() if key not in _KNOWN},
+    )
+
+
+def _is_metadata(told: Mapping[str, Any]) -> bool:
+    if isinstance(told.get("extensions"), list):
+        return True
+    return any(_tensors(told.get(key)) for key in ("inputs", "outputs"))
+
+
+def _names(value: Any) -> List[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _tensors(value: Any) -> List[TensorMetadata]:
+    items = value if isinstance(value, list) else []
+    return [tensor for tensor in map(_tensor, items) if tensor is not None]
+
+
+def _tensor(item: Any) -> Optional[TensorMetadata]:
+    fields: Dict[str, Any] = item if isinstance(item, dict) else {}
+    name, datatype, shape = fields.get("name"), fields.get("datatype"), fields.get("shape")
+    if not isinstance(name, str) or not isinstance(datatype, str) or not isinstance(shape, list):
+        return None
+    # TorchServe's JSON library may turn -1 into -1.0.
+    if any(isinstance(n, bool) or not isinstance(n, (int, float)) or n != int(n) or n < -1 for n in shape):
+        return None
+    return TensorMetadata(name, datatype, tuple(int(n) for n in shape))

@@ -1,0 +1,305 @@
+"""Which models are ready, followed from TorchServe's management address.
+
+A version is ready when TorchServe reports a worker with the model loaded and, since the model was registered, a worker
+has answered a question (the one for its metadata). One task asks every ``poll_interval``; everything else reads what
+it found, so nothing here ever waits on a client's behalf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import Dict, List, Mapping, Optional, Set
+
+from kserve_wrapper.errors import BadGateway, DeadlineExceeded, InternalError, NotFound, WrapperError
+from kserve_wrapper.torchserve.config import TorchServeConfig
+from kserve_wrapper.torchserve.management import Description, Management
+from kserve_wrapper.torchserve.metadata import to_metadata
+from kserve_wrapper.torchserve.served import Model, Version
+from kserve_wrapper.types import ModelMetadata
+
+logger = logging.getLogger(__name__)
+
+#: Polls between two listings of all models; the models known are looked at in every poll.
+_LIST_EVERY = 3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All times are seconds.
+
+    ``poll_interval`` + ``poll_timeout`` bounds how long a hung TorchServe passes for ready; the sum stays under 2.
+    ``start_limit`` is how long TorchServe may take to answer at all, ``gone_limit`` how long it may be gone after
+    that, and ``worker_limit`` how long a model that was ready may be without any worker, before ``live`` is false.
+    ``load_*`` are the stock wrapper's MODEL_LOAD_*: whether a model without customized metadata never counts as ready,
+    how often a worker is asked for it, how long after a failed try, and how long one try may take.
+    """
+
+    poll_interval: float = 0.4
+    poll_timeout: float = 1.1
+    start_limit: float = 600.0
+    gone_limit: float = 60.0
+    worker_limit: float = 300.0
+    load_customized: bool = False
+    load_max_try: int = 10
+    load_delay: float = 1.0
+    load_timeout: float = 5.0
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Raises ValueError that names the variable."""
+
+        def number(name: str, default: float) -> float:
+            try:
+                value = float(environ.get(name, default))
+            except ValueError:
+                value = -1.0
+            if not 0 <= value < 1e9:
+                raise ValueError(f"{name} must be a number, 0 or more, not {environ[name]!r}")
+            return value
+
+        return cls(
+            start_limit=number("TS_KSERVE_START_LIMIT", cls.start_limit),
+            gone_limit=number("TS_KSERVE_GONE_LIMIT", cls.gone_limit),
+            worker_limit=number("TS_KSERVE_WORKER_LIMIT", cls.worker_limit),
+            load_customized=environ.get("MODEL_LOAD_CUSTOMIZED", "false").lower() != "false",
+            load_max_try=int(number("MODEL_LOAD_MAX_TRY", cls.load_max_try)),
+            load_delay=number("MODEL_LOAD_DELAY", cls.load_delay),
+            load_timeout=number("MODEL_LOAD_TIMEOUT", cls.load_timeout),
+        )
+
+
+class Readiness:
+    """What TorchServe serves. Construct anywhere; ``run`` belongs into the event loop that also reads.
+
+    Args:
+        management: where to ask.
+        config: its snapshot names models that are known before TorchServe answers.
+    """
+
+    def __init__(self, management: Management, config: TorchServeConfig, settings: Optional[Settings] = None) -> None:
+        self._management = management
+        self._settings = settings or Settings()
+        self._models: Dict[str, Model] = {name: Model(name) for name in config.models}
+        self._configured = frozenset(config.models)
+        self._reachable = False
+        self._listed = False
+        self._seen = self._started = time.monotonic()
+        self._ever_seen = False
+        self._last_answer = 0.0
+        self._wake: Optional[asyncio.Event] = None
+        self._tasks: Set[asyncio.Task[None]] = set()
+        #: Why TorchServe counts as gone, for logs and readiness answers; None while it is there.
+        self.problem: Optional[str] = "TorchServe has not answered yet"
+
+    # -- what fronts ask ------------------------------------------------------------------------------------------
+
+    def live(self) -> bool:
+        """The process is worth keeping: TorchServe is there, or has not been gone for long."""
+        return self.dead() is None
+
+    def dead(self) -> Optional[str]:
+        """Why ``live`` is false, or None."""
+        now, settings = time.monotonic(), self._settings
+        limit = settings.gone_limit if self._ever_seen else settings.start_limit
+        if now - self._seen > limit:
+            return f"TorchServe has not answered for {limit:g} s ({self.problem})"
+        for model in self._models.values():
+            for number, version in model.versions.items():
+                if version.idle_since is not None and now - version.idle_since > settings.worker_limit:
+                    return f"model {model.name} {number} has had no worker for {settings.worker_limit:g} s"
+        return None
+
+    def ready(self) -> bool:
+        """TorchServe answers and every model that should have workers is ready."""
+        return self._reachable and self._listed and all(model.settled for model in self._models.values())
+
+    def models(self) -> List[str]:
+        """Names, sorted: the snapshot's and those registered."""
+        return sorted(self._models)
+
+    def model_ready(self, name: str, version: Optional[str] = None) -> bool:
+        """Raises NotFound for a model or version that is not served."""
+        found = self._find(name)
+        return self._reachable and found is not None and found.version(version).is_ready
+
+    def workers(self, name: str, version: Optional[str] = None) -> int:
+        """Workers that can answer now, 0 or more. Raises NotFound."""
+        found = self._find(name)
+        return len(found.version(version).ready) if found is not None and self._reachable else 0
+
+    def versions(self, name: str) -> List[str]:
+        """Registered versions, sorted. Raises NotFound."""
+        found = self._find(name)
+        return sorted(found.versions) if found is not None else []
+
+    def default_version(self, name: str) -> Optional[str]:
+        """The version that serves a request without one; None before TorchServe told. Raises NotFound."""
+        found = self._find(name)
+        return found.default if found is not None else None
+
+    def metadata(self, name: str, version: Optional[str] = None) -> ModelMetadata:
+        """What the handler told, or the name and versions alone. Raises NotFound."""
+        found = self._find(name)
+        told = found.version(version).metadata if found is not None else None
+        return told or to_metadata(name, self.versions(name), None)
+
+    def report_unreachable(self) -> None:
+        """The data path could not reach TorchServe: not ready until a poll, which follows at once, says otherwise."""
+        self._lost("a request could not reach it")
+        if self._wake is not None:
+            self._wake.set()
+
+    def report_answered(self) -> None:
+        """The data path has just had an answer: a slow poll alone does not make TorchServe gone."""
+        self._last_answer = time.monotonic()
+
+    def _find(self, name: str) -> Optional[Model]:
+        found = self._models.get(name)
+        # Until TorchServe has listed its models, one more may well be among them.
+        if found is None and self._listed:
+            raise NotFound(f"model {name} is not served here")
+        return found
+
+    # -- following TorchServe -------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Follows TorchServe until cancelled."""
+        self._wake = asyncio.Event()
+        polls = 0
+        try:
+            while True:
+                self._wake.clear()
+                await self._poll(listing=polls % _LIST_EVERY == 0 or not self._reachable)
+                polls += 1
+                await self._pause(self._wake)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    async def _pause(self, wake: asyncio.Event) -> None:
+        try:
+            await asyncio.wait_for(wake.wait(), self._settings.poll_interval)
+        except asyncio.TimeoutError:
+            return
+
+    async def _poll(self, listing: bool) -> None:
+        try:
+            await asyncio.wait_for(self._look(listing), self._settings.poll_timeout)
+            self._found()
+        except (asyncio.TimeoutError, DeadlineExceeded):
+            if time.monotonic() - self._last_answer > self._settings.poll_timeout:
+                self._lost("it does not answer in time")
+        except WrapperError as error:
+            self._lost(error.message)
+        except Exception:
+            # The task must outlive whatever TorchServe answers; readiness would freeze otherwise.
+            logger.exception("following TorchServe failed")
+            self._lost("its answer could not be understood")
+
+    async def _look(self, listing: bool) -> None:
+        await self._renew_keys()
+        if listing:
+            self._list(await self._management.models())
+        await asyncio.gather(*[self._look_at(model) for model in list(self._models.values()) if model.registered])
+
+    def _list(self, names: List[str]) -> None:
+        for name in names:
+            self._models.setdefault(name, Model(name)).registered = True
+        for name in set(self._models) - set(names):
+            self._drop(self._models[name])
+        self._listed = True
+
+    def _drop(self, model: Model) -> None:
+        if model.registered:
+            logger.info("model %r is no longer registered", model.name)
+        model.drop()
+        if model.name not in self._configured:
+            self._models.pop(model.name, None)
+
+    async def _look_at(self, model: Model) -> None:
+        timeout = self._settings.poll_timeout
+        try:
+            found = await self._management.describe(model.name, "all", timeout=timeout)
+            default = found[0].version if found else ""
+            if len(found) > 1:
+                default = (await self._management.describe(model.name, timeout=timeout))[0].version
+        except NotFound:
+            self._drop(model)
+            return
+        self._take(model, found, default)
+
+    def _take(self, model: Model, found: List[Description], default: str) -> None:
+        before = {number: version.is_ready for number, version in model.versions.items()}
+        now = time.monotonic()
+        model.update(found, default, now)
+        for number, version in model.versions.items():
+            if before.get(number) and not version.is_ready:
+                logger.warning("model %r %s has no worker that is ready", model.name, number)
+            elif before.get(number) is False and version.is_ready:
+                logger.info("model %r %s is ready, %d workers", model.name, number, len(version.ready))
+            if version.must_ask(now, self._settings.load_max_try):
+                self._start(model, number, version)
+
+    async def _renew_keys(self) -> None:
+        """Replaces keys before they expire; the other wrapper processes read the file that results."""
+        keys = self._management.keys
+        keys.refresh()
+        if not keys.expiring():
+            return
+        with keys.lock() as mine:
+            if mine:
+                keys.refresh(force=True)
+                for purpose in keys.expiring():
+                    await self._management.renew(purpose)
+                    logger.info("renewed TorchServe's %s key", purpose)
+
+    def _found(self) -> None:
+        self._seen, self._ever_seen = time.monotonic(), True
+        if not self._reachable:
+            logger.info("TorchServe answers at %s", self._management.address)
+        self._reachable, self.problem = True, None
+
+    def _lost(self, reason: str) -> None:
+        if self._reachable or reason != self.problem:
+            logger.warning("TorchServe at %s: %s", self._management.address, reason)
+        self._reachable, self.problem = False, reason
+
+    # -- asking a worker ------------------------------------------------------------------------------------------
+
+    def _start(self, model: Model, number: str, version: Version) -> None:
+        version.asking = True
+        task = asyncio.create_task(self._ask(model, number, version))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ask(self, model: Model, number: str, version: Version) -> None:
+        """One question to a worker, which takes its turn with the requests that wait for it."""
+        settings, workers = self._settings, version.ready
+        version.tries += 1
+        try:
+            [told] = await self._management.describe(model.name, number, True, settings.load_timeout)
+        except (BadGateway, InternalError):
+            # The handler failed at a question that it may not know; but the worker did answer.
+            told = None
+        except (WrapperError, ValueError) as error:
+            logger.info("model %r %s has not answered yet: %s", model.name, number, error)
+            self._failed(model, number, version)
+            return
+        finally:
+            version.asking = False
+        customized = told.customized if told else None
+        if customized is None and settings.load_customized:
+            self._failed(model, number, version)
+            return
+        version.metadata = to_metadata(model.name, sorted(model.versions), customized)
+        if not version.answered:
+            logger.info("model %r %s has answered; it is ready", model.name, number)
+        version.answered, version.asked, version.tries = True, workers, 0
+
+    def _failed(self, model: Model, number: str, version: Version) -> None:
+        version.next_try = time.monotonic() + self._settings.load_delay
+        if version.tries == self._settings.load_max_try:
+            logger.error("model %r %s did not answer in %d tries", model.name, number, version.tries)

@@ -1,0 +1,103 @@
+"""The ``handler:`` section of ``model-config.yaml``: what may be set, in which unit, checked when the model loads."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Mapping, Optional, Tuple, Union
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+COMPILE_MODES = ("auto", "none", "torchscript", "inductor", "cuda_graph")
+#: Pillow's own default: a decoded picture of 256 MiB at 24 bits a pixel.
+DEFAULT_IMAGE_PIXELS = 89_478_485
+
+
+class ConfigError(ValueError):
+    """The ``handler:`` section is wrong; the message names the key and what it may be."""
+
+
+@dataclass(frozen=True)
+class HandlerConfig:
+    """How one worker runs its model. Where the archive has no config file, these defaults hold."""
+
+    #: ``fp32``; ``bf16`` (autocast on CUDA, weights in bfloat16 on a CPU); ``fp16`` (autocast, CUDA alone).
+    precision: str = "fp32"
+    #: ``auto`` = frozen and fused TorchScript on a CPU, CUDA graphs on a GPU.
+    compile: str = "auto"
+    #: Threads inside one operator; 0 = half of the processors that this worker may use, at least 1.
+    intra_op_threads: int = 0
+    #: Rows that the device takes at once; longer batches go in chunks. 1 to 4096.
+    device_batch_limit: int = 64
+    #: Batch sizes (rows) made ready before the worker reports ready; others are padded up to the next.
+    #: None = every size to 16, then in steps of at most an eighth, up to ``device_batch_limit``.
+    warm_up: Optional[Tuple[int, ...]] = None
+    #: Rows times steps that an attribution holds on the device at once (Captum's ``internal_batch_size``).
+    explain_batch_limit: int = 64
+    #: Pixels that an encoded image may have. TorchServe's ``limit_max_image_pixels: false`` lifts it.
+    max_image_pixels: int = DEFAULT_IMAGE_PIXELS
+    #: Whether times and rows go to TorchServe's metrics.
+    metrics: bool = True
+    #: Seconds between two reports; the values in between are summed up. 0 = every batch.
+    metrics_interval: float = 1.0
+
+
+def parse_config(section: Optional[Mapping[str, Any]]) -> HandlerConfig:
+    """Read the ``handler:`` section.
+
+    Raises:
+        ConfigError: an unknown key, a value of the wrong kind or out of its range.
+    """
+    if section is None:
+        return HandlerConfig()
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"handler: must be a mapping of settings, not {type(section).__name__}")
+    known = [f.name for f in dataclasses.fields(HandlerConfig)]
+    unknown = sorted(str(key) for key in section if key not in known)
+    if unknown:
+        raise ConfigError(f"handler: unknown {', '.join(unknown)}; known are {', '.join(known)}")
+    values = dict(section)
+    if values.get("warm_up") is not None:
+        values["warm_up"] = _sizes(values["warm_up"])
+    config = HandlerConfig(**values)
+    _check(config)
+    return config
+
+
+def _check(config: HandlerConfig) -> None:
+    _choice("precision", config.precision, PRECISIONS)
+    _choice("compile", config.compile, COMPILE_MODES)
+    _integer("intra_op_threads", config.intra_op_threads, 0, 1024)
+    _integer("device_batch_limit", config.device_batch_limit, 1, 4096)
+    _integer("explain_batch_limit", config.explain_batch_limit, 1, 65536)
+    _integer("max_image_pixels", config.max_image_pixels, 1, 2**40)
+    if not isinstance(config.metrics, bool):
+        raise ConfigError(f"handler.metrics: must be true or false, not {config.metrics!r}")
+    _number("metrics_interval", config.metrics_interval, 0.0, 3600.0)
+    if config.warm_up is not None and config.warm_up[-1] > config.device_batch_limit:
+        raise ConfigError(
+            f"handler.warm_up: {config.warm_up[-1]} rows are more than device_batch_limit ({config.device_batch_limit})"
+        )
+
+
+def _choice(key: str, value: Any, choices: Tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"handler.{key}: {value!r} is none of {', '.join(choices)}")
+
+
+def _integer(key: str, value: Any, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ConfigError(f"handler.{key}: must be a whole number from {low} to {high}, not {value!r}")
+
+
+def _number(key: str, value: Any, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise ConfigError(f"handler.{key}: must be a number from {low:g} to {high:g}, not {value!r}")
+
+
+def _sizes(value: Union[int, Any]) -> Tuple[int, ...]:
+    sizes = value if isinstance(value, (list, tuple)) else [value]
+    for size in sizes:
+        _integer("warm_up", size, 1, 4096)
+    if not sizes:
+        raise ConfigError("handler.warm_up: name at least one batch size, or leave it out")
+    return tuple(sorted(set(sizes)))

@@ -1,0 +1,35 @@
+"""Which device a worker runs on, and with how many threads."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Optional
+
+import torch
+
+
+def pick_device(gpu_id: Optional[Any]) -> torch.device:
+    """The GPU that TorchServe gave this worker, or the CPU where it gave none or there is none."""
+    if gpu_id is not None and int(gpu_id) >= 0 and torch.cuda.is_available():
+        device = torch.device("cuda", int(gpu_id))
+        torch.cuda.set_device(device)
+        return device
+    return torch.device("cpu")
+
+
+def set_threads(wanted: int) -> int:
+    """Set the threads inside one operator; 0 chooses. Returns what holds now.
+
+    Half of the processors by default: TorchServe's Java process and the wrapper need the others, and an operator
+    whose thread waits for a processor stalls for tens of milliseconds. ``OMP_NUM_THREADS`` is left alone.
+    """
+    if wanted == 0 and os.environ.get("OMP_NUM_THREADS"):
+        return torch.get_num_threads()
+    torch.set_num_threads(wanted or max(1, _processors() // 2))
+    return torch.get_num_threads()
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

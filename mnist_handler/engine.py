@@ -1,0 +1,158 @@
+"""Runs a compiled model on batches of any size: chunks, padding to warm sizes, halving when memory runs out."""
+
+from __future__ import annotations
+
+import bisect
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+Forward = Callable[..., torch.Tensor]
+Inputs = Sequence[torch.Tensor]
+#: TorchScript observes a shape twice before it specialises on it.
+_COLD_CALLS = 2
+_TIMED_CALLS = 3
+NO_MEMORY = "the device's memory does not hold this row, even alone"
+
+
+@dataclass
+class Outcome:
+    """``scores`` is [rows, …], None when no row could run; rows in ``failed`` hold zeros."""
+
+    scores: Optional[torch.Tensor]
+    failed: Dict[int, str] = field(default_factory=dict)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
+def default_sizes(limit: int) -> List[int]:
+    """Every size to 16, then in steps of at most an eighth, up to ``limit`` itself."""
+    sizes = list(range(1, min(limit, 16) + 1))
+    while sizes[-1] < limit:
+        step = 1 << (sizes[-1].bit_length() - 4)
+        sizes.append(min(limit, sizes[-1] + step))
+    return sizes
+
+
+def run_halving(
+    call: Callable[[int, int], torch.Tensor], rows: int, limit: int
+) -> Tuple[List[Tuple[int, torch.Tensor]], Dict[int, str]]:
+    """Call for consecutive spans of at most ``limit`` rows; halve the span each time that memory runs out.
+
+    Returns:
+        (first row, result) of each span that ran, and the rows that did not fit even alone.
+    """
+    done: List[Tuple[int, torch.Tensor]] = []
+    failed: Dict[int, str] = {}
+    start = 0
+    while start < rows:
+        size = min(limit, rows - start)
+        try:
+            done.append((start, call(start, start + size)))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            full = True
+        else:
+            full = False
+        if not full:
+            start += size
+            continue
+        # Out of the except block, so that the error no longer holds the tensors of its frames.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if size > 1:
+            limit = size // 2
+            logger.warning("out of memory with %d rows; going on with %d", size, limit)
+        else:
+            failed[start] = NO_MEMORY
+            start += 1
+    return done, failed
+
+
+class Engine:
+    """A model behind a fixed set of batch sizes.
+
+    Args:
+        forwards: the model, from rows to scores [rows, …]; several equal ones if it is open which is the fastest.
+        limit: rows that go through at once.
+        sizes: batch sizes that are warm; a batch is padded with zeros to the next of them. None = no padding.
+    """
+
+    def __init__(self, forwards: Sequence[Forward], limit: int, sizes: Optional[Sequence[int]] = None) -> None:
+        self._forwards = list(forwards)
+        self._sizes = sorted(sizes) if sizes else []
+        self._limit = min(limit, self._sizes[-1]) if self._sizes else limit
+        self._fastest: Dict[int, Forward] = {}
+
+    def warm_up(self, example: Inputs) -> float:
+        """Run every size until TorchScript has specialised it, and choose its forward. Returns seconds.
+
+        Args:
+            example: inputs of one row.
+        """
+        begin = time.perf_counter()
+        with torch.inference_mode():
+            for size in self._sizes:
+                inputs = [tensor.expand(size, *tensor.shape[1:]).contiguous() for tensor in example]
+                times = [_time(forward, inputs) for forward in self._forwards]
+                self._fastest[size] = self._forwards[times.index(min(times))]
+        return time.perf_counter() - begin
+
+    def run(self, inputs: Inputs) -> Outcome:
+        """Scores for all rows; what does not fit into memory is halved until it does."""
+        rows = len(inputs[0])
+        with torch.inference_mode():
+            done, failed = run_halving(lambda start, stop: self._span(inputs, start, stop), rows, self._limit)
+            return Outcome(assemble(done, rows), failed)
+
+    def _span(self, inputs: Inputs, start: int, stop: int) -> torch.Tensor:
+        rows = stop - start
+        parts = inputs if rows == len(inputs[0]) else [tensor[start:stop] for tensor in inputs]
+        size = self._padded(rows)
+        forward = self._fastest.get(size, self._forwards[0])
+        if size == rows:
+            return forward(*parts)
+        return forward(*(_pad(tensor, size) for tensor in parts))[:rows]
+
+    def _padded(self, rows: int) -> int:
+        place = bisect.bisect_left(self._sizes, rows)
+        return self._sizes[place] if place < len(self._sizes) else rows
+
+
+def _time(forward: Forward, inputs: Inputs) -> float:
+    """Seconds of the quickest call, once it is warm."""
+    best = float("inf")
+    for call in range(_COLD_CALLS + _TIMED_CALLS):
+        begin = time.perf_counter()
+        forward(*inputs)
+        best = min(best, time.perf_counter() - begin) if call >= _COLD_CALLS else best
+    return best
+
+
+def _pad(tensor: torch.Tensor, rows: int) -> torch.Tensor:
+    padded = tensor.new_zeros((rows, *tensor.shape[1:]))
+    padded[: len(tensor)] = tensor
+    return padded
+
+
+def assemble(done: List[Tuple[int, torch.Tensor]], rows: int) -> Optional[torch.Tensor]:
+    """Spans back in place as [rows, …], zeros where a row failed."""
+    if not done:
+        return None
+    if len(done) == 1 and len(done[0][1]) == rows:
+        return done[0][1]
+    first = done[0][1]
+    whole = first.new_zeros((rows, *first.shape[1:]))
+    for start, part in done:
+        whole[start : start + len(part)] = part
+    return whole

@@ -1,0 +1,303 @@
+"""The life of a batch in the worker: decode, preprocess, inference or explain, postprocess.
+
+``RowHandler`` serves any model whose inputs and output have the rows in dimension 0. A subclass says what its inputs
+are; ``ImageClassifier`` is the first of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from torch import nn
+from ts.torch_handler.base_handler import BaseHandler
+
+from mnist_handler import arrays, describe
+from mnist_handler.compiled import choose_mode, compile_model
+from mnist_handler.config import HandlerConfig, parse_config
+from mnist_handler.device import pick_device, set_threads
+from mnist_handler.engine import Engine, Outcome, default_sizes
+from mnist_handler.envelope import WireEnvelope
+from mnist_handler.explain import DEFAULT_METHOD, Explainer, eager_copy, method_settings
+from mnist_handler.explain_batch import ExplainJob, explain_jobs
+from mnist_handler.loading import load_labels, load_model
+from mnist_handler.metrics import Meter, Stopwatch
+from mnist_handler.parameters import (
+    EXPLAIN_KEYS,
+    PREDICT_KEYS,
+    Asked,
+    PredictOptions,
+    collect,
+    explain_options,
+    predict_options,
+)
+from mnist_handler.predictions import Predictions
+from mnist_handler.requests import Answer, Block, Request, RequestError
+from mnist_handler.rows import READY, InputSpec, Piece, Rows, by_form, count, places, stack
+from mnist_handler.targets import read_targets, row_error, split_targets
+
+logger = logging.getLogger(__name__)
+
+Result = Union[Answer, RequestError]
+
+
+@dataclass
+class PredictJob:
+    """A request to predict: place in TorchServe's batch, rows, options; ``start`` is its first row in the batch."""
+
+    index: int
+    request: Request
+    rows: Rows
+    size: int
+    options: PredictOptions
+    start: int = 0
+
+
+Job = Union[PredictJob, ExplainJob]
+
+
+class RowHandler(BaseHandler):  # type: ignore[misc]
+    """Base of handlers: one TorchServe worker's model, from requests to answers.
+
+    Subclasses set ``inputs`` and may override ``decode_input``, ``prepare`` and ``build_model``.
+    """
+
+    #: Tells the envelopes that ``handle`` reads and writes wire forms itself.
+    speaks_wire = True
+    #: What the model takes, in the order of its ``forward``; shapes are a row's.
+    inputs: Tuple[InputSpec, ...] = ()
+    #: Whether Captum can take gradients with respect to the inputs.
+    explainable = True
+
+    def initialize(self, context: Any) -> None:
+        """Load, compile and warm up the model of the archive; the worker is ready when this returns.
+
+        Raises:
+            ConfigError, LoadError: the archive cannot be served; the message says what to change.
+        """
+        properties = context.system_properties
+        self.context = context
+        self.manifest = context.manifest
+        self.config = parse_config((context.model_yaml_config or {}).get("handler"))
+        self.device = pick_device(properties.get("gpu_id"))
+        threads = set_threads(self.config.intra_op_threads)
+        directory = Path(properties.get("model_dir"))
+        self.labels = load_labels(directory / "index_to_name.json")
+        self.model = self._place(load_model(directory, self.manifest, self.device))
+        self.setup(context)
+        self._build(self.config)
+        self._meter = Meter(self.config.metrics_interval) if self.config.metrics else None
+        self._metadata = describe.metadata(self, context)
+        self.initialized = True
+        logger.info("%s on %s, %d threads an operator, %s", type(self).__name__, self.device, threads, self._mode)
+
+    def setup(self, context: Any) -> None:
+        """What a subclass prepares once the model, the device and the config are there."""
+
+    def handle(self, data: List[Dict[str, Any]], context: Any) -> List[Any]:
+        """TorchServe's entry point: one answer for each of its requests, in order."""
+        if context.get_request_header(0, "describe") == "True":
+            return [self.describe_handle() for _ in data]
+        return list(WireEnvelope(self.answer).handle(data, context))
+
+    def describe_handle(self) -> Dict[str, Any]:
+        """The V2 model metadata, with ``extensions``: what this handler understands beyond a stock one."""
+        return self._metadata
+
+    def answer(self, requests: List[Request], context: Any) -> List[Result]:
+        """Answer a batch; requests that cannot be answered get their own error, the others their answer."""
+        watch = Stopwatch()
+        results: Dict[int, Result] = {}
+        jobs = self._decode_all(requests, results)
+        watch.lap("Decode")
+        if jobs:
+            self._compute(jobs, results, watch)
+        answers = [results[index] for index in range(len(requests))]
+        if self._meter is not None:
+            failed = sum(isinstance(one, RequestError) for one in answers)
+            self._meter.add(watch, len(requests), sum(job.size for job in jobs), failed, context.metrics)
+        return answers
+
+    # --- the five verbs --------------------------------------------------------------------------------------------
+
+    def decode(self, inputs: Sequence[Tuple[str, Block]], asked: Asked) -> Rows:
+        """A request's blocks as rows by input; raises RequestError naming the rows at fault.
+
+        The only input of a model may have any name and come several times: the rows follow each other. Several
+        inputs go by their names, each once, with equally many rows.
+        """
+        if len(self.inputs) == 1:
+            return {self.inputs[0].name: self._decode_blocks(self.inputs[0], [block for _, block in inputs], asked)}
+        names = [spec.name for spec in self.inputs]
+        if sorted(name for name, _ in inputs) != sorted(names):
+            raise RequestError(400, f"inputs {', '.join(n for n, _ in inputs)} are not {', '.join(names)}, each once")
+        blocks = dict(inputs)
+        rows = {spec.name: self._decode_blocks(spec, [blocks[spec.name]], asked) for spec in self.inputs}
+        sizes = {name: count(pieces) for name, pieces in rows.items()}
+        if len(set(sizes.values())) != 1:
+            raise RequestError(400, f"the inputs have unequally many rows: {sizes}")
+        return rows
+
+    def decode_input(
+        self, spec: InputSpec, block: Block, asked: Asked, first_row: int, faults: Dict[int, str]
+    ) -> List[Piece]:
+        """One block's rows; puts what is wrong with single rows into ``faults``. Here: numbers of ``spec``'s datatype.
+
+        Raises:
+            arrays.TensorError: the block as a whole cannot be rows of ``spec``.
+        """
+        if isinstance(block.values, np.ndarray):
+            array = arrays.split_rows(block.values, spec.shape)
+        else:
+            array = arrays.split_rows(arrays.from_lists(block.values), spec.shape)
+        return [Piece(READY, arrays.cast(array, spec.datatype))]
+
+    def preprocess(self, decoded: Sequence[Rows]) -> Tuple[torch.Tensor, ...]:
+        """The rows of all requests as the model's inputs on the device: one stack and one transfer for each form."""
+        tensors = []
+        with torch.inference_mode():
+            for spec in self.inputs:
+                pieces = [piece for rows in decoded for piece in rows[spec.name]]
+                tensors.append(self._merge(spec, pieces))
+        return tuple(tensors)
+
+    def prepare(self, spec: InputSpec, form: str, rows: torch.Tensor) -> torch.Tensor:
+        """Rows of one form, on the device, as the model takes them."""
+        return rows
+
+    def inference(self, data: Sequence[torch.Tensor], *args: Any, **kwargs: Any) -> Outcome:
+        """Scores of all rows; rows that do not fit into memory are named in the outcome."""
+        return self._engine.run(data)
+
+    def postprocess(self, data: torch.Tensor) -> Predictions:
+        """A batch's scores, ready to be cut into answers."""
+        return Predictions(data, self.labels)
+
+    # --- what the verbs are made of ----------------------------------------------------------------------------------
+
+    def _decode_all(self, requests: List[Request], results: Dict[int, Result]) -> List[Job]:
+        """Jobs that need a prediction first, in a row; explanations whose every target is given come last."""
+        jobs: List[Job] = []
+        for index, request in enumerate(requests):
+            try:
+                jobs.append(self._decode_request(index, request))
+            except RequestError as error:
+                results[index] = error
+        jobs.sort(key=lambda job: isinstance(job, ExplainJob) and job.targets_known)
+        start = 0
+        for job in jobs:
+            job.start, start = start, start + job.size
+        return jobs
+
+    def _decode_request(self, index: int, request: Request) -> Job:
+        inputs, targets = split_targets(request)
+        if not request.explain:
+            asked = collect(request, PREDICT_KEYS)
+            options = predict_options(asked, self.classes)
+            rows = self.decode(inputs, asked)
+            return PredictJob(index, request, rows, self._size(rows), options)
+        if not self.explainable:
+            raise RequestError(400, "this model has no explanations")
+        asked = collect(request, self._explain_keys)
+        how = explain_options(asked, self.methods, DEFAULT_METHOD)
+        rows = self.decode(inputs, asked)
+        size = self._size(rows)
+        return ExplainJob(index, request, rows, size, how, read_targets(asked, targets, size, self.classes))
+
+    def _size(self, rows: Rows) -> int:
+        size = count(rows[self.inputs[0].name])
+        if size == 0:
+            raise RequestError(400, "no rows")
+        return size
+
+    def _decode_blocks(self, spec: InputSpec, blocks: List[Block], asked: Asked) -> List[Piece]:
+        pieces: List[Piece] = []
+        faults: Dict[int, str] = {}
+        for block in blocks:
+            try:
+                pieces.extend(self.decode_input(spec, block, asked, count(pieces), faults))
+            except arrays.TensorError as error:
+                raise RequestError(400, f"input {spec.name}: {error}") from error
+        if faults:
+            raise row_error(faults)
+        return pieces
+
+    def _merge(self, spec: InputSpec, pieces: List[Piece]) -> torch.Tensor:
+        ready = {form: self.prepare(spec, form, stack(some, self.device)) for form, some in by_form(pieces).items()}
+        first = next(iter(ready.values()))
+        if len(ready) == 1:
+            return first
+        whole = first.new_empty((count(pieces), *first.shape[1:]))
+        for form, part in ready.items():
+            whole[torch.tensor(places(pieces, form), device=self.device)] = part
+        return whole
+
+    def _compute(self, jobs: List[Job], results: Dict[int, Result], watch: Stopwatch) -> None:
+        tensors = self.preprocess([job.rows for job in jobs])
+        watch.lap("Preprocess")
+        first = [job for job in jobs if not (isinstance(job, ExplainJob) and job.targets_known)]
+        failed: Dict[int, str] = {}
+        predictions = None
+        if first:
+            rows = first[-1].start + first[-1].size
+            outcome = self.inference([tensor[:rows] for tensor in tensors])
+            failed = outcome.failed
+            predictions = None if outcome.scores is None else self.postprocess(outcome.scores)
+            watch.lap("Inference")
+        explains = []
+        for job in jobs:
+            faults = {row - job.start: failed[row] for row in failed if 0 <= row - job.start < job.size}
+            if faults:
+                results[job.index] = row_error(faults, 507)
+            elif isinstance(job, ExplainJob):
+                explains.append(job)
+            elif predictions is not None:
+                results[job.index] = self._predict_answer(job, predictions)
+        watch.lap("Postprocess")
+        if explains:
+            explain_jobs(self._explainer, explains, tensors, predictions, results)
+            watch.lap("Explain")
+
+    def _predict_answer(self, job: PredictJob, predictions: Predictions) -> Result:
+        try:
+            rows = slice(job.start, job.start + job.size)
+            return Answer(predictions.outputs(rows, job.options, job.request.outputs))
+        except RequestError as error:
+            return error
+
+    # --- building ----------------------------------------------------------------------------------------------------
+
+    def _place(self, model: nn.Module) -> nn.Module:
+        # Convolutions run faster on channels_last, on CPUs as on GPUs; other layers do not care.
+        if any(len(spec.shape) == 3 for spec in self.inputs):
+            return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return model
+
+    def example(self, rows: int) -> List[torch.Tensor]:
+        """Inputs of zeros, as ``preprocess`` gives them; -1 in a shape counts as 1."""
+        shapes = [(rows, *(max(1, size) for size in spec.shape)) for spec in self.inputs]
+        dtypes = [arrays.torch_dtype(spec.datatype) for spec in self.inputs]
+        return [torch.zeros(shape, dtype=dtype, device=self.device) for shape, dtype in zip(shapes, dtypes)]
+
+    def _build(self, config: HandlerConfig) -> None:
+        self._mode = choose_mode(config.compile, config.precision, self.device)
+        forwards = compile_model(self.model, self._mode, config.precision, self.device, self.example(2))
+        fixed = all(size >= 0 for spec in self.inputs for size in spec.shape)
+        sizes = config.warm_up or tuple(default_sizes(config.device_batch_limit))
+        self._engine = Engine(forwards, config.device_batch_limit, sizes if fixed else None)
+        seconds = self._engine.warm_up(self.example(1))
+        logger.info("warm after %.1f s: batches of %s rows", seconds, ", ".join(map(str, sizes)))
+        outcome = self._engine.run(self.example(1))
+        if outcome.scores is None:
+            raise MemoryError("the device's memory does not hold one row")
+        self.classes = int(outcome.scores.shape[-1])
+        self.methods = method_settings(self.inputs[0].shape)
+        self._explain_keys = EXPLAIN_KEYS.union(*self.methods.values())
+        self._explainer = Explainer(eager_copy(self.model), config.explain_batch_limit)
+        if self.explainable:
+            target = torch.zeros(1, dtype=torch.int64, device=self.device)
+            self._explainer.attribute("saliency", self.example(1), target, {})

@@ -1,0 +1,134 @@
+"""Classifiers of images: encoded images or tensors in, labels and attributions out."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from mnist_handler import arrays
+from mnist_handler.handler import RowHandler
+from mnist_handler.images import ImageDecoder, ImageError, is_image
+from mnist_handler.parameters import Asked, read_flag
+from mnist_handler.requests import Block
+from mnist_handler.rows import PIXELS, READY, InputSpec, Piece
+from mnist_handler.text import TextError, decode_base64
+
+
+class ImageClassifier(RowHandler):
+    """A model from images [rows, channels, height, width] to scores [rows, classes].
+
+    A subclass sets the class attributes; the rest is here. Rows come as encoded images (bytes, or base64 text), as
+    UINT8 0..255, as floats 0..1 (torchvision's ``ToTensor``), or, with the parameter ``normalized``, as the model
+    takes them.
+    """
+
+    #: (channels, height, width) of what the model takes; 1 or 3 channels.
+    row_shape: Tuple[int, int, int] = (3, 224, 224)
+    #: Per channel, of values 0..1.
+    mean: Sequence[float] = (0.485, 0.456, 0.406)
+    std: Sequence[float] = (0.229, 0.224, 0.225)
+    #: Length of the shorter side before the centre is cropped; None = squash to ``row_shape``.
+    resize: Optional[int] = None
+    #: 0..255, what shows through transparent pixels.
+    background = 255
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inputs = (InputSpec("input-0", "FP32", tuple(self.row_shape)),)
+
+    def setup(self, context: Any) -> None:
+        limited = context.system_properties.get("limit_max_image_pixels", True)
+        limit = self.config.max_image_pixels if limited else None
+        self._decoder = ImageDecoder(self.row_shape, self.fit, self.background, limit)
+        shape = (len(self.mean), 1, 1)
+        mean, std = (torch.tensor(values, dtype=torch.float64).reshape(shape) for values in (self.mean, self.std))
+        # The transform of ``reference_transform``, folded into one multiplication and one addition a form.
+        self._unit = tuple(t.float().to(self.device) for t in (1 / std, -mean / std))
+        self._pixels = tuple(t.float().to(self.device) for t in (1 / (255 * std), -mean / std))
+
+    def fit(self, image: Image.Image) -> Image.Image:
+        """An image of any size as (width, height) of the row: bilinear and antialiased, as torchvision does it."""
+        _, height, width = self.row_shape
+        if self.resize is None:
+            return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
+        short = min(image.size)
+        wide, high = (self.resize if side == short else int(self.resize * side / short) for side in image.size)
+        image = image.resize((wide, high), Image.Resampling.BILINEAR)
+        left, top = round((wide - width) / 2), round((high - height) / 2)
+        return image.crop((left, top, left + width, top + height))
+
+    def decode_input(
+        self, spec: InputSpec, block: Block, asked: Asked, first_row: int, faults: Dict[int, str]
+    ) -> List[Piece]:
+        values = block.values
+        if isinstance(values, np.ndarray):
+            if values.dtype.kind not in "OSU":
+                normalized = read_flag("normalized", asked.common.get("normalized"))
+                return [self._tensor(values, normalized, first_row, faults)]
+            values = values.ravel().tolist()
+        pieces: List[Piece] = []
+        start = 0
+        while start < len(values):
+            stop = start
+            while stop < len(values) and isinstance(values[stop], (bytes, bytearray, memoryview, str)):
+                stop += 1
+            if stop > start:
+                pieces.append(self._images(values[start:stop], first_row + start, faults))
+            else:
+                stop = start + 1
+                pieces.append(self._list_row(values[start], asked, first_row + start, faults))
+            start = stop
+        return pieces
+
+    def prepare(self, spec: InputSpec, form: str, rows: torch.Tensor) -> torch.Tensor:
+        if form == READY:
+            return rows
+        factor, shift = self._pixels if form == PIXELS else self._unit
+        return torch.mul(rows, factor).add_(shift)
+
+    def _images(self, values: List[Any], first_row: int, faults: Dict[int, str]) -> Piece:
+        pixels = np.zeros((len(values), *self.row_shape), dtype=np.uint8)
+        for row, value in enumerate(values):
+            try:
+                self._decoder(_image_bytes(value), pixels[row])
+            except (ImageError, TextError) as error:
+                faults[first_row + row] = f"not an image: {error}"
+        return Piece(PIXELS, pixels)
+
+    def _list_row(self, value: Any, asked: Asked, row: int, faults: Dict[int, str]) -> Piece:
+        try:
+            array = arrays.from_lists(value)
+            if array.ndim < 2:
+                raise arrays.TensorError(f"{type(value).__name__} is neither an image nor nested lists of its pixels")
+            array = arrays.split_rows(array, self.row_shape)
+            if len(array) != 1:
+                raise arrays.TensorError(f"shape {list(array.shape)} is more than one row")
+            normalized = read_flag("normalized", asked.of_row(row, "normalized"))
+            piece, found = arrays.image_rows(array, normalized, typed=False, first_row=row)
+        except arrays.TensorError as error:
+            faults[row] = str(error)
+            return Piece(PIXELS, np.zeros((1, *self.row_shape), dtype=np.uint8))
+        faults.update(found)
+        return piece
+
+    def _tensor(self, array: np.ndarray[Any, Any], normalized: bool, first_row: int, faults: Dict[int, str]) -> Piece:
+        rows = arrays.split_rows(array, self.row_shape)
+        piece, found = arrays.image_rows(rows, normalized, typed=True, first_row=first_row)
+        faults.update(found)
+        return piece
+
+
+def _image_bytes(value: Any) -> bytes:
+    """Raw image bytes as they are; text, and bytes that are not an image, as base64."""
+    if isinstance(value, str):
+        return decode_base64(value)
+    data = bytes(value)
+    if not data or is_image(data):
+        return data
+    try:
+        return decode_base64(data.decode("ascii"))
+    except UnicodeDecodeError as error:
+        raise ImageError("of no known format") from error

@@ -1,0 +1,103 @@
+"""A model out of an unpacked archive: its definition, its weights, its class names."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any, List, Mapping, Optional
+
+import torch
+from torch import nn
+
+from mnist_handler.config import ConfigError
+
+
+class LoadError(RuntimeError):
+    """The archive does not hold a model that can be served; the message says what is missing."""
+
+
+def load_model(directory: Path, manifest: Mapping[str, Any], device: torch.device) -> nn.Module:
+    """The model of a manifest, in eval mode on the device.
+
+    With a ``modelFile``, its only ``torch.nn.Module`` subclass is built and given the weights of ``serializedFile``;
+    without one, that file is TorchScript. Weights are read with ``weights_only``: no code in them runs.
+
+    Raises:
+        LoadError: a file is missing, not one class, weights of another model.
+    """
+    entry = manifest["model"]
+    serialized = entry.get("serializedFile")
+    weights = directory / serialized if serialized else None
+    if weights is not None and not weights.is_file():
+        raise LoadError(f"the archive lacks its weights, {serialized}")
+    if entry.get("modelFile"):
+        model = build_model(directory / entry["modelFile"])
+        if weights is not None:
+            _load_weights(model, weights, device)
+    elif weights is not None:
+        model = torch.jit.load(str(weights), map_location=device)  # type: ignore[no-untyped-call]
+    else:
+        raise LoadError("the manifest names neither a model file nor a serialized file")
+    return model.to(device).eval()
+
+
+def build_model(path: Path) -> nn.Module:
+    """An instance of the only ``torch.nn.Module`` subclass that ``path`` defines.
+
+    Raises:
+        LoadError: no such file, or none or several such classes.
+    """
+    if not path.is_file():
+        raise LoadError(f"the archive lacks its model file, {path.name}")
+    name = path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise LoadError(f"{path.name} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    classes = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == name
+    ]
+    if len(classes) != 1:
+        found = ", ".join(one.__name__ for one in classes) or "none"
+        raise LoadError(f"{path.name} must define exactly one torch.nn.Module; found {found}")
+    model: nn.Module = classes[0]()
+    return model
+
+
+def _load_weights(model: nn.Module, path: Path, device: torch.device) -> None:
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        raise LoadError(f"{path.name} is not a state_dict that loads with weights_only=True: {error}") from error
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise LoadError(f"{path.name} does not fit {type(model).__name__}: {error}") from error
+
+
+def load_labels(path: Path) -> Optional[List[str]]:
+    """Class names in order of their index, from ``index_to_name.json``; None without the file.
+
+    The file maps ``"0"`` to a name or to a list whose last entry is the name, or has a list ``object_type_names``.
+
+    Raises:
+        ConfigError: another form, or an index is missing.
+    """
+    if not path.is_file():
+        return None
+    mapping = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(mapping, dict) and isinstance(mapping.get("object_type_names"), list):
+        mapping = dict(enumerate(mapping["object_type_names"]))
+    if not isinstance(mapping, dict):
+        raise ConfigError(f"{path.name}: must map class indices to names")
+    by_index = {str(key): value[-1] if isinstance(value, list) and value else value for key, value in mapping.items()}
+    names = [by_index.get(str(index)) for index in range(len(by_index))]
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigError(f'{path.name}: must map each of "0" to "{len(by_index) - 1}" to a name')
+    return [str(name) for name in names]

@@ -1,0 +1,145 @@
+"""What a request asks for beside its rows: ``parameters`` on request, input and row, each checked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
+
+from mnist_handler.requests import Request, RequestError
+
+#: The protocol's own; they mean something to other parts, or to nobody here.
+RESERVED = frozenset(
+    [
+        *("binary_data", "binary_data_output", "binary_data_size", "classification", "content_type", "headers"),
+        *("priority", "sequence_end", "sequence_id", "sequence_start", "timeout"),
+    ]
+)
+#: A prediction leaves ``target`` alone: one request file may serve both verbs.
+PREDICT_KEYS = frozenset(("normalized", "probabilities", "target", "top_k"))
+EXPLAIN_KEYS = frozenset(("convergence_delta", "method", "normalized", "target", "targets"))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One number that a method takes: its default and its bounds, both included."""
+
+    default: float
+    low: float
+    high: float
+    whole: bool = True
+
+    def read(self, name: str, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise _bad(name, value, f"a number from {self.low:g} to {self.high:g}")
+        if (self.whole and value != int(value)) or not self.low <= value <= self.high:
+            kind = "whole number" if self.whole else "number"
+            raise _bad(name, value, f"a {kind} from {self.low:g} to {self.high:g}")
+        return int(value) if self.whole else float(value)
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    probabilities: bool = False
+    #: Number of best classes wanted beside the label, or None.
+    top_k: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """Hashable, so that rows with equal options share one attribution."""
+
+    method: str
+    settings: Tuple[Tuple[str, float], ...]
+    delta: bool = False
+    #: Whether the explained class is an output of its own.
+    targets: bool = False
+
+    @property
+    def call(self) -> Tuple[str, Tuple[Tuple[str, float], ...]]:
+        """What rows must have in common to be explained together."""
+        return self.method, self.settings
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request's parameters from every level; a row's own go before its input's, those before the request's."""
+
+    common: Mapping[str, Any]
+    #: One mapping a row, for V1; empty when no row has any.
+    by_row: List[Mapping[str, Any]] = field(default_factory=list)
+
+    def of_row(self, row: int, key: str) -> Any:
+        own = self.by_row[row] if row < len(self.by_row) else {}
+        return own[key] if key in own else self.common.get(key)
+
+
+_NOTHING = Asked({})
+
+
+def collect(request: Request, known: FrozenSet[str]) -> Asked:
+    """Bring a request's parameters together.
+
+    Raises:
+        RequestError: 400, an unknown parameter; for a row, naming it.
+    """
+    common: Dict[str, Any] = dict(request.parameters)
+    by_row: List[Mapping[str, Any]] = []
+    for _, block in request.inputs:
+        if block.parameters:
+            common.update(block.parameters)
+        by_row = by_row or block.row_parameters  # a V1 request's inputs share them
+    if not common and not by_row:
+        return _NOTHING
+    _refuse_unknown(common, known, "")
+    for row, own in enumerate(by_row):
+        _refuse_unknown(own, known, f"row {row}: ")
+    return Asked({key: value for key, value in common.items() if key not in RESERVED}, by_row)
+
+
+def _refuse_unknown(given: Mapping[str, Any], allowed: FrozenSet[str], where: str) -> None:
+    if given.keys() <= allowed:
+        return
+    unknown = sorted(str(key) for key in given if key not in allowed and key not in RESERVED)
+    if unknown:
+        raise RequestError(400, f"{where}unknown parameter {unknown[0]!r}; known are {', '.join(sorted(allowed))}")
+
+
+def predict_options(asked: Asked, classes: int) -> PredictOptions:
+    """Raises RequestError (400) for a value of the wrong kind or out of its range."""
+    common = asked.common
+    if not common:
+        return PredictOptions()
+    top_k = common.get("top_k")
+    if top_k is not None:
+        top_k = int(Setting(1, 1, classes).read("top_k", top_k))
+    return PredictOptions(read_flag("probabilities", common.get("probabilities")), top_k)
+
+
+def explain_options(asked: Asked, methods: Mapping[str, Mapping[str, Setting]], default: str) -> ExplainOptions:
+    """Raises RequestError (400) for an unknown method, or a parameter that the method does not take."""
+    common = asked.common
+    method = common.get("method", default)
+    if method not in methods:
+        raise _bad("method", method, f"one of {', '.join(methods)}")
+    takes = methods[method]
+    for name in common:
+        if name not in takes and name not in EXPLAIN_KEYS:
+            own = f"it takes {', '.join(takes)}" if takes else "it takes none"
+            raise RequestError(400, f"method {method} has no parameter {name!r}; {own}")
+    settings = tuple((name, one.read(name, common.get(name, one.default))) for name, one in takes.items())
+    delta = read_flag("convergence_delta", common.get("convergence_delta"))
+    return ExplainOptions(method, settings, delta, read_flag("targets", common.get("targets")))
+
+
+def read_flag(name: str, value: Any) -> bool:
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise _bad(name, value, "true or false")
+    return value
+
+
+def _bad(name: str, value: Any, wanted: str) -> RequestError:
+    shown = repr(value)
+    return RequestError(400, f"parameter {name}: {shown if len(shown) < 60 else shown[:57] + '...'} is not {wanted}")
