@@ -11,6 +11,7 @@ import functools
 import runpy
 import sys
 import tempfile
+import types
 from pathlib import Path
 
 
@@ -27,6 +28,16 @@ def generate_stubs(protos: Path, out: Path) -> None:
         raise SystemExit("protoc failed on inference.proto")
 
 
+def allow_local_storage_only() -> None:
+    """Where the clouds' client libraries are not installed: the model store is a local directory all the same."""
+    try:
+        import kserve.storage  # noqa: F401
+    except ModuleNotFoundError:
+        module = types.ModuleType("kserve.storage")
+        module.Storage = types.SimpleNamespace(download=lambda directory: directory)  # type: ignore[attr-defined]
+        sys.modules["kserve.storage"] = module
+
+
 def main() -> None:
     checkout, http_port, grpc_port = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     stubs = Path(tempfile.mkdtemp(prefix="stubs-"))
@@ -34,6 +45,7 @@ def main() -> None:
     wrapper = checkout / "kubernetes" / "kserve" / "kserve_wrapper"
     sys.path[:0] = [str(wrapper), str(stubs)]
     sys.argv = ["kserve_wrapper"]
+    allow_local_storage_only()
     import kserve.model_server as module
 
     start = module.ModelServer.__init__
