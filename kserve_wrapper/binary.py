@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 import orjson
 
-from kserve_wrapper.datatypes import check_buffer, check_datatype, decode_elements, encode_elements
+from kserve_wrapper.datatypes import check_buffer, check_datatype, encode_elements, json_elements
 from kserve_wrapper.errors import InvalidRequest
 from kserve_wrapper.types import Buffer, Parameters, Tensor
 
@@ -32,9 +32,11 @@ def parse_body(body: Buffer, header_length: Optional[str]) -> Tuple[Dict[str, An
     view = memoryview(body)
     end = len(view)
     if header_length is not None:
-        if not (header_length.isascii() and header_length.isdigit()) or int(header_length[:19]) > end:
+        # More digits than any length has: Python would not even read them.
+        digits = header_length.lstrip("0") or header_length[-1:]
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 20) or int(digits) > end:
             raise InvalidRequest(f"{HEADER_LENGTH} must be a number from 0 to the body's {end} bytes")
-        end = int(header_length)
+        end = int(digits)
     try:
         header = orjson.loads(view[:end])
     except orjson.JSONDecodeError as error:
@@ -80,7 +82,7 @@ def compose_tensors(
             name (JSON for names it lacks).
 
     Raises:
-        InvalidRequest: a tensor that has no JSON form (see ``datatypes.decode_elements``).
+        InvalidRequest: a tensor that has no JSON form (see ``datatypes.json_elements``).
     """
     entries: List[Dict[str, Any]] = []
     chunks: List[Buffer] = []
@@ -88,14 +90,14 @@ def compose_tensors(
         parameters: Dict[str, Any] = dict(tensor.parameters)
         entry: Dict[str, Any] = {
             "name": tensor.name,
-            "datatype": tensor.datatype,
             "shape": list(tensor.shape),
+            "datatype": tensor.datatype,
         }
         if binary if isinstance(binary, bool) else binary.get(tensor.name, False):
             parameters[_SIZE] = memoryview(tensor.data).nbytes
             chunks.append(tensor.data)
         else:
-            entry["data"] = decode_elements(tensor.datatype, tensor.data)
+            entry["data"] = json_elements(tensor.datatype, tensor.data)
         if parameters:
             entry["parameters"] = parameters
         entries.append(entry)
@@ -104,7 +106,7 @@ def compose_tensors(
 
 def compose_body(header: Mapping[str, Any], chunks: List[Buffer]) -> Tuple[bytes, Optional[int]]:
     """The body, and the value of ``Inference-Header-Content-Length`` (None without binary data)."""
-    text = orjson.dumps(header)
+    text = orjson.dumps(header, option=orjson.OPT_SERIALIZE_NUMPY)
     if not chunks:
         return text, None
     return b"".join([text, *chunks]), len(text)

@@ -36,6 +36,7 @@ DATATYPES = (*DTYPES, "BYTES")
 #: Bytes of one element, BYTES excepted.
 ITEM_SIZES: Dict[str, int] = {name: dtype.itemsize for name, dtype in DTYPES.items()}
 
+_MOST_ELEMENTS = 2**64
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _LENGTH = struct.Struct("<I")
 _INTEGER = frozenset({int})
@@ -97,6 +98,21 @@ def decode_elements(datatype: str, data: Buffer) -> List[Any]:
     return elements
 
 
+def json_elements(datatype: str, data: Buffer) -> Any:
+    """The elements as orjson writes them fastest and shortest: an array of their own type where JSON can hold it,
+    else what `decode_elements` gives.
+
+    Raises:
+        InvalidRequest: a BYTES element that is not UTF-8.
+    """
+    if datatype == "BYTES":
+        return decode_elements(datatype, data)
+    array = np.frombuffer(data, DTYPES[datatype])
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        return decode_elements(datatype, data)
+    return np.require(array, requirements="A")
+
+
 def check_datatype(datatype: Any, where: str) -> None:
     """Raises InvalidRequest for anything but one of the 13 names."""
     if not isinstance(datatype, str) or datatype not in DATATYPES:
@@ -107,7 +123,22 @@ def byte_length(datatype: str, shape: Sequence[int]) -> Optional[int]:
     """Bytes of a tensor, or None where only the data tell: BYTES, or a dimension that is not known (-1)."""
     if datatype == "BYTES" or any(size < 0 for size in shape):
         return None
-    return math.prod(shape) * ITEM_SIZES[datatype]
+    return count_elements(shape) * ITEM_SIZES[datatype]
+
+
+def count_elements(shape: Sequence[int]) -> int:
+    """The shape's product; where it is beyond 64 bits, some number that is too.
+
+    A client chooses the shape: the product of many large numbers takes long, and has more digits than Python prints.
+    """
+    if 0 in shape:
+        return 0
+    count = 1
+    for size in shape:
+        count *= size
+        if count > _MOST_ELEMENTS:
+            break
+    return count
 
 
 def buffer_length(data: Buffer) -> int:
@@ -190,8 +221,8 @@ def _resolve_shape(shape: Any, datatype: str, count: int, where: str) -> Tuple[i
 
 
 def _check_count(count: int, shape: Tuple[int, ...], where: str) -> None:
-    if count != math.prod(shape):
-        raise InvalidRequest(f"{where}: shape {list(shape)} needs {math.prod(shape)} elements, data has {count}")
+    if count != count_elements(shape):
+        raise InvalidRequest(f"{where}: shape {list(shape)} needs {count_elements(shape)} elements, data has {count}")
 
 
 def _encode_texts(elements: List[Any], where: str) -> bytes:

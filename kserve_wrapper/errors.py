@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Dict, Mapping, Optional
 
 
+#: Characters of a message; names in it come from clients and may be of any length.
+_LONGEST = 2000
+
+
 class WrapperError(Exception):
     """Root of all errors that end a request.
 
@@ -19,6 +23,8 @@ class WrapperError(Exception):
     def __init__(
         self, message: str, retry_after: Optional[float] = None, rows: Optional[Mapping[int, str]] = None
     ) -> None:
+        # The beginning says where, the end says what.
+        message = message if len(message) <= _LONGEST else f"{message[: _LONGEST // 2]} … {message[-_LONGEST // 2 :]}"
         super().__init__(message)
         self.message = message
         self.retry_after = retry_after

@@ -27,7 +27,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         return _start(settings, config)
     except OSError as error:
-        return _refuse(f"{settings.host}: {error.strerror or error}")
+        return _refuse(str(error))
 
 
 def _start(settings: Settings, config: torchserve.TorchServeConfig) -> int:

@@ -14,8 +14,8 @@ What fits none of them goes alone and unchanged.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Hashable, List, Optional, Sequence
+from dataclasses import dataclass
+from typing import Any, Hashable, List, Optional, Sequence, TypeVar
 
 import orjson
 
@@ -33,6 +33,8 @@ from kserve_wrapper.types import (
     V2Call,
     V2Reply,
 )
+
+T = TypeVar("T")
 
 
 class RowsMismatch(BadGateway):
@@ -64,7 +66,7 @@ def prepare(call: Call, metadata: ModelMetadata, merging: bool = True) -> Portio
         merging: False sends it alone, in the very form that it has when it shares.
     """
     portion = _prepare_v1(call, metadata) if isinstance(call, V1Call) else _prepare_v2(call, metadata)
-    return portion if merging and portion.rows else replace(portion, key=None)
+    return portion if merging and portion.rows else _changed(portion, key=None)
 
 
 def merge(portions: Sequence[Portion]) -> Call:
@@ -74,12 +76,12 @@ def merge(portions: Sequence[Portion]) -> Call:
         return first.call
     if isinstance(first.call, V1Call):
         instances = [row for portion in portions for row in portion.call.instances]  # type: ignore[union-attr]
-        return replace(first.call, instances=instances)
+        return _changed(first.call, instances=instances)
     calls = [portion.call for portion in portions if isinstance(portion.call, V2Call)]
     if first.row_is_input:
-        return replace(first.call, inputs=[tensor for call in calls for tensor in call.inputs])
+        return _changed(first.call, inputs=[tensor for call in calls for tensor in call.inputs])
     columns = zip(*(call.inputs for call in calls))
-    return replace(first.call, inputs=[_concatenate(column) for column in columns])
+    return _changed(first.call, inputs=[_concatenate(column) for column in columns])
 
 
 def split(reply: Reply, portions: Sequence[Portion]) -> List[Reply]:
@@ -98,7 +100,14 @@ def split(reply: Reply, portions: Sequence[Portion]) -> List[Reply]:
     columns = [_split_tensor(tensor, counts) for tensor in reply.outputs]
     if not columns:
         raise RowsMismatch("the model answered without any output")
-    return [replace(reply, outputs=list(row)) for row in zip(*columns)]
+    return [_changed(reply, outputs=list(row)) for row in zip(*columns)]
+
+
+def _changed(value: T, **fields: Any) -> T:
+    """What ``dataclasses.replace`` does, at a tenth of its cost, which every request pays several times."""
+    changed = object.__new__(type(value))
+    changed.__dict__.update(value.__dict__, **fields)
+    return changed
 
 
 def _prepare_v1(call: V1Call, metadata: ModelMetadata) -> Portion:
@@ -118,7 +127,7 @@ def _prepare_v2(call: V2Call, metadata: ModelMetadata) -> Portion:
     rows = inputs[0].shape[0] if inputs else 0
     if not inputs or any(tensor.shape[0] != rows for tensor in inputs):
         return Portion(call, 1, size, None, counted=False)
-    return Portion(replace(call, inputs=inputs), rows, size, _key(call, inputs, 1))
+    return Portion(_changed(call, inputs=inputs), rows, size, _key(call, inputs, 1))
 
 
 def _prepare_stock(call: V2Call, size: int) -> Portion:
@@ -127,10 +136,10 @@ def _prepare_stock(call: V2Call, size: int) -> Portion:
     tensor = call.inputs[0]
     inputs = [tensor]
     if tensor.datatype == "BYTES" and tensor.shape != (1,):
-        inputs = [replace(tensor, shape=(1,), data=join_bytes([e])) for e in bytes_elements(tensor.data)]
+        inputs = [_changed(tensor, shape=(1,), data=join_bytes([e])) for e in bytes_elements(tensor.data)]
     # Its own parameters and the requested outputs are lost on the stock envelope; the rest may be seen by a handler.
     key = None if call.explain or not inputs else _key(call, inputs[:1], 0)
-    return Portion(replace(call, inputs=inputs), len(inputs), size, key, len(inputs) > 1, row_is_input=True)
+    return Portion(_changed(call, inputs=inputs), len(inputs), size, key, len(inputs) > 1, row_is_input=True)
 
 
 def _key(call: V2Call, inputs: Sequence[Tensor], batch_dimensions: int) -> Hashable:
@@ -162,19 +171,19 @@ def _with_rows(tensor: Tensor, known: TensorMetadata) -> Optional[Tensor]:
     shape = tensor.shape
     if tensor.datatype == "BYTES" and known.datatype != "BYTES":
         # Encoded rows in the place of numbers: one element a row.
-        return replace(tensor, name=known.name) if len(shape) == 1 else None
-    if not known.shape or known.shape[0] >= 0 or tensor.datatype != known.datatype:
+        return _changed(tensor, name=known.name) if len(shape) == 1 else None
+    if not known.shape or known.shape[0] >= 0 or (tensor.datatype == "BYTES") != (known.datatype == "BYTES"):
         return None
     if len(shape) == len(known.shape) - 1:
         shape = (1, *shape)
     fits = len(shape) == len(known.shape) and all(k in (-1, s) for k, s in zip(known.shape[1:], shape[1:]))
-    return replace(tensor, name=known.name, shape=shape) if fits else None
+    return _changed(tensor, name=known.name, shape=shape) if fits else None
 
 
 def _concatenate(tensors: Sequence[Tensor]) -> Tensor:
     rows = sum([tensor.shape[0] for tensor in tensors])
     first = tensors[0]
-    return replace(first, shape=(rows, *first.shape[1:]), data=b"".join([tensor.data for tensor in tensors]))
+    return _changed(first, shape=(rows, *first.shape[1:]), data=b"".join([tensor.data for tensor in tensors]))
 
 
 def _split_v1(reply: V1Reply, counts: Sequence[int]) -> List[Reply]:
@@ -197,7 +206,7 @@ def _split_inputs(reply: V2Reply, counts: Sequence[int]) -> List[Reply]:
     start = 0
     for count in counts:
         outputs = reply.outputs[start : start + count]
-        replies.append(replace(reply, outputs=outputs if count == 1 else [_stack(outputs)]))
+        replies.append(_changed(reply, outputs=outputs if count == 1 else [_stack(outputs)]))
         start += count
     return replies
 
@@ -208,7 +217,7 @@ def _stack(outputs: Sequence[Tensor]) -> Tensor:
     if any((tensor.datatype, tensor.shape) != (first.datatype, first.shape) for tensor in outputs):
         raise RowsMismatch("the model answered the elements of one input with different datatypes or shapes")
     tail = () if first.shape == (1,) else first.shape
-    return replace(first, shape=(len(outputs), *tail), data=b"".join([tensor.data for tensor in outputs]))
+    return _changed(first, shape=(len(outputs), *tail), data=b"".join([tensor.data for tensor in outputs]))
 
 
 def _split_tensor(tensor: Tensor, counts: Sequence[int]) -> List[Tensor]:
@@ -219,7 +228,7 @@ def _split_tensor(tensor: Tensor, counts: Sequence[int]) -> List[Tensor]:
         return [tensor]
     tail = tensor.shape[1:]
     chunks = _row_chunks(tensor, counts)
-    return [replace(tensor, shape=(count, *tail), data=chunk) for count, chunk in zip(counts, chunks)]
+    return [_changed(tensor, shape=(count, *tail), data=chunk) for count, chunk in zip(counts, chunks)]
 
 
 def _row_chunks(tensor: Tensor, counts: Sequence[int]) -> List[Any]:

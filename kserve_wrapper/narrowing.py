@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import Awaitable, Callable, Dict, List, Optional
+from typing import Awaitable, Callable, Dict, List
 
 from kserve_wrapper.errors import (
     DeadlineExceeded,
     InternalError,
+    InvalidRequest,
     NotFound,
     OutOfResources,
     TooLarge,
@@ -19,7 +20,7 @@ from kserve_wrapper.errors import (
 from kserve_wrapper.lane import Lane, Waiter
 from kserve_wrapper.merge import RowsMismatch, merge, split
 from kserve_wrapper.types import Call, ModelMetadata, Reply
-from kserve_wrapper.upstream_errors import NotReached
+from kserve_wrapper.upstream_errors import Unseen
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class _Part:
     waiters: List[Waiter]
     #: The other half is next; when this one turns out well, the fault is there and sending it whole is futile.
     fault_here_or_next: bool = False
+    #: The others are next; what refuses this one refuses them as well.
+    speaks_for_next: bool = False
 
 
 class Delivery:
@@ -95,13 +98,16 @@ class Delivery:
         self._sends_left -= 1
         try:
             await self._send_once(waiters)
-        except NotReached as error:
+        except Unseen as error:
             await self._retry_or_fail(parts, waiters, error)
         except WrapperError as error:
             self._observer.failed(waiters[0].portion.call, error, len(waiters))
-            self._narrow(parts, waiters, error)
+            if part.speaks_for_next and isinstance(error, InvalidRequest) and not error.rows:
+                self._fail(waiters + parts.pop().waiters, error)
+            else:
+                self._narrow(parts, waiters, error)
         else:
-            if part.fault_here_or_next:
+            if part.fault_here_or_next or part.speaks_for_next:
                 parts.extend(_halves(parts.pop().waiters, one_at_fault=True))
 
     async def _send_once(self, waiters: List[Waiter]) -> None:
@@ -114,7 +120,7 @@ class Delivery:
         for waiter, own in zip(waiters, split(reply, portions)):
             waiter.resolve(own)
 
-    async def _retry_or_fail(self, parts: List[_Part], waiters: List[Waiter], error: NotReached) -> None:
+    async def _retry_or_fail(self, parts: List[_Part], waiters: List[Waiter], error: Unseen) -> None:
         self._observer.failed(waiters[0].portion.call, error, len(waiters))
         if self._retried:
             self._fail(self._batch, error)
@@ -127,13 +133,16 @@ class Delivery:
         at_fault = _by_owner(waiters, error.rows) if error.rows else {}
         if at_fault:
             for index, rows in at_fault.items():
-                waiters[index].fail(_own_error(error, rows, waiters[index].portion.rows))
+                waiters[index].fail(_own_error(error, rows))
             parts.append(_Part([w for index, w in enumerate(waiters) if index not in at_fault]))
         elif len(waiters) == 1:
             waiters[0].fail(error)
         elif isinstance(error, (Unavailable, DeadlineExceeded, NotFound)):
             # No request's fault: whatever else of this batch is to be sent would meet the same.
             self._fail(self._batch, error)
+        elif isinstance(error, InvalidRequest) and "row_errors" in self._metadata.extensions:
+            # A handler that names rows at fault named none: what it refuses is what the requests have in common.
+            parts.extend([_Part(waiters[1:]), _Part(waiters[:1], speaks_for_next=True)])
         else:
             if isinstance(error, RowsMismatch):
                 self._lane.distrust(waiters[0].portion.call, self._clock())
@@ -167,13 +176,9 @@ def _by_owner(waiters: List[Waiter], rows: Dict[int, str]) -> Dict[int, Dict[int
     return owners if found == len(rows) else {}
 
 
-def _own_error(error: WrapperError, rows: Dict[int, str], of_rows: int) -> WrapperError:
-    if of_rows == 1:
-        message: Optional[str] = rows[0]
-    else:
-        told = sorted(rows.items())[:ROWS_TOLD]
-        message = "; ".join([f"row {row}: {text}" for row, text in told])
-    return _copy(error, rows, str(message))
+def _own_error(error: WrapperError, rows: Dict[int, str]) -> WrapperError:
+    told = sorted(rows.items())[:ROWS_TOLD]
+    return _copy(error, rows, "; ".join([f"row {row}: {text}" for row, text in told]))
 
 
 def _copy(error: WrapperError, rows: Dict[int, str], message: str) -> WrapperError:

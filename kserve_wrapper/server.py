@@ -55,31 +55,36 @@ async def _serve(settings: Settings, config: TorchServeConfig, http: socket.sock
     parts = assemble(settings, config)
     server = http_server(parts.app, settings)
     stop = _stop_on_signals()
-    serving = asyncio.ensure_future(server.serve(sockets=[http]))
-    background = [asyncio.ensure_future(parts.readiness.run()), asyncio.ensure_future(_show_gauges(parts))]
     grpc = None
     if settings.enable_grpc:
         from kserve_wrapper.rpc.server import GrpcServer
 
         grpc = GrpcServer(parts.plane, parts.metrics, settings)
         grpc_port = await grpc.start(grpc_port)
+    background = [asyncio.ensure_future(parts.readiness.run()), asyncio.ensure_future(_show_gauges(parts))]
+    serving = asyncio.ensure_future(server.serve(sockets=[http]))
+    await server.listening.wait()
     _announce(settings, http, grpc_port)
     failed = await _wait(stop, {serving, *background})
-
-    end = time.monotonic() + settings.drain_timeout
-    await parts.plane.drain(settings.drain_timeout)
-    await parts.coalescer.drain(max(0.0, end - time.monotonic()))
+    await _drain(parts, settings.drain_timeout)
+    for task in background:
+        task.cancel()
     server.should_exit = True
     asyncio.get_running_loop().call_later(_CLOSING, setattr, server, "force_exit", True)
     if grpc is not None:
         await grpc.stop(_CLOSING)
-    await parts.upstream.aclose()
-    for task in background:
-        task.cancel()
     await asyncio.wait({serving}, timeout=2 * _CLOSING)
     await asyncio.gather(*background, return_exceptions=True)
     logger.info("stopped")
     return 1 if failed else 0
+
+
+async def _drain(parts: Parts, timeout: float) -> None:
+    """Refuses what is new, while HTTP and gRPC still answer, and finishes what is here."""
+    end = time.monotonic() + timeout
+    await parts.plane.drain(timeout)
+    await parts.coalescer.drain(max(0.0, end - time.monotonic()))
+    await parts.upstream.aclose()
 
 
 def _announce(settings: Settings, http: socket.socket, grpc_port: int) -> None:

@@ -70,26 +70,21 @@ class Upstream:
             headers: further ones. Each costs the worker three reads of its socket.
 
         Raises:
-            WrapperError: of the class that says what a client should hear. NotReached (an Unavailable) where
-                no worker saw the request.
+            WrapperError: of the class that says what a client should hear. Unseen (an Unavailable) where no worker
+                saw the request, NotReached (an Unseen) where TorchServe did not either.
         """
         request = encode_call(call, metadata)
         if len(request.body) > self._request_limit:
             raise TooLarge(f"the request is larger than the model server's limit of {self._request_limit} bytes")
         key = self._authorize() if self._authorize else None
-        response = await self._exchange(request, key, headers, deadline)
-        if response.status == 200:
-            return decode_reply(call, response.headers, response.body)
-        error = read_error(call, response.status, response.body)
-        if isinstance(error, Refused) and self._authorize:
+        try:
+            return _read(call, await self._exchange(request, key, headers, deadline))
+        except Refused:
             # The key may have been replaced since it was read.
-            fresh = self._authorize()
-            if fresh != key:
-                response = await self._exchange(request, fresh, headers, deadline)
-                if response.status == 200:
-                    return decode_reply(call, response.headers, response.body)
-                error = read_error(call, response.status, response.body)
-        raise error
+            fresh = self._authorize() if self._authorize else None
+            if fresh == key:
+                raise
+        return _read(call, await self._exchange(request, fresh, headers, deadline))
 
     async def aclose(self) -> None:
         """Closes all connections; requests under way end as Unavailable."""
@@ -187,3 +182,9 @@ class Upstream:
         self._authority = parts.netloc
         if parts.scheme == "https":
             self._ssl = ssl or ssl_module.create_default_context()
+
+
+def _read(call: Call, response: Response) -> Reply:
+    if 200 <= response.status < 300:
+        return decode_reply(call, response.headers, response.body)
+    raise read_error(call, response.status, response.body)

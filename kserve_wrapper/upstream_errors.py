@@ -34,16 +34,24 @@ _CLASSES: Mapping[int, Type[WrapperError]] = {
 _UNKNOWN_MODEL = {"ModelNotFoundException", "ModelVersionNotFoundException", "ResourceNotFoundException"}
 
 
-class NotReached(Unavailable):
+class Unseen(Unavailable):
     """No worker has seen the request: it may be sent again."""
 
 
-class Refused(NotReached):
+class NotReached(Unseen):
+    """TorchServe itself could not be reached."""
+
+
+class Busy(Unseen):
+    """TorchServe has no worker for the model, or the queue in front of its workers is full."""
+
+
+class Refused(Unseen):
     """TorchServe did not take the wrapper's key."""
 
 
 def read_error(call: Call, status: int, body: bytes) -> WrapperError:
-    """The error of an upstream answer with a status of 400 and above.
+    """The error of an upstream answer whose status is not of success.
 
     Handlers answer ``{"error": text}`` and may add ``rows``; their text is for clients. TorchServe answers
     ``{"code", "type", "message"}``; of its texts only those pass that a handler wrote for clients (a
@@ -81,7 +89,7 @@ def _from_torchserve(model: str, status: int, kind: str, message: str) -> Wrappe
         logger.error("TorchServe refused the wrapper's inference key")
         return Refused("the model server does not accept the wrapper's key at the moment", retry_after=1)
     if status == 503 and "has no worker to serve" in message:
-        return NotReached(f"model {model} has no free worker at the moment", retry_after=1)
+        return Busy(f"model {model} has no free worker at the moment", retry_after=1)
     if message == "Worker died.":
         error = OutOfResources if status == 507 else Unavailable
         return error(f"model {model} lost the worker that had this request", retry_after=1)
@@ -97,6 +105,8 @@ def _from_torchserve(model: str, status: int, kind: str, message: str) -> Wrappe
 
 def _of_status(status: int, message: str) -> WrapperError:
     """An error of just that status: the class tells what it is, the instance keeps an unusual number."""
+    if not 400 <= status < 600:
+        return BadGateway(message)
     family: Type[WrapperError] = InvalidRequest if status < 500 else InternalError
     error = _CLASSES.get(status, family)(message, retry_after=_retry_after(status))
     error.status = status

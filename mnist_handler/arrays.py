@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, Dict, Tuple
 
 import numpy as np
@@ -83,6 +84,9 @@ def from_lists(value: Any) -> np.ndarray[Any, Any]:
     Raises:
         TensorError: ragged, or something in them is not a number.
     """
+    # First, since one long text would make NumPy give every element as much room.
+    if not _only_numbers(value):
+        raise TensorError("not numbers in nested lists, or lists of unequal depths")
     try:
         array: np.ndarray[Any, Any] = np.asarray(value)
     except (ValueError, OverflowError) as error:
@@ -92,9 +96,16 @@ def from_lists(value: Any) -> np.ndarray[Any, Any]:
     return array
 
 
-def _outside(
-    array: np.ndarray[Any, Any], low: float, high: float, first_row: int, wanted: str
-) -> Dict[int, str]:
+def _only_numbers(value: Any) -> bool:
+    level = [value]
+    types = {type(value)}
+    while types == {list}:
+        level = list(chain.from_iterable(level))
+        types = set(map(type, level))
+    return types <= {int, float, bool}
+
+
+def _outside(array: np.ndarray[Any, Any], low: float, high: float, first_row: int, wanted: str) -> Dict[int, str]:
     """The rows with a value that is not a number or not from ``low`` to ``high``."""
     if array.size == 0:
         return {}

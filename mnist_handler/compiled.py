@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import warnings
 from typing import Any, Callable, ContextManager, Dict, List, Sequence, Tuple
 
 import torch
@@ -79,7 +80,9 @@ def _torchscript(
     Fusing gives a CPU oneDNN's own tensor layout: faster for large batches, yet each operator costs more to start,
     so that a small model with few rows runs faster without.
     """
-    with torch.no_grad(), area():
+    with torch.no_grad(), area(), warnings.catch_warnings():
+        # TorchScript is deprecated in newer versions of torch, and still the fastest on a CPU.
+        warnings.simplefilter("ignore", DeprecationWarning)
         script: Any = model
         if not isinstance(model, torch.jit.ScriptModule):
             script = torch.jit.trace(model, tuple(example))  # type: ignore[no-untyped-call]

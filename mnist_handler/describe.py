@@ -22,19 +22,24 @@ def metadata(handler: RowHandler, context: Any) -> Dict[str, Any]:
         "versions": [str(model.get("modelVersion", "1.0"))],
         "platform": "pytorch_torchscript" if script else "pytorch_eager",
         "inputs": [_tensor(spec.name, spec.datatype, spec.shape) for spec in handler.inputs],
-        "outputs": [_tensor("predict", "INT64" if handler.labels is None else "BYTES", ())],
+        "outputs": [_predict(handler)],
         "optional_outputs": _optional(handler),
         "extensions": list(EXTENSIONS),
     }
 
 
+def _predict(handler: RowHandler) -> Dict[str, Any]:
+    if not handler.classifies:
+        return _tensor("predict", "FP32", handler.score_shape)
+    return _tensor("predict", "INT64" if handler.labels is None else "BYTES", ())
+
+
 def _optional(handler: RowHandler) -> List[Dict[str, Any]]:
-    label = "INT64" if handler.labels is None else "BYTES"
-    outputs = [
-        _tensor("probabilities", "FP32", (handler.classes,)),
-        _tensor("top_k_classes", label, (-1,)),
-        _tensor("top_k_probabilities", "FP32", (-1,)),
-    ]
+    outputs = []
+    if handler.classifies:
+        outputs.append(_tensor("probabilities", "FP32", (handler.classes,)))
+        outputs.append({**_predict(handler), "name": "top_k_classes", "shape": [-1, -1]})
+        outputs.append(_tensor("top_k_probabilities", "FP32", (-1,)))
     if handler.explainable:
         outputs.append(_tensor("explain", "FP32", handler.inputs[0].shape))
         outputs.append(_tensor("convergence_delta", "FP32", ()))

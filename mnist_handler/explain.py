@@ -8,7 +8,6 @@ and Fergus 2014). Rows that share a method and its parameters are attributed in 
 from __future__ import annotations
 
 import contextlib
-import copy
 import warnings
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
@@ -17,13 +16,15 @@ import torch
 from captum.attr import DeepLift, GradientShap, InputXGradient, IntegratedGradients, Occlusion, Saliency
 from torch import nn
 
-from mnist_handler.engine import assemble, run_halving
+from mnist_handler.engine import assemble, is_out_of_memory, run_halving
 from mnist_handler.parameters import Setting
 from mnist_handler.requests import RequestError
 
 DEFAULT_METHOD = "integrated_gradients"
 #: The sum of a row's attributions is f(row) − f(baseline) for these, so a convergence delta has a meaning.
 COMPLETE = ("integrated_gradients", "deep_lift", "gradient_shap")
+#: These split their own work to hold no more than a bound at once.
+_BOUNDED = ("integrated_gradients", "occlusion")
 _MOST_WINDOWS = 1024
 
 Tensors = Tuple[torch.Tensor, ...]
@@ -63,10 +64,10 @@ class Explainer:
     def __init__(self, model: nn.Module, batch_limit: int) -> None:
         self._model = model
         self._limit = batch_limit
-        self._calls: Dict[str, Callable[[Tensors, torch.Tensor, Settings], Tensors]] = {
+        self._calls: Dict[str, Callable[[Tensors, torch.Tensor, Settings, int], Tensors]] = {
             "integrated_gradients": self._integrated_gradients,
-            "saliency": lambda x, target, _: Saliency(model).attribute(x, target=target),
-            "input_x_gradient": lambda x, target, _: InputXGradient(model).attribute(x, target=target),
+            "saliency": lambda x, target, *_: Saliency(model).attribute(x, target=target),
+            "input_x_gradient": lambda x, target, *_: InputXGradient(model).attribute(x, target=target),
             "deep_lift": self._deep_lift,
             "gradient_shap": self._gradient_shap,
             "occlusion": self._occlusion,
@@ -84,7 +85,6 @@ class Explainer:
         Returns:
             One tensor an input, of its shape (None when no row fits into memory), and the rows that do not fit.
         """
-        call = self._calls[method]
         rows = len(targets)
 
         def span(start: int, stop: int) -> torch.Tensor:
@@ -92,7 +92,7 @@ class Explainer:
             part = tuple(tensor[start:stop].clone().requires_grad_() for tensor in inputs)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                result = call(part, targets[start:stop], settings)
+                result = self._call(method, part, targets[start:stop], settings)
             # Captum before 0.7 gives float64 for integrated gradients.
             return torch.cat([one.detach().reshape(stop - start, -1).float() for one in result], dim=1)
 
@@ -114,29 +114,39 @@ class Explainer:
             difference: torch.Tensor = total - (end - start)
             return difference
 
+    def _call(self, method: str, inputs: Tensors, targets: torch.Tensor, settings: Settings) -> Tensors:
+        """One Captum call; out of memory, those that bound their own memory take fewer steps at once."""
+        bound = self._limit
+        while True:
+            try:
+                return self._calls[method](inputs, targets, settings, bound)
+            except Exception as error:
+                if method not in _BOUNDED or bound < 2 * len(targets) or not is_out_of_memory(error):
+                    raise
+            bound = min(bound, len(targets) * int(settings.get("n_steps", bound))) // 2
+
     def _rows_at_once(self, method: str, settings: Settings) -> int:
         """Rows of one Captum call; only integrated gradients and occlusion bound their memory themselves."""
         copies = {"gradient_shap": int(settings.get("n_samples", 1)), "deep_lift": 2}.get(method, 1)
         return max(1, self._limit // copies)
 
-    def _integrated_gradients(self, inputs: Tensors, targets: torch.Tensor, settings: Settings) -> Tensors:
+    def _integrated_gradients(self, inputs: Tensors, targets: torch.Tensor, settings: Settings, bound: int) -> Tensors:
         steps = int(settings["n_steps"])
-        bounded = self._limit if len(targets) * steps > self._limit else None
         result: Tensors = IntegratedGradients(self._model).attribute(
             inputs,
             baselines=tuple(settings["baselines"] for _ in inputs),
             target=targets,
             n_steps=steps,
-            internal_batch_size=bounded,
+            internal_batch_size=bound if len(targets) * steps > bound else None,
         )
         return result
 
-    def _deep_lift(self, inputs: Tensors, targets: torch.Tensor, settings: Settings) -> Tensors:
+    def _deep_lift(self, inputs: Tensors, targets: torch.Tensor, settings: Settings, _: int) -> Tensors:
         baselines = tuple(torch.full_like(tensor, settings["baselines"]).detach() for tensor in inputs)
         result: Tensors = DeepLift(self._model).attribute(inputs, baselines=baselines, target=targets)
         return result
 
-    def _gradient_shap(self, inputs: Tensors, targets: torch.Tensor, settings: Settings) -> Tensors:
+    def _gradient_shap(self, inputs: Tensors, targets: torch.Tensor, settings: Settings, _: int) -> Tensors:
         baselines = tuple(torch.full_like(tensor[:1], settings["baselines"]).detach() for tensor in inputs)
         with _seeded(int(settings["seed"]), inputs[0].device):
             result: Tensors = GradientShap(self._model).attribute(
@@ -148,7 +158,7 @@ class Explainer:
             )
         return result
 
-    def _occlusion(self, inputs: Tensors, targets: torch.Tensor, settings: Settings) -> Tensors:
+    def _occlusion(self, inputs: Tensors, targets: torch.Tensor, settings: Settings, bound: int) -> Tensors:
         window, strides = int(settings["window"]), int(settings["strides"])
         with torch.no_grad():
             result: Tensors = Occlusion(self._model).attribute(
@@ -157,18 +167,9 @@ class Explainer:
                 strides=tuple(_cover(tensor.shape[1:], strides) for tensor in inputs),
                 baselines=tuple(settings["baselines"] for _ in inputs),
                 target=targets,
-                perturbations_per_eval=max(1, self._limit // len(targets)),
+                perturbations_per_eval=max(1, bound // len(targets)),
             )
         return result
-
-
-def eager_copy(model: nn.Module) -> nn.Module:
-    """A copy for gradients: frozen weights, and no activation in place, which Captum's hooks cannot bear."""
-    own = copy.deepcopy(model).eval().requires_grad_(False)
-    for module in own.modules():
-        if getattr(module, "inplace", False) is True:
-            module.inplace = False  # type: ignore[assignment]
-    return own
 
 
 def check_windows(row_shape: Sequence[int], settings: Settings) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import torch
 
 from mnist_handler.explain import COMPLETE, Explainer, check_windows
 from mnist_handler.parameters import ExplainOptions
-from mnist_handler.predictions import Predictions
+from mnist_handler.predictions import Predictions, Scores
 from mnist_handler.requests import Answer, Output, Request, RequestError
 from mnist_handler.rows import Rows
 from mnist_handler.targets import row_error
@@ -39,7 +39,7 @@ def explain_jobs(
     explainer: Explainer,
     jobs: Sequence[ExplainJob],
     tensors: Sequence[torch.Tensor],
-    predictions: Optional[Predictions],
+    predictions: Union[Predictions, Scores, None],
     results: Results,
 ) -> None:
     """Attribute all jobs, group by group, and put each one's answer or error into ``results``."""
@@ -62,7 +62,7 @@ def _explain_group(
     settings: Dict[str, float],
     group: List[ExplainJob],
     tensors: Sequence[torch.Tensor],
-    predictions: Optional[Predictions],
+    predictions: Union[Predictions, Scores, None],
     results: Results,
 ) -> None:
     inputs = [torch.cat([tensor[job.start : job.start + job.size] for job in group]) for tensor in tensors]
@@ -86,8 +86,8 @@ def _explain_group(
             results[job.index] = error
 
 
-def _chosen(job: ExplainJob, predictions: Optional[Predictions]) -> List[int]:
-    if job.targets_known or predictions is None:
+def _chosen(job: ExplainJob, predictions: Union[Predictions, Scores, None]) -> List[int]:
+    if job.targets_known or not isinstance(predictions, Predictions):
         return [target for target in job.targets if target is not None]
     predicted = predictions.classes[job.start : job.start + job.size].tolist()
     return [own if target is None else target for target, own in zip(job.targets, predicted)]

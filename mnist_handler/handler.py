@@ -20,11 +20,12 @@ from mnist_handler import arrays, describe
 from mnist_handler.compiled import choose_mode, compile_model
 from mnist_handler.config import HandlerConfig, parse_config
 from mnist_handler.device import pick_device, set_threads
+from mnist_handler.eager import eager_copy
 from mnist_handler.engine import Engine, Outcome, default_sizes
-from mnist_handler.envelope import WireEnvelope
-from mnist_handler.explain import DEFAULT_METHOD, Explainer, eager_copy, method_settings
+from mnist_handler.envelope import WireEnvelope, failure
+from mnist_handler.explain import DEFAULT_METHOD, Explainer, method_settings
 from mnist_handler.explain_batch import ExplainJob, explain_jobs
-from mnist_handler.loading import load_labels, load_model
+from mnist_handler.loading import LoadError, load_labels, load_model
 from mnist_handler.metrics import Meter, Stopwatch
 from mnist_handler.parameters import (
     EXPLAIN_KEYS,
@@ -35,7 +36,7 @@ from mnist_handler.parameters import (
     explain_options,
     predict_options,
 )
-from mnist_handler.predictions import Predictions
+from mnist_handler.predictions import Predictions, Scores
 from mnist_handler.requests import Answer, Block, Request, RequestError
 from mnist_handler.rows import READY, InputSpec, Piece, Rows, by_form, count, places, stack
 from mnist_handler.targets import read_targets, row_error, split_targets
@@ -70,6 +71,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
     speaks_wire = True
     #: What the model takes, in the order of its ``forward``; shapes are a row's.
     inputs: Tuple[InputSpec, ...] = ()
+    #: Whether scores are of classes, [rows, classes]: then answers are labels. Else they are the scores.
+    classifies = True
     #: Whether Captum can take gradients with respect to the inputs.
     explainable = True
 
@@ -173,9 +176,9 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         """Scores of all rows; rows that do not fit into memory are named in the outcome."""
         return self._engine.run(data)
 
-    def postprocess(self, data: torch.Tensor) -> Predictions:
+    def postprocess(self, data: torch.Tensor) -> Union[Predictions, Scores]:
         """A batch's scores, ready to be cut into answers."""
-        return Predictions(data, self.labels)
+        return Predictions(data, self.labels) if self.classifies else Scores(data)
 
     # --- what the verbs are made of ----------------------------------------------------------------------------------
 
@@ -185,8 +188,9 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         for index, request in enumerate(requests):
             try:
                 jobs.append(self._decode_request(index, request))
-            except RequestError as error:
-                results[index] = error
+            except Exception as error:
+                # Whatever goes wrong with one request's content is no matter of its neighbours.
+                results[index] = failure(error)
         jobs.sort(key=lambda job: isinstance(job, ExplainJob) and job.targets_known)
         start = 0
         for job in jobs:
@@ -206,7 +210,10 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         how = explain_options(asked, self.methods, DEFAULT_METHOD)
         rows = self.decode(inputs, asked)
         size = self._size(rows)
-        return ExplainJob(index, request, rows, size, how, read_targets(asked, targets, size, self.classes))
+        chosen = read_targets(asked, targets, size, self.classes)
+        if not self.classifies and None in chosen:
+            raise RequestError(400, f"this model predicts no class to explain: give a target, 0 to {self.classes - 1}")
+        return ExplainJob(index, request, rows, size, how, chosen)
 
     def _size(self, rows: Rows) -> int:
         size = count(rows[self.inputs[0].name])
@@ -241,7 +248,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         watch.lap("Preprocess")
         first = [job for job in jobs if not (isinstance(job, ExplainJob) and job.targets_known)]
         failed: Dict[int, str] = {}
-        predictions = None
+        predictions: Union[Predictions, Scores, None] = None
         if first:
             rows = first[-1].start + first[-1].size
             outcome = self.inference([tensor[:rows] for tensor in tensors])
@@ -262,7 +269,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             explain_jobs(self._explainer, explains, tensors, predictions, results)
             watch.lap("Explain")
 
-    def _predict_answer(self, job: PredictJob, predictions: Predictions) -> Result:
+    def _predict_answer(self, job: PredictJob, predictions: Union[Predictions, Scores]) -> Result:
         try:
             rows = slice(job.start, job.start + job.size)
             return Answer(predictions.outputs(rows, job.options, job.request.outputs))
@@ -294,10 +301,14 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         outcome = self._engine.run(self.example(1))
         if outcome.scores is None:
             raise MemoryError("the device's memory does not hold one row")
-        self.classes = int(outcome.scores.shape[-1])
+        self.score_shape = tuple(outcome.scores.shape[1:])
+        if self.classifies and len(self.score_shape) != 1:
+            raise LoadError(f"scores of a row have shape {self.score_shape}, not (classes,): set classifies = False")
+        self.classes = int(self.score_shape[0]) if self.score_shape else 1
+        self.explainable = self.explainable and len(self.score_shape) == 1
         self.methods = method_settings(self.inputs[0].shape)
         self._explain_keys = EXPLAIN_KEYS.union(*self.methods.values())
-        self._explainer = Explainer(eager_copy(self.model), config.explain_batch_limit)
+        self._explainer = Explainer(eager_copy(self.model, self.example(2)), config.explain_batch_limit)
         if self.explainable:
             target = torch.zeros(1, dtype=torch.int64, device=self.device)
             self._explainer.attribute("saliency", self.example(1), target, {})

@@ -120,7 +120,7 @@ def explain_options(asked: Asked, methods: Mapping[str, Mapping[str, Setting]], 
     """Raises RequestError (400) for an unknown method, or a parameter that the method does not take."""
     common = asked.common
     method = common.get("method", default)
-    if method not in methods:
+    if not isinstance(method, str) or method not in methods:
         raise _bad("method", method, f"one of {', '.join(methods)}")
     takes = methods[method]
     for name in common:

@@ -16,6 +16,26 @@ OUTPUTS = ("predict", "probabilities", "top_k_classes", "top_k_probabilities")
 _DEFAULT_K = 5
 
 
+class Scores:
+    """A batch's scores as they are, for a model that does not classify.
+
+    Args:
+        scores: [rows, …].
+    """
+
+    def __init__(self, scores: torch.Tensor) -> None:
+        self._scores: np.ndarray[Any, Any] = scores.cpu().numpy()
+
+    def outputs(self, rows: slice, options: PredictOptions, names: Optional[List[str]]) -> Dict[str, Output]:
+        """The output ``predict``; RequestError (400) for a name or an option of a classifier."""
+        if options != PredictOptions():
+            raise RequestError(400, "this model gives no classes: no probabilities, no top_k")
+        for name in names or ():
+            if name != "predict":
+                raise RequestError(400, f"no output {name!r}; this model has predict")
+        return {"predict": self._scores[rows]}
+
+
 class Predictions:
     """A batch's scores, each form of them computed once and when first asked for.
 

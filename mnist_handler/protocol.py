@@ -66,9 +66,10 @@ def read_request(item: Mapping[str, Any], headers: Mapping[str, Any]) -> Tuple[F
 def open_body(item: Mapping[str, Any], headers: Mapping[str, Any]) -> Body:
     """Finds the protocol of one client's body; RequestError 400 where it has none or is broken."""
     value, fields = _take_value(item)
-    header_length = header_length_of(headers)
-    if header_length is not None and isinstance(value, (bytes, bytearray)):
-        return V2Body(*v2.split_body(value, header_length))
+    if isinstance(value, (bytes, bytearray)):
+        header_length = header_length_of(headers)
+        if header_length is not None:
+            return V2Body(*v2.split_body(value, header_length))
     value = _parse(value, _content_type(headers))
     if not isinstance(value, dict):
         return RawBody(bytes(value) if isinstance(value, bytearray) else value, fields)

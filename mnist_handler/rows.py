@@ -13,6 +13,7 @@ PIXELS = "pixels"
 UNIT = "unit"
 READY = "ready"
 
+
 @dataclass(frozen=True)
 class InputSpec:
     """One input of a model: ``shape`` is a row's, without the batch dimension; -1 = any length."""

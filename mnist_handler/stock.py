@@ -49,7 +49,7 @@ class BatchEnvelope:
 
     def handle(self, data: List[Dict[str, Any]], context: Any) -> Any:
         """TorchServe's entry point: one dict a client in, one body a client out, in order."""
-        if self._speaks_wire or _asks_description(context):
+        if self._speaks_wire or _asks_description(data, context):
             return self._handle_fn(data, context)
         results: Dict[int, Union[Reply, RequestError]] = {}
         groups: Dict[bool, List[Client]] = {False: [], True: []}
@@ -122,6 +122,6 @@ def _failure(error: Exception) -> RequestError:
     return failure(error)
 
 
-def _asks_description(context: Any) -> bool:
-    """TorchServe sends ``describe`` in a batch of its own."""
-    return bool(context.get_request_header(0, "describe") == "True")
+def _asks_description(data: List[Dict[str, Any]], context: Any) -> bool:
+    """Whether TorchServe asks: alone and without a body. In any other batch the header is some client's own."""
+    return len(data) == 1 and not data[0] and bool(context.get_request_header(0, "describe") == "True")

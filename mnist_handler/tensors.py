@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from itertools import chain
-from typing import Any, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, FrozenSet, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from mnist_handler.requests import Output
 #: NumPy 1 has arrays of at most 32 dimensions.
 MAX_DIMENSIONS = 32
 _MAX_SIZE = 2**63 - 1
+_NUMBERS: FrozenSet[type] = frozenset({float, int})
 
 
 class OutputTensor(NamedTuple):
@@ -66,7 +67,7 @@ def read_json(data: Any, datatype: str, shape: Optional[Tuple[int, ...]]) -> Uni
         array = _read_floats(elements, datatype)
     else:
         array = _read_integers(elements, datatype)
-    return array.reshape(shape or ())
+    return _reshape(array, shape or ())
 
 
 def read_binary(data: Buffer, datatype: str, shape: Optional[Tuple[int, ...]]) -> Union[Array, List[bytes]]:
@@ -88,7 +89,7 @@ def read_binary(data: Buffer, datatype: str, shape: Optional[Tuple[int, ...]]) -
     array = np.frombuffer(data, dtype)
     if not array.flags.aligned:  # torch reads only aligned memory
         array = array.copy()
-    return array.reshape(shape or ())
+    return _reshape(array, shape or ())
 
 
 def write_output(output: Output) -> OutputTensor:
@@ -132,8 +133,8 @@ def _check_count(count: int, shape: Optional[Tuple[int, ...]]) -> None:
         raise ValueError(f"shape {list(shape)} takes {math.prod(shape)} elements, its data has {count}")
 
 
-def _check_types(elements: List[Any], types: frozenset[type], expected: str) -> None:
-    if not set(map(type, elements)) <= types:
+def _check_types(elements: List[Any], types: FrozenSet[type], expected: str) -> None:
+    if not types.issuperset(map(type, elements)):
         index = next(i for i, element in enumerate(elements) if type(element) not in types)
         raise ValueError(f"element {index} must be {expected}")
 
@@ -150,10 +151,10 @@ def _read_integers(elements: List[Any], datatype: str) -> Array:
 
 def _read_floats(elements: List[Any], datatype: str) -> Array:
     named: List[Tuple[int, float]] = []
-    if str in set(map(type, elements)):
+    if not _NUMBERS.issuperset(map(type, elements)):
         named = [(i, NON_FINITE[e]) for i, e in enumerate(elements) if type(e) is str and e in NON_FINITE]
         elements = [0.0 if type(e) is str and e in NON_FINITE else e for e in elements]
-    _check_types(elements, frozenset({float, int}), f"a number, as {datatype} takes")
+        _check_types(elements, _NUMBERS, f"a number, as {datatype} takes")
     try:
         with np.errstate(over="ignore"):
             array = np.array(elements, np.float64).astype(DTYPES[datatype])
@@ -167,12 +168,19 @@ def _read_floats(elements: List[Any], datatype: str) -> Array:
     return array
 
 
+def _reshape(array: Array, shape: Tuple[int, ...]) -> Array:
+    try:
+        return array.reshape(shape)
+    except ValueError:  # no elements, but dimensions beyond NumPy's reach
+        raise ValueError(f"its shape {list(shape)} is too large") from None
+
+
 def _shape_bytes(elements: List[bytes], shape: Optional[Tuple[int, ...]]) -> Union[Array, List[bytes]]:
     if shape is None or len(shape) == 1:
         return elements
     array = np.empty(len(elements), np.object_)
     array[:] = elements
-    return array.reshape(shape)
+    return _reshape(array, shape)
 
 
 def _encode_text(text: str) -> bytes:
@@ -203,6 +211,6 @@ def _array_of(rows: List[Any]) -> Optional[Array]:
         return np.array(elements, np.bool_).reshape(shape)
     if types == {int} and min(elements) >= -(2**63) and max(elements) < 2**63:
         return np.array(elements, np.int64).reshape(shape)
-    if types and types <= {int, float}:
+    if float in types and types <= {int, float}:
         return np.array(elements, np.float64).reshape(shape)
     return None

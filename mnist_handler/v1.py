@@ -21,10 +21,12 @@ import numpy as np
 
 from mnist_handler.jsoncodec import dumps, jsonable
 from mnist_handler.requests import Answer, Block, Output, Request, RequestError
+from mnist_handler.tensors import MAX_DIMENSIONS
 from mnist_handler.wire import Model, Reply
 
 DATA_KEYS = ("data", "body", "image_bytes", "b64")
 _PARAMETER_KEYS = ("target", "parameters")
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 _NO_PARAMETERS: Mapping[str, Any] = {}
 
 
@@ -107,15 +109,21 @@ def merge_outputs(outputs: Mapping[str, Output], rows: int) -> Any:
     return [{name: column[row] for name, column in columns.items()} for row in range(rows)]
 
 
-def decode_base64(value: Any) -> Any:
-    """The value with every ``{"b64": "…"}`` in it replaced by its bytes; ValueError for bad base64."""
+def decode_base64(value: Any, depth: int = 0) -> Any:
+    """The value with every ``{"b64": "…"}`` in it replaced by its bytes.
+
+    Raises:
+        ValueError: bad base64, or a value nested deeper than arrays can be.
+    """
+    if depth > MAX_DIMENSIONS:
+        raise ValueError(f"it is nested more than {MAX_DIMENSIONS} deep")
     kind = type(value)
     if kind is dict:
         if len(value) == 1 and type(value.get("b64")) is str:
             return read_base64(value["b64"])
-        return {key: decode_base64(item) for key, item in value.items()}
-    if kind is list and value and type(value[0]) in (dict, list):
-        return [decode_base64(item) for item in value]
+        return {key: decode_base64(item, depth + 1) for key, item in value.items()}
+    if kind is list and not _PLAIN.issuperset(map(type, value)):
+        return [decode_base64(item, depth + 1) for item in value]
     return value
 
 

@@ -64,9 +64,9 @@ def asks_explanation(headers: Mapping[str, Any]) -> bool:
 
 def header_length_of(headers: Mapping[str, Any]) -> Optional[str]:
     """The client's ``Inference-Header-Content-Length``, in whatever case it came."""
-    for name, value in headers.items():
-        if len(name) == len(HEADER_LENGTH) and name.lower() == _HEADER_LENGTH_LOWER:
-            return str(value)
+    for name in headers:
+        if name.lower() == _HEADER_LENGTH_LOWER:
+            return str(headers[name])
     return None
 
 

@@ -62,7 +62,7 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="where (default: .venv)")
-    parser.add_argument("--extras", default="wrapper,handler,serve,test", help="extras of setup.cfg to install")
+    parser.add_argument("--extras", default="wrapper,full,handler,serve,test", help="extras of setup.cfg to install")
     parser.add_argument("--stock", action="store_true", help="the stock image's packages instead (Python 3.9)")
     arguments = parser.parse_args()
     oldest, newest = ((3, 9), (3, 9)) if arguments.stock else ((3, 10), (3, 12))

@@ -49,12 +49,13 @@ def show(base: str, step: Step) -> Any:
 
 
 def walk(base: str) -> None:
-    """All requests; draws the first explanation."""
+    """All requests; draws one explanation."""
     for step in steps():
         answer = show(base, step)
-        if step.title == "V1 explain":
-            row = load(step.body)["instances"][0]
-            draw(row["data"], heat_map(answer), f"what speaks for class {row['target']}", PICTURE)
+        if step.title == "V2 explain, bytes":
+            image = load(step.body)["inputs"][0]["data"][0]
+            target = answer["parameters"]["targets"]
+            draw(image, heat_map(answer), f"what speaks for class {target}, as predicted", PICTURE)
             say(f"The digit and its heat map: {PICTURE.relative_to(ROOT)}")
 
 

@@ -7,6 +7,7 @@ raw. The protocol has no explain over gRPC: the request's parameter ``explain`` 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
@@ -89,13 +90,16 @@ def encode_reply(response: Any, request: GrpcRequest, reply: V2Reply) -> Any:
 
 
 def decode_parameters(parameters: Mapping[str, Any]) -> Parameters:
-    """A map of InferParameter as plain values. Raises InvalidRequest for one that is not set."""
+    """A map of InferParameter as plain values. Raises InvalidRequest for one that is not set, or NaN or infinite."""
     values: Dict[str, Union[str, float, int, bool]] = {}
     for name, parameter in parameters.items():
         choice = parameter.WhichOneof("parameter_choice")
         if choice is None:
             raise InvalidRequest(f"parameter {name!r} has no value")
-        values[name] = getattr(parameter, choice)
+        values[name] = value = getattr(parameter, choice)
+        if isinstance(value, float) and not math.isfinite(value):
+            # They go upstream as JSON, which has no such number.
+            raise InvalidRequest(f"parameter {name!r} must be finite")
     return values
 
 

@@ -69,12 +69,11 @@ def encode_reply(request: V2Request, reply: V2Reply) -> Tuple[bytes, Optional[in
         InvalidRequest: the model has no output of a requested name, or a tensor has no JSON form.
     """
     tensors = select_outputs(reply.outputs, request.call.outputs)
-    header: Dict[str, Any] = {"model_name": request.call.model}
+    header: Dict[str, Any] = {} if request.id is None else {"id": request.id}
+    header["model_name"] = request.call.model
     version = reply.model_version or request.call.version
     if version is not None:
         header["model_version"] = version
-    if request.id is not None:
-        header["id"] = request.id
     if reply.parameters:
         header["parameters"] = dict(reply.parameters)
     header["outputs"], chunks = compose_tensors(tensors, request.binary)

@@ -107,7 +107,7 @@ def _match_segments(template: List[str], segments: List[str]) -> Optional[Tuple[
             continue
         tail = pattern[pattern.index("}") + 1 :]
         value = segment[: len(segment) - len(tail)]
-        if not value or not segment.endswith(tail):
+        if value in ("", ".", "..") or not segment.endswith(tail):
             return None
         params.append(value)
     return tuple(params)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from typing import Any, Iterator
+import socket
+from typing import Any, Iterator, List, Optional
 
 import uvicorn
 
@@ -13,7 +15,19 @@ from kserve_wrapper.settings import Settings
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn without its own signal handlers: whoever runs it stops it with ``should_exit``."""
+    """uvicorn without its own signal handlers: whoever runs it stops it with ``should_exit``.
+
+    To be made within the event loop that serves.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        #: Set as soon as it listens.
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: Optional[List[socket.socket]] = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
 
     def install_signal_handlers(self) -> None:
         """Older versions ask here."""
@@ -25,6 +39,7 @@ class HttpServer(uvicorn.Server):
 
 
 def http_server(app: App, settings: Settings) -> HttpServer:
+    """A server for ``app``. Raises OSError for certificates that cannot be read or do not fit."""
     protocol: Any = limited_protocol(settings.max_header_size, settings.read_timeout)
     config = uvicorn.Config(
         app,
@@ -44,4 +59,6 @@ def http_server(app: App, settings: Settings) -> HttpServer:
         ssl_ca_certs=settings.ssl_ca_certs,
         ssl_cert_reqs=2 if settings.ssl_ca_certs else 0,
     )
+    # Now rather than when it serves: certificates that do not fit end the start.
+    config.load()
     return HttpServer(config)

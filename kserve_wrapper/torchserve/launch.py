@@ -86,8 +86,7 @@ def without_overridden(environ: Mapping[str, str], overridden: Mapping[str, obje
     return {name: value for name, value in environ.items() if name not in undoing}
 
 
-def environment(environ: Mapping[str, str], java: Java, overridden: Mapping[str, object]) -> Dict[str, str]:
-    """TorchServe's environment: without what would undo the overrides, ``java`` and ``python`` where it looks."""
+def environment(environ: Mapping[str, str], java: Java) -> Dict[str, str]:
+    """TorchServe's environment: this one, with ``java`` and ``python`` where it looks for them."""
     path = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", os.defpath)])
-    kept = without_overridden(environ, overridden)
-    return {**kept, "JAVA_HOME": str(java.path.parent.parent), "PATH": path}
+    return {**environ, "JAVA_HOME": str(java.path.parent.parent), "PATH": path}

@@ -61,8 +61,9 @@ class Management:
         page: Optional[str] = None
         while True:
             answer = await self._json("GET", "/models" + client.query({"limit": 100, "next_page_token": page}))
-            names += [str(item["modelName"]) for item in _list(answer.get("models"))]
-            following = answer.get("nextPageToken")
+            fields = answer if isinstance(answer, dict) else {}
+            names += [str(item.get("modelName")) for item in _list(fields.get("models"))]
+            following = fields.get("nextPageToken")
             # A page that does not advance would ask for ever.
             if not isinstance(following, str) or following == page:
                 return names
@@ -84,7 +85,7 @@ class Management:
         answer = await self._json("GET", target, timeout)
         return [_description(item) for item in _list(answer)]
 
-    async def register(self, url: str, parameters: Mapping[str, object], timeout: float = 300.0) -> None:
+    async def register(self, url: str, timeout: float = 300.0, **parameters: Any) -> None:
         """Registers an archive of the model store and starts its workers, as far as ``initial_workers`` says.
 
         Args:
@@ -138,14 +139,18 @@ def _list(value: Any) -> List[Any]:
 
 def _description(item: Mapping[str, Any]) -> Description:
     workers = _list(item.get("workers", []))
-    ready = tuple((str(w.get("id")), int(w.get("pid") or 0)) for w in workers if w.get("status") == "READY")
+    ready = tuple((str(w.get("id")), _integer(w.get("pid"))) for w in workers if w.get("status") == "READY")
     return Description(
         version=str(item.get("modelVersion")),
-        min_workers=int(item.get("minWorkers") or 0),
+        min_workers=_integer(item.get("minWorkers")),
         ready=ready,
         workers=len(workers),
         customized=_customized(item.get("customizedMetadata")),
     )
+
+
+def _integer(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _customized(value: Any) -> Optional[Mapping[str, Any]]:
@@ -174,6 +179,9 @@ def _refused_key(body: bytes) -> bool:
 
 def _fail(status: int, body: bytes) -> NoReturn:
     """TorchServe's refusal in words of ours: its own may tell paths and classes."""
+    if status == 503 and _error(body).get("type") == "InternalServerException":
+        # A worker was asked and failed, as stock envelopes do at a describe: nothing is full.
+        raise BadGateway("the model's handler failed at this question")
     errors: Dict[int, WrapperError] = {
         404: NotFound("TorchServe does not know this model or version"),
         405: MethodNotAllowed(_OFF),

@@ -54,6 +54,6 @@ def _tensor(item: Any) -> Optional[TensorMetadata]:
     if not isinstance(name, str) or not isinstance(datatype, str) or not isinstance(shape, list):
         return None
     # TorchServe's JSON library may turn -1 into -1.0.
-    if any(isinstance(n, bool) or not isinstance(n, (int, float)) or n != int(n) or n < -1 for n in shape):
+    if not all(isinstance(n, (int, float)) and not isinstance(n, bool) and n >= -1 and n % 1 == 0 for n in shape):
         return None
     return TensorMetadata(name, datatype, tuple(int(n) for n in shape))

@@ -40,7 +40,7 @@ class Probe:
             return f"the wrapper has not answered for {silent:.0f} s" if silent > self._hang_limit else None
         self._answered = now
         if status == 503:
-            return "TorchServe hangs or cannot recover; the wrapper's log says which"
+            return "TorchServe hangs or does not recover (why, the wrapper logs as 'not live any more')"
         return None
 
     def _status(self) -> Optional[int]:

@@ -73,18 +73,21 @@ def derive(text: str, overrides: Mapping[str, str]) -> str:
 
 def _logical_lines(text: str) -> Iterator[Tuple[int, str]]:
     """Lines with their continuations joined, without blanks and comments."""
-    joined, start = "", 0
+    joined, start, continued = "", 0, False
     for number, raw in enumerate(re.split(r"\r\n|\r|\n", text), 1):
         line = raw.lstrip(_BLANK)
-        if not start and (not line or line[0] in "#!"):
+        # A line of which nothing but the backslash has come yet may still turn out a comment.
+        if not joined and (not line or line[0] in "#!"):
+            continued = False
             continue
-        start = start or number
-        if _continues(line):
+        start = number if not joined else start
+        continued = _continues(line)
+        if continued:
             joined += line[:-1]
-            continue
-        yield start, joined + line
-        joined, start = "", 0
-    if start and joined:
+        else:
+            yield start, joined + line
+            joined = ""
+    if continued:
         yield start, joined
 
 
@@ -120,7 +123,8 @@ def _unescape(text: str) -> str:
         elif character == "\\":
             break
         out.append(character)
-    return "".join(out)
+    # Two escapes make one character beyond the Basic Multilingual Plane.
+    return "".join(out).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def _unicode(text: str, position: int) -> Tuple[str, int]:

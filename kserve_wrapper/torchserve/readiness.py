@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Optional, Set
+from typing import Dict, List, Optional, Set
 
 from kserve_wrapper.errors import BadGateway, DeadlineExceeded, InternalError, NotFound, WrapperError
 from kserve_wrapper.torchserve.config import TorchServeConfig
@@ -47,29 +47,6 @@ class Settings:
     load_delay: float = 1.0
     load_timeout: float = 5.0
 
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
-        """Raises ValueError that names the variable."""
-
-        def number(name: str, default: float) -> float:
-            try:
-                value = float(environ.get(name, default))
-            except ValueError:
-                value = -1.0
-            if not 0 <= value < 1e9:
-                raise ValueError(f"{name} must be a number, 0 or more, not {environ[name]!r}")
-            return value
-
-        return cls(
-            start_limit=number("TS_KSERVE_START_LIMIT", cls.start_limit),
-            gone_limit=number("TS_KSERVE_GONE_LIMIT", cls.gone_limit),
-            worker_limit=number("TS_KSERVE_WORKER_LIMIT", cls.worker_limit),
-            load_customized=environ.get("MODEL_LOAD_CUSTOMIZED", "false").lower() != "false",
-            load_max_try=int(number("MODEL_LOAD_MAX_TRY", cls.load_max_try)),
-            load_delay=number("MODEL_LOAD_DELAY", cls.load_delay),
-            load_timeout=number("MODEL_LOAD_TIMEOUT", cls.load_timeout),
-        )
-
 
 class Readiness:
     """What TorchServe serves. Construct anywhere; ``run`` belongs into the event loop that also reads.
@@ -89,6 +66,7 @@ class Readiness:
         self._seen = self._started = time.monotonic()
         self._ever_seen = False
         self._last_answer = 0.0
+        self._told_death = False
         self._wake: Optional[asyncio.Event] = None
         self._tasks: Set[asyncio.Task[None]] = set()
         #: Why TorchServe counts as gone, for logs and readiness answers; None while it is there.
@@ -174,10 +152,17 @@ class Readiness:
                 self._wake.clear()
                 await self._poll(listing=polls % _LIST_EVERY == 0 or not self._reachable)
                 polls += 1
+                self._tell_death()
                 await self._pause(self._wake)
         finally:
             for task in self._tasks:
                 task.cancel()
+
+    def _tell_death(self) -> None:
+        reason = self.dead()
+        if reason is not None and not self._told_death:
+            logger.error("not live any more: %s", reason)
+        self._told_death = reason is not None
 
     async def _pause(self, wake: asyncio.Event) -> None:
         try:

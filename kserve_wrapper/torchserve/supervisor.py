@@ -151,7 +151,7 @@ def _supervise(chosen: Options, run: Path) -> int:
     java_command = launch.command(runtime, installation, config, log, run)
     wrapper_command = [sys.executable, "-m", "kserve_wrapper", *chosen.wrapper, *flags.chosen_ports(ports)]
     become_reaper()
-    torchserve = Child("TorchServe", java_command, launch.environment(environ, runtime, {}), run)
+    torchserve = Child("TorchServe", java_command, launch.environment(environ, runtime), run)
     wrapper = Child("the wrapper", wrapper_command, _wrapper_environment(chosen, environ, run, tokened))
     _introduce(torchserve, wrapper, config, runtime, tokened, ports)
     probe = Probe(flags.host(), ports["http_port"], flags.tls(), chosen.hang_limit)

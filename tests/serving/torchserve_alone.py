@@ -86,7 +86,7 @@ def torchserve_alone(
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env=launch.environment(environ, found),
+            env=launch.environment(environ, found, {}),
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -25,7 +25,7 @@ from kserve_wrapper.errors import (
 from kserve_wrapper.lane import DISTRUST
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.types import Reply, V1Call, V1Reply
-from kserve_wrapper.upstream_errors import NotReached
+from kserve_wrapper.upstream_errors import Busy, NotReached, Refused
 
 
 async def outcomes(rig: Rig, bad: List[bool]) -> List[Any]:
@@ -41,7 +41,7 @@ def test_rows_at_fault_fail_their_requests_and_the_rest_goes_again_at_once() -> 
         assert results[0] == answers("a", "b")
         assert results[2] == answers("d", "e")
         assert isinstance(results[1], InvalidRequest)
-        assert results[1].message == "c is bad"
+        assert results[1].message == "row 0: c is bad"
         assert rig.model.batches == [["a", "b", "c", "d", "e"], ["a", "b", "d", "e"]]
         assert rig.elapsed == 2.0
 
@@ -59,7 +59,7 @@ def test_rows_at_fault_are_counted_within_their_own_request() -> None:
 
         rig.model.on_send = fail
         tasks = [rig.submit("a", "b"), rig.submit("c", "d", "e"), rig.submit("f", "g")]
-        results = await asyncio.gather(*tasks, return_exceptions=True)
+        results: List[Any] = list(await asyncio.gather(*tasks, return_exceptions=True))
         assert results[0] == answers("a", "b")
         assert results[1].rows == {1: "three"}
         assert results[1].message == "row 1: three"
@@ -97,6 +97,40 @@ def test_sends_are_bounded_and_nobody_is_left(bad: List[bool], resends: int, met
                 assert len(rig.model.sent) == 1 + resends
             else:
                 assert isinstance(result, WrapperError) if is_bad else result == answers(str(index))
+
+    run(main())
+
+
+def test_refusal_of_what_requests_have_in_common_costs_two_sends() -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel())
+
+        def fail(index: int, call: V1Call) -> Optional[Reply]:
+            raise InvalidRequest(f"parameter target is no number ({len(call.instances)} rows)")
+
+        rig.model.on_send = fail
+        results = await outcomes(rig, [False] * 64)
+        assert {(type(r), r.message) for r in results} == {(InvalidRequest, "parameter target is no number (1 rows)")}
+        assert [len(batch) for batch in rig.model.batches] == [64, 1]
+
+    run(main())
+
+
+def test_refusal_that_names_no_rows_is_narrowed_down_when_one_request_passes() -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel())
+
+        def fail(index: int, call: V1Call) -> Optional[Reply]:
+            if any(row["id"] == "6" for row in call.instances):
+                raise InvalidRequest("something")
+            return None
+
+        rig.model.on_send = fail
+        results = await outcomes(rig, [False] * 8)
+        assert [index for index, result in enumerate(results) if isinstance(result, InvalidRequest)] == [6]
+        assert [result for result in results if isinstance(result, list)] == [
+            answers(str(i)) for i in range(8) if i != 6
+        ]
 
     run(main())
 
@@ -151,13 +185,14 @@ def test_what_is_no_requests_fault_fails_all_at_once(kind: Type[WrapperError]) -
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])
-def test_unreached_worker_is_tried_once_more(times: int) -> None:
+@pytest.mark.parametrize("kind", [NotReached, Busy, Refused])
+def test_what_no_worker_has_seen_is_tried_once_more(times: int, kind: Type[WrapperError]) -> None:
     async def main() -> None:
         rig = Rig(FakeModel())
 
         def fail(index: int, call: V1Call) -> Optional[Reply]:
             if index < times:
-                raise NotReached("not reachable")
+                raise kind("unseen")
             return None
 
         rig.model.on_send = fail

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, Dict
 
 import pytest
 from fake_model import FakeModel, Rig, answers
@@ -142,7 +143,7 @@ def test_earlier_deadline_of_a_later_request_is_kept() -> None:
     async def main() -> None:
         rig = Rig(FakeModel(delay=9.0))
         tasks = [rig.submit(str(timeout), timeout=timeout) for timeout in (5.0, 3.0, 4.0)]
-        ends = {}
+        ends: Dict[Any, float] = {}
         for task in tasks:
             task.add_done_callback(lambda task: ends.setdefault(task, rig.elapsed))
         await asyncio.gather(*tasks, return_exceptions=True)

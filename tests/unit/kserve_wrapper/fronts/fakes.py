@@ -1,0 +1,168 @@
+"""A data plane with nothing behind it, and a client that calls the ASGI application directly."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Tuple
+
+from kserve_wrapper.dataplane import DataPlane
+from kserve_wrapper.errors import NotFound, WrapperError
+from kserve_wrapper.metrics import Metrics
+from kserve_wrapper.rest.app import App
+from kserve_wrapper.rest.routes import build_router
+from kserve_wrapper.types import Call, ModelMetadata, Reply, TensorMetadata, V1Call, V1Reply, V2Reply
+
+
+class FakeModels:
+    """``mnist`` in versions 1.0 and 2.0, and ``loading``, which is not ready."""
+
+    def __init__(self) -> None:
+        self.is_live = True
+        self.is_ready = True
+
+    def live(self) -> bool:
+        return self.is_live
+
+    def ready(self) -> bool:
+        return self.is_ready
+
+    def models(self) -> List[str]:
+        return ["loading", "mnist"]
+
+    def model_ready(self, name: str, version: Optional[str] = None) -> bool:
+        if name not in self.models() or version not in (None, "1.0", "2.0"):
+            raise NotFound(f"model {name} is not served here")
+        return name == "mnist"
+
+    def metadata(self, name: str, version: Optional[str] = None) -> ModelMetadata:
+        self.model_ready(name, version)
+        return ModelMetadata(
+            name,
+            ["1.0", "2.0"],
+            "pytorch_eager",
+            [TensorMetadata("input", "FP32", (-1, 2))],
+            [TensorMetadata("predict", "INT64", (-1,))],
+        )
+
+
+class FakeSubmitter:
+    """Answers with what came in: V1 instances as results, V2 inputs as outputs, or with the error that is set."""
+
+    def __init__(self) -> None:
+        self.calls: List[Call] = []
+        self.deadlines: List[float] = []
+        self.error: Optional[BaseException] = None
+        self.reply: Optional[Reply] = None
+        self.gate: Optional[asyncio.Event] = None
+        self.cancelled = 0
+
+    async def submit(self, call: Call, deadline: float) -> Reply:
+        self.calls.append(call)
+        self.deadlines.append(deadline)
+        if self.gate is not None:
+            try:
+                await self.gate.wait()
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+        if self.error is not None:
+            raise self.error
+        if self.reply is not None:
+            return self.reply
+        return V1Reply(call.instances) if isinstance(call, V1Call) else V2Reply(call.inputs, call.version)
+
+
+class FakeRepository:
+    """Remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: List[Tuple[str, str]] = []
+        self.error: Optional[WrapperError] = None
+
+    async def load(self, name: str) -> None:
+        self._ask("load", name)
+
+    async def unload(self, name: str) -> None:
+        self._ask("unload", name)
+
+    async def index(self) -> List[Dict[str, str]]:
+        self._ask("index", "")
+        return [
+            {"name": "mnist", "version": "1.0", "state": "READY", "reason": ""},
+            {"name": "other", "version": "", "state": "UNAVAILABLE", "reason": "unloaded"},
+        ]
+
+    def _ask(self, verb: str, name: str) -> None:
+        self.asked.append((verb, name))
+        if self.error is not None:
+            raise self.error
+
+
+@dataclass
+class Answer:
+    """What a client got."""
+
+    status: int
+    headers: Dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Front:
+    """The application with fakes behind it.
+
+    Args:
+        max_body: bytes; 0 = any size.
+        plane: further arguments of the data plane.
+    """
+
+    def __init__(self, max_body: int = 0, docs: bool = False, **plane: Any) -> None:
+        self.models = FakeModels()
+        self.submitter = FakeSubmitter()
+        self.repository = FakeRepository()
+        self.metrics = Metrics()
+        self.seen: List[Tuple[str, int]] = []
+        self.plane = DataPlane(self.models, self.submitter, self.repository, **plane)
+        self.app = App(build_router(self.plane, self.metrics, docs), max_body, self._observe)
+
+    def _observe(self, request: Any, route: str, status: int, seconds: float, size: int) -> None:
+        self.seen.append((route, status))
+
+    def call(
+        self, method: str, path: str, body: Any = b"", headers: Optional[Dict[str, str]] = None, pieces: int = 1
+    ) -> Answer:
+        """Sends one request; a body that is not bytes goes as JSON, in so many pieces."""
+        content: bytes = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return asyncio.run(self._call(method, path, content, headers or {}, pieces))
+
+    async def _call(self, method: str, path: str, body: bytes, headers: Dict[str, str], pieces: int) -> Answer:
+        step = max(1, -(-len(body) // pieces))
+        chunks = [body[i : i + step] for i in range(0, len(body), step)] or [b""]
+        messages = [{"type": "http.request", "body": c, "more_body": i + 1 < len(chunks)} for i, c in enumerate(chunks)]
+        sent: List[Any] = []
+
+        async def receive() -> Any:
+            return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        lowered = {name.lower(): value for name, value in headers.items()}
+        if body and "content-length" not in lowered and pieces == 1:
+            lowered["content-length"] = str(len(body))
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode("latin-1"),
+            "headers": [(name.encode(), value.encode("latin-1")) for name, value in lowered.items()],
+        }
+        await self.app(scope, receive, send)
+        start, content = sent
+        found = {name.decode(): value.decode() for name, value in start["headers"]}
+        return Answer(start["status"], found, content["body"])

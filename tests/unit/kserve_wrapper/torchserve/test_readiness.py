@@ -1,0 +1,284 @@
+"""Readiness against a management address that changes under it; polls are stepped by hand, so nothing sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Awaitable, Callable, Dict
+
+import pytest
+from management_server import ManagementServer, serving, version, worker
+
+from kserve_wrapper.errors import NotFound
+from kserve_wrapper.torchserve.config import load
+from kserve_wrapper.torchserve.readiness import Readiness, Settings
+
+ROOT = Path(__file__).resolve().parents[4]
+Scenario = Callable[[ManagementServer, Readiness], Awaitable[None]]
+TOLD = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1]}], "extensions": ["raw_body"], "note": 1}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Gives the loop turns until it holds."""
+    for _ in range(3000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came to hold")
+
+
+async def poll(readiness: Readiness) -> None:
+    """One poll, and the question to a worker that it may lead to."""
+    await readiness._poll(listing=True)
+    await asyncio.gather(*readiness._tasks)
+
+
+def follow(scenario: Scenario, settings: Settings = Settings(load_delay=0), **state: Any) -> None:  # noqa: B008
+    """Runs a scenario with the documented configuration, which names the model mnist."""
+
+    async def run() -> None:
+        config = load(ROOT / "config" / "config.properties", {})
+        async with serving(**state) as (server, management):
+            await scenario(server, Readiness(management, config, settings))
+
+    asyncio.run(run())
+
+
+def mnist(*workers: Dict[str, Any]) -> Dict[str, Any]:
+    return {"mnist": [version("1.0", *workers)]}
+
+
+def test_before_torchserve_answers_the_snapshot_is_known_and_not_ready() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        assert readiness.models() == ["mnist"]
+        assert not readiness.model_ready("mnist")
+        assert not readiness.ready()
+        assert readiness.live()
+        # What else TorchServe may have, nobody knows yet.
+        assert not readiness.model_ready("other")
+        assert readiness.workers("other") == 0
+        assert readiness.metadata("mnist").versions == []
+
+    follow(scenario)
+
+
+def test_ready_when_a_worker_is_and_has_answered() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        server.models = mnist(worker(0, "UNLOADING"))
+        await poll(readiness)
+        assert not readiness.model_ready("mnist")
+        assert not readiness.ready()
+        server.models = mnist(worker(0), worker(1), worker(2, "UNLOADING"))
+        server.customized = {"mnist": TOLD}
+        await poll(readiness)
+        assert readiness.model_ready("mnist")
+        assert readiness.model_ready("mnist", "1.0")
+        assert readiness.ready()
+        assert readiness.workers("mnist") == 2
+        assert readiness.default_version("mnist") == "1.0"
+        metadata = readiness.metadata("mnist", "1.0")
+        assert metadata.inputs[0].shape == (-1, 1)
+        assert (metadata.extensions, metadata.extra, metadata.versions) == (["raw_body"], {"note": 1}, ["1.0"])
+
+    follow(scenario)
+
+
+def test_not_ready_before_the_worker_has_answered() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        server.instead = {"customized=true": (503, b"{}")}
+        await poll(readiness)
+        assert readiness.workers("mnist") == 1
+        assert not readiness.model_ready("mnist")
+        server.instead = {}
+        await poll(readiness)
+        assert readiness.model_ready("mnist")
+
+    follow(scenario, models=mnist(worker(0)))
+
+
+def test_a_handler_that_fails_at_the_question_has_answered() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        await poll(readiness)
+        assert readiness.model_ready("mnist")
+        assert readiness.metadata("mnist").extensions == []
+
+    follow(scenario, models=mnist(worker(0)), instead={"customized=true": (500, b"{}")})
+
+
+def test_customized_metadata_may_be_required() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        await poll(readiness)
+        assert not readiness.model_ready("mnist")
+        server.customized = {"mnist": {"anything": 1}}
+        await poll(readiness)
+        assert readiness.model_ready("mnist")
+
+    follow(scenario, Settings(load_customized=True, load_delay=0), models=mnist(worker(0)))
+
+
+def test_a_worker_is_asked_once_a_generation() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        def questions() -> int:
+            return sum("customized=true" in asked for asked in server.asked)
+
+        for _ in range(3):
+            await poll(readiness)
+        assert questions() == 1
+        server.models = mnist(worker(0), worker(1))
+        await poll(readiness)
+        assert questions() == 1
+        server.models = mnist(worker(0, "UNLOADING"))
+        await poll(readiness)
+        assert not readiness.model_ready("mnist")
+        server.models = mnist(worker(5))
+        # Loaded again: ready at once, since it has answered before; asked for what may have changed.
+        await readiness._poll(listing=True)
+        assert readiness.model_ready("mnist")
+        await poll(readiness)
+        await poll(readiness)
+        assert questions() == 2
+
+    follow(scenario, models=mnist(worker(0)))
+
+
+def test_unloaded_and_loaded_again() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        await poll(readiness)
+        server.models = {}
+        await poll(readiness)
+        assert not readiness.model_ready("mnist")
+        assert readiness.versions("mnist") == []
+        # Somebody unloaded it: the rest of the server is ready.
+        assert readiness.ready()
+        server.models = mnist(worker(7))
+        server.instead = {"customized=true": (503, b"{}")}
+        await poll(readiness)
+        assert not readiness.model_ready("mnist")
+        assert not readiness.ready()
+
+    follow(scenario, models=mnist(worker(0)))
+
+
+def test_a_model_of_the_snapshot_that_never_loads_keeps_the_server_from_ready() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        await poll(readiness)
+        assert not readiness.ready()
+        assert not readiness.model_ready("mnist")
+
+    follow(scenario, models={})
+
+
+def test_models_registered_later_appear_and_go() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        await poll(readiness)
+        with pytest.raises(NotFound, match="other"):
+            readiness.model_ready("other")
+        server.models = {**mnist(worker(0)), "other": [version("2", worker(1)), version("1", worker(2))]}
+        await poll(readiness)
+        assert readiness.model_ready("other")
+        assert readiness.default_version("other") == "2"
+        assert readiness.versions("other") == ["1", "2"]
+        assert readiness.model_ready("other", "1")
+        with pytest.raises(NotFound, match="version 3"):
+            readiness.model_ready("other", "3")
+        del server.models["other"]
+        await poll(readiness)
+        with pytest.raises(NotFound):
+            readiness.metadata("other")
+
+    follow(scenario, models=mnist(worker(0)))
+
+
+def test_a_model_without_workers_by_intent_does_not_hold_the_server_up() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        await poll(readiness)
+        assert not readiness.model_ready("idle")
+        assert readiness.ready()
+
+    follow(scenario, models={**mnist(worker(0)), "idle": [version("1", minimum=0)]})
+
+
+def test_torchserve_gone_hung_and_back() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        await poll(readiness)
+        server.hung = asyncio.Event()
+        await poll(readiness)
+        assert not readiness.model_ready("mnist")
+        assert not readiness.ready()
+        assert readiness.workers("mnist") == 0
+        assert readiness.problem == "it does not answer in time"
+        server.hung = None
+        await poll(readiness)
+        assert readiness.model_ready("mnist")
+
+    follow(scenario, Settings(poll_timeout=0.05), models=mnist(worker(0)))
+
+
+def test_a_slow_poll_counts_for_nothing_while_requests_are_answered() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        await poll(readiness)
+        server.hung = asyncio.Event()
+        task = asyncio.ensure_future(readiness._poll(listing=False))
+        while not task.done():
+            readiness.report_answered()
+            await asyncio.sleep(0.005)
+        assert readiness.model_ready("mnist")
+
+    follow(scenario, Settings(poll_timeout=0.05), models=mnist(worker(0)))
+
+
+def test_the_data_path_can_tell_first() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        await poll(readiness)
+        readiness.report_unreachable()
+        assert not readiness.model_ready("mnist")
+        await poll(readiness)
+        assert readiness.model_ready("mnist")
+
+    follow(scenario, models=mnist(worker(0)))
+
+
+def test_live_until_torchserve_has_been_gone_too_long() -> None:
+    settings = Settings(start_limit=600, gone_limit=0, worker_limit=600)
+
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        assert readiness.live()
+        await poll(readiness)
+        readiness._seen -= 1
+        assert not readiness.live()
+        assert "has not answered for 0 s" in (readiness.dead() or "")
+
+    follow(scenario, settings, models=mnist(worker(0)))
+
+
+def test_not_live_when_a_model_lost_its_workers_for_good() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        server.models = mnist(worker(0, "UNLOADING"))
+        await poll(readiness)
+        # Not loaded yet: that is no loss.
+        assert readiness.live()
+        server.models = mnist(worker(0))
+        await poll(readiness)
+        server.models = mnist(worker(0, "UNLOADING"))
+        await poll(readiness)
+        assert "mnist 1.0 has had no worker" in (readiness.dead() or "")
+        server.models = mnist(worker(3))
+        await poll(readiness)
+        assert readiness.live()
+
+    follow(scenario, Settings(worker_limit=0))
+
+
+def test_run_follows_by_itself_and_ends_when_cancelled() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        task = asyncio.ensure_future(readiness.run())
+        server.models = mnist(worker(0))
+        await until(readiness.ready)
+        server.models = mnist(worker(0, "UNLOADING"))
+        await until(lambda: not readiness.ready())
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    follow(scenario, replace(Settings(), poll_interval=0.01))

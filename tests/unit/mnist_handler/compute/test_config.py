@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict
+
+import pytest
+import torch
+
+from mnist_handler.compiled import choose_mode
+from mnist_handler.config import ConfigError, HandlerConfig, parse_config
+
+from .conftest import start
+
+
+def test_without_a_section_the_defaults_hold() -> None:
+    assert parse_config(None) == parse_config({}) == HandlerConfig()
+
+
+def test_values_are_taken() -> None:
+    config = parse_config({"warm_up": [4, 1, 4], "device_batch_limit": 4, "precision": "bf16"})
+    assert (config.warm_up, config.device_batch_limit, config.precision) == ((1, 4), 4, "bf16")
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"batch": 1, "presicion": "fp32"}, "unknown batch, presicion; known are precision, compile"),
+        ({"precision": "fp8"}, "handler.precision: 'fp8' is none of fp32, bf16, fp16"),
+        ({"device_batch_limit": 0}, "handler.device_batch_limit: must be a whole number from 1 to 4096, not 0"),
+        ({"intra_op_threads": True}, "handler.intra_op_threads: must be a whole number"),
+        ({"warm_up": []}, "handler.warm_up: name at least one"),
+        ({"warm_up": [128]}, "128 rows are more than device_batch_limit"),
+        ({"metrics": "yes"}, "handler.metrics: must be true or false"),
+        ({"metrics_interval": -1}, "handler.metrics_interval: must be a number from 0"),
+        ([1], "handler: must be a mapping"),
+    ],
+)
+def test_what_is_wrong_is_named(section: Any, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(section)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("section", [{"precision": "fp16"}, {"compile": "cuda_graph"}])
+def test_a_cpu_refuses_what_needs_a_gpu(section: Dict[str, Any], archive: Path) -> None:
+    with pytest.raises(ConfigError, match="needs a GPU"):
+        start(archive, section)
+
+
+def test_auto_depends_on_the_device() -> None:
+    assert choose_mode("auto", "fp32", torch.device("cpu")) == "torchscript"
+    assert choose_mode("auto", "fp16", torch.device("cuda")) == "cuda_graph"
+    assert choose_mode("none", "fp32", torch.device("cuda")) == "none"

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from typing import List, Optional
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_handler.engine import NO_MEMORY, Engine, default_sizes
+
+
+class Device:
+    """A model of x -> 2x + 1 whose memory holds ``room`` rows, and no row with a negative value."""
+
+    def __init__(self, room: int, error: Optional[Exception] = None) -> None:
+        self.room = room
+        self.error = error or torch.cuda.OutOfMemoryError("CUDA out of memory")
+        self.calls: List[int] = []
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        self.calls.append(len(rows))
+        if len(rows) > self.room or (rows < 0).any():
+            raise self.error
+        return rows * 2 + 1
+
+
+def values(rows: int) -> torch.Tensor:
+    return torch.arange(rows, dtype=torch.float32)[:, None]
+
+
+@given(st.integers(1, 70), st.integers(1, 32), st.integers(1, 32), st.sets(st.integers(1, 32), max_size=6))
+def test_every_row_gets_its_own_answer(rows: int, limit: int, room: int, sizes: set[int]) -> None:
+    device = Device(room)
+    warm = sorted({min(size, limit) for size in sizes} | {1}) if sizes else None
+    outcome = Engine([device], limit, warm).run([values(rows)])
+    assert outcome.failed == {}
+    assert outcome.scores is not None
+    assert torch.equal(outcome.scores, values(rows) * 2 + 1)
+    assert max(device.calls) <= limit
+    if warm:
+        assert set(device.calls) <= set(warm)
+
+
+@given(st.sets(st.integers(0, 19)), st.integers(1, 8))
+def test_only_what_cannot_run_alone_fails(heavy: set[int], limit: int) -> None:
+    inputs = values(20)
+    for row in heavy:
+        inputs[row] = -1
+    outcome = Engine([Device(4)], limit).run([inputs])
+    assert outcome.failed == dict.fromkeys(heavy, NO_MEMORY)
+    for row in set(range(20)) - heavy:
+        assert outcome.scores is not None
+        assert outcome.scores[row].item() == row * 2 + 1
+    assert (outcome.scores is None) == (len(heavy) == 20)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes")]
+)
+def test_a_cpu_runs_out_too(error: Exception) -> None:
+    outcome = Engine([Device(2, error)], 16).run([values(9)])
+    assert outcome.scores is not None
+    assert torch.equal(outcome.scores, values(9) * 2 + 1)
+
+
+def test_a_bug_is_not_swallowed() -> None:
+    with pytest.raises(RuntimeError, match="shapes"):
+        Engine([Device(2, RuntimeError("shapes differ"))], 16).run([values(9)])
+
+
+@given(st.integers(1, 4096))
+def test_default_sizes_waste_little(limit: int) -> None:
+    sizes = default_sizes(limit)
+    assert sizes[0] == 1
+    assert sizes[-1] == limit
+    assert all(low < high and high - low <= max(1, low / 8) for low, high in zip(sizes, sizes[1:]))
+
+
+def test_warm_up_runs_every_size_of_every_form() -> None:
+    first, second = Device(100), Device(100)
+    Engine([first, second], 8, [1, 2, 8]).warm_up([values(1)])
+    assert set(first.calls) == set(second.calls) == {1, 2, 8}
+    assert min(first.calls.count(size) for size in (1, 2, 8)) >= 2

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mnist_handler.config import ConfigError
+from mnist_handler.loading import LoadError, build_model, load_labels, load_model
+
+from .conftest import start
+
+CPU = torch.device("cpu")
+LINEAR = "from torch import nn\nclass A(nn.Linear):\n    def __init__(self):\n        super().__init__(2, 3)\n"
+
+
+def manifest(**files: str) -> Any:
+    return {"model": files}
+
+
+def test_weights_are_loaded(archive: Path) -> None:
+    model = load_model(archive, manifest(modelFile="mnist.py", serializedFile="mnist_cnn.pt"), CPU)
+    stored = torch.load(archive / "mnist_cnn.pt", weights_only=True)
+    assert all(torch.equal(value, stored[name]) for name, value in model.state_dict().items())
+    assert not model.training
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "neither a model file nor a serialized file"),
+        ({"serializedFile": "x.pt"}, "lacks its weights, x.pt"),
+        ({"modelFile": "x.py"}, "lacks its model file, x.py"),
+        ({"modelFile": "two.py"}, "exactly one torch.nn.Module; found A, B"),
+        ({"modelFile": "none.py"}, "exactly one torch.nn.Module; found none"),
+        ({"modelFile": "one.py", "serializedFile": "text.pt"}, "not a state_dict that loads with weights_only"),
+        ({"modelFile": "one.py", "serializedFile": "other.pt"}, "other.pt does not fit A"),
+    ],
+)
+def test_what_is_missing_is_named(files: Any, words: str, tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text(LINEAR)
+    (tmp_path / "two.py").write_text(LINEAR + "class B(A):\n    pass\n")
+    (tmp_path / "none.py").write_text("from torch.nn import Linear\n")
+    (tmp_path / "text.pt").write_text("no weights")
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(LoadError) as caught:
+        load_model(tmp_path, manifest(**files), CPU)
+    assert words in str(caught.value)
+
+
+def test_code_in_weights_never_runs(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "ran",))
+
+    (tmp_path / "one.py").write_text(LINEAR)
+    torch.save(Evil(), tmp_path / "evil.pt")
+    with pytest.raises(LoadError):
+        load_model(tmp_path, manifest(modelFile="one.py", serializedFile="evil.pt"), CPU)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("frozen", [False, True])
+def test_torchscript_is_served(frozen: bool, archive: Path, tmp_path: Path) -> None:
+    shutil.copy(archive / "mnist.py", tmp_path)
+    script = torch.jit.trace(build_model(tmp_path / "mnist.py").eval(), torch.zeros(1, 1, 28, 28))
+    torch.jit.save(torch.jit.freeze(script) if frozen else script, tmp_path / "script.pt")
+    handler = start(tmp_path, {"device_batch_limit": 2}, model_file="", weights="script.pt")
+    assert handler.describe_handle()["platform"] == "pytorch_torchscript"
+    assert handler.classes == 10
+
+
+@pytest.mark.parametrize(
+    ("mapping", "names"),
+    [
+        ({"0": "zero", "1": "one"}, ["zero", "one"]),
+        ({"0": ["n01", "zero"], "1": ["n02", "one"]}, ["zero", "one"]),
+        ({"object_type_names": ["zero", "one"]}, ["zero", "one"]),
+    ],
+)
+def test_label_files(mapping: Any, names: Any, tmp_path: Path) -> None:
+    path = tmp_path / "index_to_name.json"
+    assert load_labels(path) is None
+    path.write_text(json.dumps(mapping))
+    assert load_labels(path) == names
+
+
+@pytest.mark.parametrize("mapping", [["zero"], {"1": "one"}, {"0": 0}, {"0": []}])
+def test_wrong_label_files(mapping: Any, tmp_path: Path) -> None:
+    path = tmp_path / "index_to_name.json"
+    path.write_text(json.dumps(mapping))
+    with pytest.raises(ConfigError):
+        load_labels(path)
