@@ -60,6 +60,15 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def document() -> str:
+    """docs/settings.md."""
+    return (
+        "# Settings of the wrapper\n\n"
+        "A flag beats its variable, which beats the default. 0 turns a limit off. This file is what\n"
+        "`python -m kserve_wrapper.cli` prints.\n\n" + table()
+    )
+
+
 def _add(parser: argparse.ArgumentParser, item: Field[Any]) -> None:
     convert = _converter(item)
     details = [f"{item.metadata['unit']}, " if item.metadata["unit"] else ""]
@@ -119,3 +128,7 @@ def to_seconds(text: str) -> float:
 
 
 _HINTS = get_type_hints(Settings)
+
+
+if __name__ == "__main__":
+    print(document(), end="")

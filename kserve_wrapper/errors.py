@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Dict, Mapping, Optional
 
-
 #: Characters of a message; names in it come from clients and may be of any length.
 _LONGEST = 2000
 

@@ -26,7 +26,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return _refuse(str(error))
     try:
         return _start(settings, config)
-    except OSError as error:
+    except (OSError, ImportError) as error:
         return _refuse(str(error))
 
 

@@ -10,6 +10,7 @@ from kserve_wrapper.datatypes import DATATYPES
 
 _Schema = Dict[str, Any]
 
+_NAME = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
 _PARAMETERS: _Schema = {
     "type": "object",
     "additionalProperties": {"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]},
@@ -139,7 +140,7 @@ def _readiness(summary: str, answer: _Schema, known: bool = False) -> Dict[str, 
 
 
 def _with_parameters(names: List[str], **operations: Any) -> Dict[str, Any]:
-    schema = {"type": "string", "minLength": 1}
+    schema = {"type": "string", "pattern": _NAME}
     parameters = [{"name": name, "in": "path", "required": True, "schema": schema} for name in names]
     return {"parameters": parameters, **operations}
 

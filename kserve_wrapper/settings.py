@@ -75,7 +75,7 @@ class Settings:
 
     ssl_certfile: Optional[str] = option(None, "PEM certificate chain; turns on TLS for HTTP and gRPC")
     ssl_keyfile: Optional[str] = option(None, "PEM private key of --ssl_certfile")
-    ssl_keyfile_password: Optional[str] = option(None, "password of --ssl_keyfile")
+    ssl_keyfile_password: Optional[str] = option(None, "password of --ssl_keyfile; HTTP only")
     ssl_ca_certs: Optional[str] = option(None, "PEM authorities; turns on the check of client certificates")
 
     configure_logging: bool = option(True, "set up logging; false leaves it to the environment")
@@ -97,6 +97,8 @@ class Settings:
                 raise ValueError(f"--{name} must be 65535 or less")
         if self.ssl_keyfile and not self.ssl_certfile:
             raise ValueError("--ssl_keyfile needs --ssl_certfile")
+        if self.ssl_keyfile_password and self.enable_grpc:
+            raise ValueError("--ssl_keyfile_password: gRPC reads no encrypted key; decrypt it, or --enable_grpc false")
         if self.enable_grpc and self.http_port == self.grpc_port != 0:
             raise ValueError("--http_port and --grpc_port must differ")
 

@@ -16,7 +16,7 @@ from kserve_wrapper.rest.http import Request, Response
 Handler = Callable[..., Awaitable[Response]]
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f]")
+_FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
 #: Paths remembered with their outcome; the names in them come from clients, so their number is bounded.
 _CACHE_SIZE = 1024
 

@@ -6,7 +6,7 @@ import itertools
 import json
 import random
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any, Callable, Iterator, Optional, Sequence
 
 import grpc
@@ -123,7 +123,7 @@ class Grpc:
         return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def mnist_probes() -> list[Question]:
     """Every kind of request to the digit classifier, poisoned ones among them; one to five rows."""
     return [Http(probe) for probe in probes(400, seed=1)]

@@ -25,7 +25,7 @@ def served(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     """Supervisor, TorchServe and wrapper, with the project's own config.properties."""
     log = tmp_path_factory.mktemp("served") / "served.log"
     http_port, grpc_port = free_port(), free_port()
-    with supervised(store, log, http_port, grpc_port):
+    with supervised(store, log, http_port, grpc_port, wrapper=["--enable_docs_url", "true"]):
         yield Served(f"http://127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}", log)
 
 

@@ -1,4 +1,4 @@
-"""DenseNet-161 as torchvision has it (Huang et al. 2017), in a form that TorchServe can build: a class without arguments."""
+"""DenseNet-161 as torchvision has it (Huang et al. 2017), as TorchServe can build it: a class without arguments."""
 
 from __future__ import annotations
 

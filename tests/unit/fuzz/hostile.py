@@ -36,7 +36,7 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 DATATYPES = st.sampled_from(
-    [*("BOOL UINT8 UINT16 UINT32 UINT64 INT8 INT16 INT32 INT64 FP16 FP32 FP64 BYTES".split()), "FP99", "", "bytes", "O"]
+    [*(["BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"]), "FP99", "", "bytes", "O"]
 )
 SIZES = st.sampled_from([-1, 0, 1, 2, 3, 28, 784, 10**9, 2**31, 2**62, 2**63 - 1, 2**64 - 1, 1.0, "1", True, None])
 SHAPES = st.one_of(st.lists(SIZES, max_size=6), SIZES, st.just([1] * 100), VALUES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from functools import lru_cache
+from functools import cache
 from typing import Any, NamedTuple, Sequence
 
 with warnings.catch_warnings():
@@ -34,7 +34,7 @@ class _Metrics:
         return lambda *args, **kwargs: self
 
 
-@lru_cache(maxsize=None)
+@cache
 def handler() -> MNISTDigitClassifier:
     made = MNISTDigitClassifier()
     made.initialize(_context([{}]))

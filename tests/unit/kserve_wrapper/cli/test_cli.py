@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
@@ -75,6 +76,7 @@ def test_flags_of_kserve_without_meaning_here_are_taken(name: str) -> None:
         (["--enable_grpc", "perhaps"], {}, "--enable_grpc"),
         (["--ssl_keyfile", "k"], {}, "--ssl_certfile"),
         (["--http"], {}, "--http"),
+        (["--ssl_certfile", "c", "--ssl_keyfile_password", "p"], {}, "decrypt"),
         ([], {"TS_KSERVE_HTTP_PORT": "x"}, "TS_KSERVE_HTTP_PORT"),
         ([], {"TS_KSERVE_REQUEST_TIMEOUT": "soon"}, "TS_KSERVE_REQUEST_TIMEOUT"),
         ([], {"TS_KSERVE_ENABLE_GRPC": "perhaps"}, "TS_KSERVE_ENABLE_GRPC"),
@@ -108,6 +110,11 @@ def test_the_table_has_a_row_for_each_setting() -> None:
         assert f"`{flag(item)}`" in row
         assert f"`{variable(item)}`" in row
         assert row.count(" | ") == 4
+
+
+def test_the_documentation_is_up_to_date() -> None:
+    written = (Path(__file__).resolve().parents[4] / "docs" / "settings.md").read_text()
+    assert written == cli.document(), "run: python -m kserve_wrapper.cli > docs/settings.md"
 
 
 def test_variables_are_distinct() -> None:

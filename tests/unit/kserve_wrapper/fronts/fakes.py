@@ -96,6 +96,8 @@ class FakeRepository:
 
     def _ask(self, verb: str, name: str) -> None:
         self.asked.append((verb, name))
+        if name not in ("", "mnist", "other"):
+            raise NotFound(f"there is no {name}")
         if self.error is not None:
             raise self.error
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -209,3 +211,30 @@ def test_the_access_log(start: Callable[..., Process]) -> None:
 def test_a_certificate_that_is_not_there_is_told(start: Callable[..., Process], tmp_path: Path) -> None:
     process = start("--ssl_certfile", str(tmp_path / "none.pem"), "--enable_grpc", "false")
     assert process.process.wait(30) == 2
+
+
+def test_tls_for_both_fronts(start: Callable[..., Process], tmp_path: Path) -> None:
+    import grpc
+    from tritonclient.grpc import service_pb2 as messages
+
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = ["-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost", "-addext"]
+    subprocess.run(
+        [openssl, "req", "-x509", *made, "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
+        check=True,
+        capture_output=True,
+    )
+    process = start("--ssl_certfile", str(certificate), "--ssl_keyfile", str(key))
+    [serving] = process.serving()
+    context = ssl.create_default_context(cafile=str(certificate))
+    url = f"https://127.0.0.1:{serving['http_port']}/v2/health/live"
+    with urllib.request.urlopen(url, timeout=20, context=context) as response:
+        assert json.loads(response.read()) == {"live": True}
+    credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
+    with grpc.secure_channel(f"127.0.0.1:{serving['grpc_port']}", credentials) as channel:
+        live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=20)
+    assert messages.ServerLiveResponse.FromString(live).live
+    assert process.stop() == 0

@@ -1,0 +1,125 @@
+"""What is seen from outside: metrics and logs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, Dict, Iterator, List
+
+import pytest
+from fakes import Front
+from prometheus_client.parser import text_string_to_metric_families
+
+from kserve_wrapper import logs
+from kserve_wrapper.metrics import Metrics
+from kserve_wrapper.rest.http import Request
+from kserve_wrapper.settings import Settings
+
+
+def families(metrics: Metrics) -> Dict[str, Any]:
+    return {family.name: family for family in text_string_to_metric_families(metrics.expose().decode())}
+
+
+def test_metrics_parse_and_keep_to_the_conventions() -> None:
+    metrics = Metrics()
+    metrics.count_request("http", "/v2", "200", 0.01)
+    metrics.count_upstream_error(503)
+    metrics.count_dropped("full")
+    metrics.show_model("m", True, 2)
+    found = families(metrics)
+    for name, family in found.items():
+        assert name.startswith("kserve_wrapper_")
+        assert family.documentation.endswith(".")
+        assert family.type in ("counter", "gauge", "histogram")
+        assert ("seconds" in name) == ("duration" in name)
+    [request] = [s for s in found["kserve_wrapper_requests"].samples if s.name.endswith("_total")]
+    assert (request.labels, request.value) == ({"protocol": "http", "route": "/v2", "code": "200"}, 1.0)
+    assert found["kserve_wrapper_model_ready"].samples[0].labels == {"model": "m"}
+
+
+def test_stages_are_timed() -> None:
+    front = Front()
+    front.call("POST", "/v1/models/mnist:predict", {"instances": [1]})
+    front.call("POST", "/v1/models/mnist:predict", b"nonsense")
+    samples = families(front.metrics)["kserve_wrapper_stage_duration_seconds"].samples
+    counts = {s.labels["stage"]: s.value for s in samples if s.name.endswith("_count")}
+    assert (counts["decode"], counts["encode"]) == (2.0, 1.0)
+
+
+def test_the_metrics_route() -> None:
+    answer = Front().call("GET", "/metrics")
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert b"kserve_wrapper_stage_duration_seconds_bucket" in answer.body
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[List[str]]:
+    """What the access log writes, as formatted."""
+    written: List[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            written.append(self.format(record))
+
+    handler = Handler()
+    handler.setFormatter(logs.JsonFormatter())
+    monkeypatch.setattr(logs.access_logger, "handlers", [handler])
+    monkeypatch.setattr(logs.access_logger, "propagate", False)
+    logs.access_logger.setLevel(logging.INFO)
+    yield written
+    logs.access_logger.setLevel(logging.NOTSET)
+
+
+def request() -> Request:
+    headers = [(b"x-request-id", b"me"), (b"traceparent", b"00-1-2-01"), (b"authorization", b"secret")]
+    scope = {"method": "GET", "path": "/v2", "raw_path": b"/v2", "headers": headers, "client": ("10.0.0.1", 5)}
+
+    async def receive() -> Any:
+        raise AssertionError
+
+    return Request(scope, receive)
+
+
+def test_the_access_log_is_json(lines: List[str]) -> None:
+    logs.AccessLog().write(request(), "/v2", 200, 0.0123, 45)
+    content = json.loads(lines[0])
+    assert content["request_id"] == "me"
+    assert (content["status"], content["milliseconds"], content["bytes"]) == (200, 12.3, 45)
+    assert (content["client"], content["traceparent"]) == ("10.0.0.1", "00-1-2-01")
+    assert "secret" not in lines[0]
+
+
+def test_the_access_log_in_a_form_of_ones_own(lines: List[str]) -> None:
+    logs.AccessLog('%(h)s "%(r)s" %(s)s %(D)s %(request_id)s %(unknown)s').write(request(), "/v2", 200, 0.01, 4)
+    assert json.loads(lines[0])["message"] == '10.0.0.1 "GET /v2 HTTP/1.1" 200 10000 me -'
+
+
+def test_a_log_line_cannot_be_forged() -> None:
+    record = logging.LogRecord("x", logging.INFO, "f", 1, 'a\n{"level": "ERROR"}', (), None)
+    line = logs.JsonFormatter().format(record)
+    assert "\n" not in line
+    assert json.loads(line)["level"] == "INFO"
+
+
+@pytest.mark.parametrize("suffix", ["yaml", "json"])
+def test_logging_from_a_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"log.{suffix}"
+    path.write_text('{"version": 1, "disable_existing_loggers": false, "loggers": {"of.a.test": {"level": "ERROR"}}}')
+    logs.configure(Settings(log_config_file=str(path)))
+    assert logging.getLogger("of.a.test").level == logging.ERROR
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"version": 2}', "[]"])
+def test_a_wrong_logging_file_is_named(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "log.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=r"log\.json"):
+        logs.configure(Settings(log_config_file=str(path)))
+
+
+def test_a_wrong_level_is_named() -> None:
+    with pytest.raises(ValueError, match="loud"):
+        logs.configure(Settings(log_level="loud"))
