@@ -47,7 +47,14 @@ FULL: List[Case] = [
 ]
 
 #: Of twenty requests of the mixed trace, how many are what: (form, rows) -> count.
-MIXTURE: Dict[str, int] = {"base64:1": 8, "base64:8": 3, "v2-bytes:1": 2, "v2-json:1": 3, "v2-binary:1": 3, "explain:1": 1}
+MIXTURE: Dict[str, int] = {
+    "base64:1": 8,
+    "base64:8": 3,
+    "v2-bytes:1": 2,
+    "v2-json:1": 3,
+    "v2-binary:1": 3,
+    "explain:1": 1,
+}
 
 
 def requests(case: Case, forms: Mapping[str, Build]) -> Sequence[HttpRequest]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 from benchmarks.cases import Case, requests
 from benchmarks.images import pngs
-from benchmarks.load import h2load, wrk
+from benchmarks.load import closed_loop, h2load, wrk
 from benchmarks.load.figures import LoadFigures
 from benchmarks.load.request_file import write_requests
 from benchmarks.processes import Usage
 from benchmarks.servers.base import Server
-
-METHOD = "/inference.GRPCInferenceService/ModelInfer"
 
 
 @dataclass
@@ -53,7 +51,7 @@ def can(server: Server, case: Case) -> bool:
     return bool(requests(case, server.forms()))
 
 
-def measure(server: Server, case: Case, seconds: float, directory: Path) -> tuple[LoadFigures, Usage]:
+def measure(server: Server, case: Case, seconds: float, directory: Path) -> Tuple[LoadFigures, Usage]:
     """One run of ``seconds``, files in ``directory``."""
     if case.is_grpc:
         assert server.grpc is not None
@@ -66,7 +64,8 @@ def measure(server: Server, case: Case, seconds: float, directory: Path) -> tupl
     if not file.exists():
         write_requests(file, requests(case, server.forms()))
     before = server.usage()
-    figures = wrk.run(server.http, file, case.connections, seconds)
+    generate = wrk.run if wrk.available() else closed_loop.run
+    figures = generate(server.http, file, case.connections, seconds)
     return figures, server.usage().since(before)
 
 
@@ -75,5 +74,5 @@ def grpc_answer(address: str, message: bytes) -> int:
     import grpc
 
     with grpc.insecure_channel(address) as channel:
-        call = channel.unary_unary(METHOD)
+        call = channel.unary_unary(h2load.METHOD)
         return len(call(message, timeout=60))

@@ -59,9 +59,7 @@ def v2_json(path: str, images: Sequence[bytes]) -> HttpRequest:
     """V2: one FP32 input [rows, 1, 28, 28], nested numbers."""
     array = np.stack([unit_floats(image) for image in images])
     data = [[[[float(f"{x:.4f}") for x in line] for line in row] for row in image] for image in array]
-    return _v2(
-        path, [{"name": "input-0", "shape": list(array.shape), "datatype": "FP32", "data": data}], len(images)
-    )
+    return _v2(path, [{"name": "input-0", "shape": list(array.shape), "datatype": "FP32", "data": data}], len(images))
 
 
 def v2_separate_bytes(path: str, images: Sequence[bytes]) -> HttpRequest:

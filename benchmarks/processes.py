@@ -38,7 +38,7 @@ class Usage:
     cpu_s: Dict[str, float]
     peak_mib: Dict[str, float]
 
-    def since(self, before: "Usage") -> "Usage":
+    def since(self, before: Usage) -> Usage:
         """CPU spent after ``before``; peaks stay what they are."""
         spent = {role: cpu - before.cpu_s.get(role, 0.0) for role, cpu in self.cpu_s.items()}
         return Usage({role: max(0.0, cpu) for role, cpu in spent.items()}, self.peak_mib)
@@ -108,6 +108,7 @@ class ProcessGroup:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self.popen.wait(5)
+        psutil.wait_procs(members, timeout=5)
 
 
 def role_of(command: Sequence[str], default: str) -> str:

@@ -49,7 +49,17 @@ STAGES = (
 )
 
 #: A thread whose innermost frame is one of these waits; py-spy counts some of them as busy.
-WAITS = ("recv ", "epoll_wait ", "epoll_pwait ", "poll ", "select ", "__select ", "accept ", "sem_wait", "pthread_cond_")
+WAITS = (
+    "recv ",
+    "epoll_wait ",
+    "epoll_pwait ",
+    "poll ",
+    "select ",
+    "__select ",
+    "accept ",
+    "sem_wait",
+    "pthread_cond_",
+)
 
 
 def threads_cpu(server: Server) -> Dict[str, float]:
@@ -98,7 +108,7 @@ def record(pid: int, seconds: float, directory: Path) -> str:
 
 
 def collapse(stacks: str) -> Dict[str, float]:
-    """Shares of the samples by stage: a sample belongs to the innermost frame that a stage knows; waits are left out."""
+    """Shares of the samples by stage: a sample belongs to the innermost known frame; waits are left out."""
     counts: Dict[str, int] = {}
     for line in stacks.splitlines():
         stack, _, count = line.rpartition(" ")

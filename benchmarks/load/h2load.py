@@ -24,9 +24,7 @@ def available() -> bool:
     return shutil.which("h2load") is not None
 
 
-def run(
-    address: str, message: bytes, answer: int, connections: int, seconds: float, directory: Path
-) -> LoadFigures:
+def run(address: str, message: bytes, answer: int, connections: int, seconds: float, directory: Path) -> LoadFigures:
     """One ModelInfer in flight on each connection, for ``seconds``. Warm the server up before.
 
     (With h2load's own warm-up, its byte count would include what its request count leaves out.)

@@ -51,7 +51,7 @@ def arrivals(rate: float, seconds: float, seed: int) -> List[float]:
 class Connection(asyncio.Protocol):
     """One keep-alive connection with at most one request in flight."""
 
-    def __init__(self, pool: "Pool") -> None:
+    def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.intended: Optional[float] = None
         self.transport: Optional[asyncio.Transport] = None
@@ -75,6 +75,12 @@ class Connection(asyncio.Protocol):
         if intended is not None:
             self.pool.answered(self, intended, status)
 
+    def close(self) -> None:
+        """Ends it; an answer that is still due no longer counts."""
+        self.intended = None
+        if self.transport is not None:
+            self.transport.abort()
+
     def connection_lost(self, exc: Optional[Exception]) -> None:
         if self.intended is not None:
             self.pool.answered(None, self.intended, 0)
@@ -85,6 +91,7 @@ class Pool:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self.all: List[Connection] = []
         self.free: List[Connection] = []
         self.waiting: Deque[Job] = deque()
         self.latencies: List[float] = []
@@ -94,7 +101,13 @@ class Pool:
         host, port = address.rsplit(":", 1)
         for _ in range(count):
             _, connection = await self.loop.create_connection(lambda: Connection(self), host, int(port))
-            self.free.append(connection)
+            self.all.append(connection)
+        self.free = list(self.all)
+
+    async def close(self) -> None:
+        for connection in self.all:
+            connection.close()
+        await asyncio.sleep(0)
 
     def submit(self, job: Job) -> None:
         if self.free:
@@ -132,9 +145,11 @@ async def drive(
         if index % 16 == 0:
             await asyncio.sleep(0)
     end = loop.time() + grace
-    while len(pool.latencies) < len(times) and loop.time() < end:
+    while len(pool.latencies) < len(times) and loop.time() < end:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
-    return summary(pool, len(times), seconds, lags)
+    figures = summary(pool, len(times), seconds, lags)
+    await pool.close()
+    return figures
 
 
 def summary(pool: Pool, sent: int, seconds: float, lags: Sequence[float]) -> Dict[str, float]:

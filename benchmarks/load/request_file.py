@@ -31,7 +31,8 @@ def read_requests(path: Path) -> List[HttpRequest]:
             if not line:
                 return requests
             target, headers, size = line.decode().split()
+            # Read before the body, which comes after them.
             pairs = [file.readline().decode().rstrip("\n").split(": ", 1) for _ in range(int(headers))]
             body = file.read(int(size))
             file.read(1)
-            requests.append(HttpRequest(target, body, 1, {name: value for name, value in pairs}))
+            requests.append(HttpRequest(target, body, 1, dict(pairs)))

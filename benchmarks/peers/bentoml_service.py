@@ -6,7 +6,6 @@ import os
 from typing import List
 
 import bentoml
-
 import network
 
 

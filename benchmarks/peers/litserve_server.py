@@ -4,9 +4,8 @@ import os
 from typing import Any, Dict, List
 
 import litserve
-import numpy as np
-
 import network
+import numpy as np
 
 
 class Mnist(litserve.LitAPI):

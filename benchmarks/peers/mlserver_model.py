@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import network
 import numpy as np
 from mlserver import MLModel
 from mlserver.codecs import Base64Codec, NumpyCodec
 from mlserver.types import InferenceRequest, InferenceResponse
-
-import network
 
 
 class Mnist(MLModel):

@@ -16,13 +16,17 @@ def report(result: Mapping[str, Any], path: Path) -> str:
     inside: Dict[int, List[float]] = {}
     for entry in result["inside"]:
         inside.setdefault(int(entry["rows"]), []).append(entry["rows_per_second"])
-    rows = [[f"in-process, batches of {size}", markdown.spread(spread(rates))] for size, rates in sorted(inside.items())]
+    rows = [
+        [f"in-process, batches of {size}", markdown.spread(spread(rates))] for size, rates in sorted(inside.items())
+    ]
     served: Dict[Any, List[float]] = {}
     for entry in result["served"]:
         key = (entry["server"], entry["connections"])
         rate = 0.0 if entry["errors"] else entry["requests_per_second"]
         served.setdefault(key, []).append(rate)
-    rows += [[f"{name}, {count} connections", markdown.spread(spread(rates))] for (name, count), rates in served.items()]
+    rows += [
+        [f"{name}, {count} connections", markdown.spread(spread(rates))] for (name, count), rates in served.items()
+    ]
     text = markdown.heading("The limit", result["machine"])
     text += (
         "In-process: envelope, decoding, forward and encoding of V1 base64 requests in one process with no server. "

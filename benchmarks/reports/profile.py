@@ -21,8 +21,9 @@ def report(result: Mapping[str, Any], path: Path) -> str:
     rate = spread([one["requests_per_second"] for one in rounds])
     text = markdown.heading("The budget of one request", result["machine"])
     text += (
-        f"{result['form']}, one row a request, {result['connections']} connections: {markdown.spread(rate)} requests/s. "
-        "CPU microseconds a request.\n\n"
+        f"{result['form']}, one row a request, {result['connections']} connections: "
+        f"{markdown.spread(rate)} requests/s. CPU microseconds a "
+        "request.\n\n"
     )
     rows = [[name, markdown.number(value)] for name, value in processes.items() if value >= 0.5]
     rows.append(["together", markdown.number(sum(processes.values()))])
@@ -32,8 +33,12 @@ def report(result: Mapping[str, Any], path: Path) -> str:
         parts[role] = {stage: share * processes.get(role, 0.0) for stage, share in shares.items()}
         lines = [[stage, markdown.number(value)] for stage, value in parts[role].items() if value >= 0.3]
         text += f"## {role}, by stage (py-spy)\n\n" + markdown.table(["stage", "us a request"], lines) + "\n\n"
-    lines = [[name, markdown.number(value)] for name, value in sorted(threads.items(), key=lambda i: -i[1]) if value >= 1]
+    lines = [
+        [name, markdown.number(value)] for name, value in sorted(threads.items(), key=lambda i: -i[1]) if value >= 1
+    ]
     text += "## Threads\n\n" + markdown.table(["thread", "us a request"], lines) + "\n"
-    java = {name.split(": ")[1]: value for name, value in threads.items() if name.startswith("torchserve") and value >= 1}
+    java = {
+        name.split(": ")[1]: value for name, value in threads.items() if name.startswith("torchserve") and value >= 1
+    }
     plot = plots.bars(path.with_suffix(".png"), {**parts, "torchserve": java}, "CPU of one request", "microseconds")
     return f"{text}\n![budget]({plot.name})\n"

@@ -62,7 +62,9 @@ def _by_role(run: Run, figure: str) -> str:
 def report(result: Mapping[str, Any], path: Path) -> str:
     """The Markdown; plots go beside ``path``."""
     parts = [markdown.heading("Serving load", result["machine"])]
-    parts.append(f"The peers ran the network {result.get('peer_network', 'frozen')}; {result['seconds']:g} s a round.\n")
+    parts.append(
+        f"The peers ran the network {result.get('peer_network', 'frozen')}; {result['seconds']:g} s a round.\n"
+    )
     parts.append(targets(result["runs"]))
     for name in plots.serving(result, path):
         parts.append(f"![{name.stem}]({name.name})\n")

@@ -32,7 +32,7 @@ TARGETS = [
     Target("V2 FP32 JSON at 64 over the stock wrapper", ("ours", "v2-json", 64), [("stock-v2", "v2-json", 64)], 10),
     Target("V2 binary over V2 JSON, both ours, at 64", ("ours", "v2-binary", 64), [("ours", "v2-json", 64)], 1.5),
     Target("gRPC raw at 64 over the stock gRPC", ("ours", "grpc-raw", 64), [("stock-v2", "grpc-typed", 64)], 10),
-    Target("V1 at 64 over the best of the peers", ONE_64, [(peer, "base64", 64) for peer in PEERS], 3),
+    Target("V1 at 64 connections over the best of the peers", ONE_64, [(peer, "base64", 64) for peer in PEERS], 3),
     Target("V1 at 1 connection over the best of the peers", ONE_1, [(peer, "base64", 1) for peer in PEERS], 1),
     Target("explain at 64 over the stock wrapper", ("ours", "explain", 64), [("stock-v1", "explain", 64)], 6),
 ]

