@@ -10,6 +10,7 @@ import torch
 
 from benchmarks.cases import Case, requests
 from benchmarks.images import pixels, pngs
+from benchmarks.load.h2load import grpc_call
 from benchmarks.payloads import unit_floats
 from benchmarks.servers.base import Server, labels, post
 from benchmarks.servers.peers import MODEL
@@ -50,12 +51,32 @@ def load_network() -> torch.nn.Module:
     return network.eval()
 
 
+def _check_grpc(server: Server, case: Case) -> None:
+    from tritonclient.grpc import service_pb2
+
+    assert server.grpc is not None
+    images = pngs(case.rows)
+    answer = service_pb2.ModelInferResponse.FromString(
+        grpc_call(server.grpc, server.grpc_forms()[case.form](images)),
+    )
+    if answer.raw_output_contents:
+        digits = np.frombuffer(answer.raw_output_contents[0], "<i8").tolist()
+    else:
+        digits = list(answer.outputs[0].contents.int64_contents)
+    right = expected(images, server.normalises, exact=False)
+    if digits != right:
+        raise WrongAnswer(f"{server.name}, {case.name}: {digits} where {right} is right")
+
+
 def check(server: Server, case: Case) -> None:
     """Sends the case's requests once each and compares.
 
     Raises:
         WrongAnswer: another digit, a status other than 200, or an explanation of the wrong shape.
     """
+    if case.is_grpc:
+        _check_grpc(server, case)
+        return
     for index, request in enumerate(requests(case, server.forms())):
         status, headers, body = post(server.http, request)
         if status != 200:

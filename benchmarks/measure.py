@@ -22,6 +22,8 @@ class Record:
     server: str
     case: Case
     rounds: List[Dict[str, Any]] = field(default_factory=list)
+    #: Why the server could not be measured at all.
+    fault: str = ""
 
     def add(self, figures: LoadFigures, usage: Usage) -> None:
         thousand = max(1, figures.requests) / 1000
@@ -37,11 +39,11 @@ class Record:
     @property
     def void(self) -> bool:
         """A run with an error, or without an answer, says nothing about speed."""
-        return any(one["errors"] or not one["requests"] for one in self.rounds)
+        return not self.rounds or any(one["errors"] or not one["requests"] for one in self.rounds)
 
     def to_json(self) -> Dict[str, Any]:
         case = {"form": self.case.form, "rows": self.case.rows, "connections": self.case.connections}
-        return {"server": self.server, **case, "void": self.void, "rounds": self.rounds}
+        return {"server": self.server, **case, "void": self.void, "fault": self.fault, "rounds": self.rounds}
 
 
 def can(server: Server, case: Case) -> bool:
@@ -56,7 +58,7 @@ def measure(server: Server, case: Case, seconds: float, directory: Path) -> Tupl
     if case.is_grpc:
         assert server.grpc is not None
         message = server.grpc_forms()[case.form](pngs(case.rows))
-        answer = grpc_answer(server.grpc, message)
+        answer = len(h2load.grpc_call(server.grpc, message))
         before = server.usage()
         figures = h2load.run(server.grpc, message, answer, case.connections, seconds, directory)
         return figures, server.usage().since(before)
@@ -67,12 +69,3 @@ def measure(server: Server, case: Case, seconds: float, directory: Path) -> Tupl
     generate = wrk.run if wrk.available() else closed_loop.run
     figures = generate(server.http, file, case.connections, seconds)
     return figures, server.usage().since(before)
-
-
-def grpc_answer(address: str, message: bytes) -> int:
-    """Bytes of the answer to one serialised request; a failed call raises grpc.RpcError."""
-    import grpc
-
-    with grpc.insecure_channel(address) as channel:
-        call = channel.unary_unary(h2load.METHOD)
-        return len(call(message, timeout=60))

@@ -99,6 +99,12 @@ def grpc_typed(model: str, images: Sequence[bytes]) -> bytes:
     return _grpc(model, np.stack([unit_floats(image) for image in images]), raw=False)
 
 
+def grpc_typed_image(model: str, images: Sequence[bytes]) -> bytes:
+    """The same for stock envelopes, whose handler adds the batch dimension: FP32 [1, 28, 28], one image only."""
+    (image,) = images
+    return _grpc(model, unit_floats(image), raw=False)
+
+
 def grpc_raw(model: str, images: Sequence[bytes]) -> bytes:
     """A serialised ModelInferRequest: one FP32 input in ``raw_input_contents``."""
     return _grpc(model, np.stack([unit_floats(image) for image in images]), raw=True)

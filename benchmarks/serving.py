@@ -38,18 +38,30 @@ def rounds(servers: Sequence[Server], cases: Sequence[Case], count: int, seconds
     for case in cases:
         able = {server.name: server for server in servers if can(server, case)}
         ours = {name: Record(name, case) for name in able}
-        for server in able.values():
-            if not case.is_grpc:
-                check(server, case)
-            measure(server, case, 1, at)
+        for name, server in able.items():
+            ours[name].fault = prepare(server, case, at)
+        fit = [name for name in able if not ours[name].fault]
         for number in range(count):
-            for name in interleaved(list(able), number):
+            for name in interleaved(fit, number):
                 figures, usage = measure(able[name], case, seconds, at)
                 ours[name].add(figures, usage)
                 errors = f", {figures.errors} ERRORS" if figures.errors else ""
                 say(f"{case.name}: {name}: {figures.requests_per_second:.0f}/s, p50 {figures.p50_ms:.1f} ms{errors}")
         records.extend(ours.values())
     return records
+
+
+def prepare(server: Server, case: Case, directory: Path) -> str:
+    """Checks the answers and warms up; the reason where the server cannot be measured, else nothing."""
+    try:
+        check(server, case)
+        measure(server, case, 1, directory)
+    except Exception as error:
+        # One server's fault must not cost the others' figures.
+        reason = f"{type(error).__name__}: {str(error)[:400]}"
+        say(f"{case.name}: {server.name}: {reason}")
+        return reason
+    return ""
 
 
 def run(given: argparse.Namespace) -> Dict[str, Any]:

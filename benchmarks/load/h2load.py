@@ -50,6 +50,15 @@ def run(address: str, message: bytes, answer: int, connections: int, seconds: fl
     return figures(read_log(log.read_text()), done.stdout, len(grpc_frame(b"")) + answer, seconds)
 
 
+def grpc_call(address: str, message: bytes) -> bytes:
+    """The serialised answer to one serialised request; a failed call raises grpc.RpcError."""
+    import grpc
+
+    with grpc.insecure_channel(address) as channel:
+        answer: bytes = channel.unary_unary(METHOD)(message, timeout=60)
+    return answer
+
+
 def read_log(text: str) -> List[Tuple[int, float]]:
     """(HTTP status, milliseconds) of each request in h2load's log (start, status, microseconds)."""
     entries = []

@@ -33,6 +33,8 @@ def load() -> torch.nn.Module:
     model: torch.nn.Module = classes[0]()
     model.load_state_dict(torch.load(directory / "mnist_cnn.pt", weights_only=True))
     model.eval()
+    # As this project's handler does: with as many threads as processors, an operator waits for those that others use.
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
     if os.environ.get("NETWORK", "frozen") == "frozen":
         model = torch.jit.freeze(torch.jit.script(model))
     with torch.inference_mode():

@@ -35,7 +35,9 @@ def case_table(runs: List[Run]) -> str:
 def _line(run: Run, ours: Optional[Run]) -> List[str]:
     if run["void"]:
         errors = sum(values(run, "errors"))
-        reason = f"void: {errors:.0f} errors" if errors else "void: no answer"
+        reason = (
+            f"void: {errors:.0f} errors" if errors else "void: wrong answer" if run.get("fault") else "void: no answer"
+        )
         return [run["server"], reason, *[""] * 7]
     figures = [markdown.spread(spread(values(run, "requests_per_second")))]
     figures.append(markdown.number(spread(values(run, "rows_per_second")).median))

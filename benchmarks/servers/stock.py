@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Mapping
 
-from benchmarks.payloads import grpc_typed, v1, v2_separate_bytes, v2_separate_json
+from benchmarks.payloads import grpc_typed_image, v1, v2_separate_bytes, v2_separate_json
 from benchmarks.processes import ProcessGroup, free_ports, wait_until
 from benchmarks.servers import archives
 from benchmarks.servers.base import Build, GrpcBuild, Server
@@ -81,4 +81,4 @@ class StockWrapperV2(StockWrapper):
         }
 
     def grpc_forms(self) -> Mapping[str, GrpcBuild]:
-        return {"grpc-typed": lambda images: grpc_typed("mnist", images)}
+        return {"grpc-typed": lambda images: grpc_typed_image("mnist", images)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import sys
 from pathlib import Path
 from typing import Dict, Mapping, Optional
@@ -18,7 +19,11 @@ QUEUE = 1000
 
 
 def launch_torchserve(
-    directory: Path, settings: Mapping[str, str], envelope: Optional[str], python: str = sys.executable
+    directory: Path,
+    settings: Mapping[str, str],
+    envelope: Optional[str],
+    python: str = sys.executable,
+    threads: Optional[int] = None,
 ) -> ProcessGroup:
     """TorchServe by its own launcher, in the foreground, with private temporary files and sockets."""
     config = write(directory / "config.properties", settings)
@@ -31,6 +36,8 @@ def launch_torchserve(
         "PYTHONPATH": None,
         "PATH": f"{Path(python).parent}:/usr/local/bin:/usr/bin:/bin",
     }
+    if threads is not None:
+        environment["OMP_NUM_THREADS"] = str(threads)
     entry = "from ts.model_server import start; start()"
     command = [python, "-c", entry, "--start", "--foreground", "--ncs", "--ts-config", str(config)]
     command += ["--model-store", settings["model_store"]]
@@ -54,6 +61,8 @@ class TorchServe(Server):
 
     name = "torchserve"
     envelope: Optional[str] = "kserve"
+    #: OMP_NUM_THREADS of the workers; None = as it comes, a thread a processor.
+    threads: Optional[int] = None
 
     def settings(self, store: Path) -> Dict[str, str]:
         archives.stock(store)
@@ -62,7 +71,7 @@ class TorchServe(Server):
     def launch(self, directory: Path) -> None:
         settings = self.settings(directory / "model-store")
         self.http = address(settings)
-        self.groups = [launch_torchserve(directory, settings, self.envelope)]
+        self.groups = [launch_torchserve(directory, settings, self.envelope, threads=self.threads)]
 
     def is_ready(self) -> bool:
         return model_ready(self.http)
@@ -76,10 +85,11 @@ class TorchServe(Server):
 
 
 class TorchServeBatched(TorchServe):
-    """TorchServe in its best light: no envelope, the file as the body, its own batching on."""
+    """TorchServe in its best light: no envelope, the file as the body, batching on, half of the processors' threads."""
 
     name = "torchserve-batched"
     envelope = None
+    threads = max(1, len(os.sched_getaffinity(0)) // 2)
 
     def settings(self, store: Path) -> Dict[str, str]:
         archives.stock(store)
