@@ -1,0 +1,32 @@
+"""python -m benchmarks COMMAND …: see each command's --help and benchmarks/README.md."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+COMMANDS = {
+    "serving": "load on this project, TorchServe alone, the peers and the stock wrapper",
+    "limit": "what the hardware allows: in-process, and TorchServe with an empty handler",
+    "handler": "preprocess, inference and postprocess beside the stock handler's",
+    "growth": "cost against rows, connections, image size, workers and models",
+    "gpu": "the handler's stages on an NVIDIA GPU beside the machine's CPU",
+    "profile": "the budget of one request in microseconds, by stage",
+    "report": "Markdown and plots from a result's JSON",
+}
+
+
+def main() -> int:
+    """Entry point; the exit status of the command."""
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        print(__doc__)
+        for name, meaning in COMMANDS.items():
+            print(f"  {name:<9} {meaning}")
+        return 0 if len(sys.argv) > 1 and sys.argv[1] in ("-h", "--help") else 2
+    module = importlib.import_module(f"benchmarks.{sys.argv[1]}")
+    status: int = module.main(sys.argv[2:])
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

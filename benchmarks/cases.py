@@ -1,0 +1,80 @@
+"""The cases of the serving benchmark: what is sent, in how many rows, on how many connections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, List, Mapping, Sequence
+
+from benchmarks.images import DISTINCT, pngs
+from benchmarks.payloads import HttpRequest
+from benchmarks.servers.base import Build
+
+
+@dataclass(frozen=True)
+class Case:
+    """``form`` names an entry of a server's forms; ``base64`` is each server's own way to take an encoded image."""
+
+    form: str
+    connections: int
+    rows: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.form}, {self.rows} rows, {self.connections} connections".replace("1 rows", "1 row")
+
+    @property
+    def is_grpc(self) -> bool:
+        return self.form.startswith("grpc")
+
+
+SHORT: List[Case] = [
+    Case("base64", 1),
+    Case("base64", 64),
+    Case("v2-json", 64),
+    Case("v2-binary", 64),
+    Case("grpc-raw", 64),
+    Case("explain", 64),
+]
+
+FULL: List[Case] = [
+    *(Case("base64", connections) for connections in (1, 16, 64, 128)),
+    *(Case("base64", 16, rows) for rows in (8, 64)),
+    *(Case(form, 64) for form in ("v2-bytes", "v2-json", "v2-binary", "grpc-typed", "grpc-raw")),
+    *(Case(form, 1) for form in ("v2-json", "v2-binary", "grpc-typed", "grpc-raw", "explain")),
+    Case("v2-binary", 16, 64),
+    Case("explain", 64),
+    Case("mixed", 64),
+]
+
+#: Of twenty requests of the mixed trace, how many are what: (form, rows) -> count.
+MIXTURE: Dict[str, int] = {
+    "base64:1": 8,
+    "base64:8": 3,
+    "v2-bytes:1": 2,
+    "v2-json:1": 3,
+    "v2-binary:1": 3,
+    "explain:1": 1,
+}
+
+
+def requests(case: Case, forms: Mapping[str, Build]) -> Sequence[HttpRequest]:
+    """The case's requests for a server with these forms; empty where it cannot take them."""
+    if case.form == "mixed":
+        return mixed(forms)
+    build = forms.get(case.form)
+    if build is None:
+        return []
+    try:
+        return [build(pngs(case.rows, first=index)) for index in range(DISTINCT)]
+    except ValueError:  # a form of one image, asked for more
+        return []
+
+
+def mixed(forms: Mapping[str, Build]) -> Sequence[HttpRequest]:
+    """The trace of ``MIXTURE``, its kinds spread evenly; empty where a form is missing."""
+    kinds = [tuple(name.split(":")) for name, count in MIXTURE.items() for _ in range(count)]
+    if any(form not in forms for form, _ in kinds):
+        return []
+    # 7 has no divisor in common with 20: every kind comes once a cycle, none next to its like.
+    order = [kinds[index * 7 % len(kinds)] for index in range(len(kinds))]
+    return [forms[form](pngs(int(rows), first=index)) for index, (form, rows) in enumerate(order)]

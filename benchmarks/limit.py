@@ -1,0 +1,66 @@
+"""What the hardware allows: the same batches in-process, TorchServe with an empty handler, and what is served."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+from benchmarks import machine
+from benchmarks.cases import Case
+from benchmarks.measure import measure
+from benchmarks.output import add_output, write_result
+from benchmarks.servers import archives
+from benchmarks.servers.base import Server
+from benchmarks.servers.ours import Ours
+from benchmarks.servers.torchserve import TorchServeEmpty
+from benchmarks.stats import interleaved
+from benchmarks.worker.process import Worker
+
+#: Rows of the in-process batches; the largest is what 64 connections can bring together.
+ROWS = (1, 8, 16, 32, 64)
+
+
+def run(given: argparse.Namespace) -> Dict[str, Any]:
+    inside: List[Dict[str, float]] = []
+    served: List[Dict[str, Any]] = []
+    servers: List[Server] = [Ours(), TorchServeEmpty(1), TorchServeEmpty(32)]
+    with tempfile.TemporaryDirectory(prefix="bench-") as place:
+        directory = Path(place)
+        worker = Worker(archives.ours(directory / "ours"), directory / "worker")
+        try:
+            for server in servers:
+                server.start(directory / server.name)
+            for number in range(given.rounds):
+                for rows in interleaved([str(one) for one in ROWS], number):
+                    figures = worker.ask(do="serve", rows=int(rows), seconds=given.seconds)
+                    inside.append({"rows": int(rows), **figures})
+                    print(f"in-process, {rows} rows: {figures['rows_per_second']:.0f}/s", file=sys.stderr, flush=True)
+                for server in servers:
+                    served += [_served(server, c, given, directory) for c in given.connections]
+        finally:
+            worker.stop()
+            for server in servers:
+                server.stop()
+    return {"kind": "limit", "machine": machine.describe(), "inside": inside, "served": served}
+
+
+def _served(server: Server, connections: int, given: argparse.Namespace, directory: Path) -> Dict[str, Any]:
+    case = Case(next(iter(server.forms())), connections)
+    measure(server, case, 1, directory)
+    figures, usage = measure(server, case, given.seconds, directory)
+    print(f"{server.name}, {connections}: {figures.requests_per_second:.0f}/s", file=sys.stderr, flush=True)
+    return {"server": server.name, "connections": connections, "cpu_s": usage.cpu_s, **figures.to_json()}
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks limit", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="rounds (default: 3)")
+    parser.add_argument("--seconds", type=float, default=3, help="seconds of load a round (default: 3)")
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 64], help="default: 1 64")
+    add_output(parser)
+    given = parser.parse_args(arguments)
+    write_result(run(given), given)
+    return 0

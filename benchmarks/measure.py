@@ -1,0 +1,71 @@
+"""One run: one server under one case's load, with the server's CPU and memory beside the load's figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+from benchmarks.cases import Case, requests
+from benchmarks.images import pngs
+from benchmarks.load import closed_loop, h2load, wrk
+from benchmarks.load.figures import LoadFigures
+from benchmarks.load.request_file import write_requests
+from benchmarks.processes import Usage
+from benchmarks.servers.base import Server
+
+
+@dataclass
+class Record:
+    """All rounds of one server under one case."""
+
+    server: str
+    case: Case
+    rounds: List[Dict[str, Any]] = field(default_factory=list)
+    #: Why the server could not be measured at all.
+    fault: str = ""
+
+    def add(self, figures: LoadFigures, usage: Usage) -> None:
+        thousand = max(1, figures.requests) / 1000
+        self.rounds.append(
+            {
+                **figures.to_json(),
+                "rows_per_second": figures.requests_per_second * self.case.rows,
+                "cpu_s_per_1000": {role: cpu / thousand for role, cpu in usage.cpu_s.items()},
+                "peak_mib": usage.peak_mib,
+            }
+        )
+
+    @property
+    def void(self) -> bool:
+        """A run with an error, or without an answer, says nothing about speed."""
+        return not self.rounds or any(one["errors"] or not one["requests"] for one in self.rounds)
+
+    def to_json(self) -> Dict[str, Any]:
+        case = {"form": self.case.form, "rows": self.case.rows, "connections": self.case.connections}
+        return {"server": self.server, **case, "void": self.void, "fault": self.fault, "rounds": self.rounds}
+
+
+def can(server: Server, case: Case) -> bool:
+    """Whether the server takes the case, and the generator for it is installed."""
+    if case.is_grpc:
+        return case.form in server.grpc_forms() and h2load.available()
+    return bool(requests(case, server.forms()))
+
+
+def measure(server: Server, case: Case, seconds: float, directory: Path) -> Tuple[LoadFigures, Usage]:
+    """One run of ``seconds``, files in ``directory``."""
+    if case.is_grpc:
+        assert server.grpc is not None
+        message = server.grpc_forms()[case.form](pngs(case.rows))
+        answer = len(h2load.grpc_call(server.grpc, message))
+        before = server.usage()
+        figures = h2load.run(server.grpc, message, answer, case.connections, seconds, directory)
+        return figures, server.usage().since(before)
+    file = directory / f"{server.name}-{case.form}-{case.rows}.requests"
+    if not file.exists():
+        write_requests(file, requests(case, server.forms()))
+    before = server.usage()
+    generate = wrk.run if wrk.available() else closed_loop.run
+    figures = generate(server.http, file, case.connections, seconds)
+    return figures, server.usage().since(before)

@@ -1,0 +1,1 @@
+"""The servers under test: how each is started, reached, measured and stopped."""

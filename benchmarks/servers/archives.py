@@ -1,0 +1,49 @@
+"""Model archives of the benchmark, made with torch-model-archiver."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import List
+
+from benchmarks.environments import ROOT, BuildError
+
+HERE = Path(__file__).parent
+MODEL = ROOT / "model-archiver" / "model-store" / "mnist"
+
+
+def stock(store: Path, name: str = "mnist") -> Path:
+    """The same weights under TorchServe's own handler."""
+    return _archive(
+        store,
+        name,
+        HERE / "stock_handler.py",
+        ["--model-file", str(MODEL / "mnist.py"), "--serialized-file", str(MODEL / "mnist_cnn.pt")],
+    )
+
+
+def empty(store: Path, name: str = "mnist") -> Path:
+    """No model and no work."""
+    return _archive(store, name, HERE / "empty_handler.py", [])
+
+
+def ours(store: Path) -> Path:
+    """This project's archive."""
+    store.mkdir(parents=True, exist_ok=True)
+    _run([sys.executable, str(ROOT / "model-archiver" / "build_mar.py"), "--model", "mnist", "--out", str(store)])
+    return store / "mnist.mar"
+
+
+def _archive(store: Path, name: str, handler: Path, more: List[str]) -> Path:
+    store.mkdir(parents=True, exist_ok=True)
+    entry = "from model_archiver.model_packaging import generate_model_archive as run; run()"
+    command = [sys.executable, "-c", entry, "--model-name", name, "--version", "1.0", "--handler", str(handler)]
+    _run([*command, "--export-path", str(store), "--force", *more])
+    return store / f"{name}.mar"
+
+
+def _run(command: List[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise BuildError(f"making an archive failed:\n{(done.stderr or done.stdout).strip()[-1000:]}")

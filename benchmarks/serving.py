@@ -1,0 +1,123 @@
+"""Serving load: this project against TorchServe alone, the peers and the stock wrapper, interleaved in one run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+from benchmarks import machine
+from benchmarks.cases import FULL, SHORT, Case
+from benchmarks.check import check
+from benchmarks.latency import latency_curves
+from benchmarks.measure import Record, can, measure
+from benchmarks.output import add_output, write_result
+from benchmarks.servers.base import Server
+from benchmarks.servers.choice import ALL, SHORT_NAMES, choose
+from benchmarks.servers.stock import StockParts
+from benchmarks.stats import interleaved
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def start_all(servers: Sequence[Server], directory: Path) -> None:
+    """Starts them one after the other, so that none slows another's start down."""
+    for server in servers:
+        say(f"starting {server.name}")
+        server.start(directory / server.name)
+
+
+def rounds(servers: Sequence[Server], cases: Sequence[Case], count: int, seconds: float, at: Path) -> List[Record]:
+    """``count`` rounds of every case; within a round the servers take turns, in a rotated order."""
+    records: List[Record] = []
+    for case in cases:
+        able = {server.name: server for server in servers if can(server, case)}
+        ours = {name: Record(name, case) for name in able}
+        for name, server in able.items():
+            ours[name].fault = prepare(server, case, at)
+        fit = [name for name in able if not ours[name].fault]
+        for number in range(count):
+            for name in interleaved(fit, number):
+                figures, usage = measure(able[name], case, seconds, at)
+                ours[name].add(figures, usage)
+                errors = f", {figures.errors} ERRORS" if figures.errors else ""
+                say(f"{case.name}: {name}: {figures.requests_per_second:.0f}/s, p50 {figures.p50_ms:.1f} ms{errors}")
+        records.extend(ours.values())
+    return records
+
+
+def prepare(server: Server, case: Case, directory: Path) -> str:
+    """Checks the answers and warms up; the reason where the server cannot be measured, else nothing."""
+    try:
+        check(server, case)
+        measure(server, case, 1, directory)
+    except Exception as error:
+        # One server's fault must not cost the others' figures.
+        reason = f"{type(error).__name__}: {str(error)[:400]}"
+        say(f"{case.name}: {server.name}: {reason}")
+        return reason
+    return ""
+
+
+def run(given: argparse.Namespace) -> Dict[str, Any]:
+    stock = StockParts(given.stock_wrapper.resolve(), given.stock_python) if given.stock_wrapper else None
+    names = given.servers or (SHORT_NAMES if given.short else ALL)
+    servers = choose(names, given.peer_network, stock)
+    cases = [case for case in (SHORT if given.short else FULL) if not given.cases or case.form in given.cases]
+    with tempfile.TemporaryDirectory(prefix="bench-") as place:
+        directory = Path(place)
+        result: Dict[str, Any] = {"kind": "serving", "machine": machine.describe(), "seconds": given.seconds}
+        result["peer_network"] = given.peer_network
+        try:
+            start_all(servers, directory)
+            records = rounds(servers, cases, given.rounds, given.seconds, directory)
+            result["runs"] = [record.to_json() for record in records]
+            if not given.short and not given.no_latency:
+                result["latency"] = latency_curves(servers, given.seconds, given.rounds, directory)
+        finally:
+            for server in servers:
+                server.stop()
+    return result
+
+
+def parse(arguments: Optional[Sequence[str]]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks serving", description=__doc__)
+    parser.add_argument("--short", action="store_true", help="this project and TorchServe alone, a few cases")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of every case (default: 3)")
+    parser.add_argument("--seconds", type=float, default=3, help="seconds of load a round (default: 3)")
+    parser.add_argument("--servers", nargs="+", choices=ALL, help="default: all, the stock wrapper where given")
+    parser.add_argument("--cases", nargs="+", metavar="FORM", help="only these forms (base64, v2-json …)")
+    parser.add_argument("--no-latency", action="store_true", help="without the open-loop latency curves")
+    parser.add_argument(
+        "--peer-network",
+        choices=["frozen", "eager"],
+        default="frozen",
+        help="how the peers run the network: fused like ours (default), or as the file has it",
+    )
+    parser.add_argument("--stock-wrapper", type=Path, metavar="DIR", help="a checkout of pytorch/serve")
+    parser.add_argument(
+        "--stock-python",
+        type=Path,
+        metavar="PYTHON",
+        default=Path(".venv-stock/bin/python"),
+        help="a Python with the stock runtime's packages, kserve and grpcio-tools (default: %(default)s)",
+    )
+    add_output(parser)
+    given = parser.parse_args(arguments)
+    given.stock_python = given.stock_python.absolute()
+    return given
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    given = parse(arguments)
+    result = run(given)
+    write_result(result, given)
+    void = [f"{one['server']}: {json.dumps(one['form'])}" for one in result["runs"] if one["void"]]
+    if void:
+        say(f"void, because of errors: {', '.join(void)}")
+    return 1 if any(one["void"] and one["server"] == "ours" for one in result["runs"]) else 0

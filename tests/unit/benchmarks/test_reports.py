@@ -1,0 +1,135 @@
+"""Reports from results: voids, ratios, targets, plots."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import machine
+from benchmarks.measure import Record
+from benchmarks.report import write_report
+from benchmarks.reports import growth, markdown
+from benchmarks.reports.targets import TARGETS, measured, targets
+from benchmarks.sampling import collapse, stage_of, thread_name
+from benchmarks.stats import spread
+
+
+def run_of(server: str, rates: list[float], form: str = "base64", connections: int = 64, errors: int = 0) -> Any:
+    rounds = [
+        {
+            "requests": int(rate),
+            "seconds": 1.0,
+            "p50_ms": 1000 / rate,
+            "p90_ms": 2.0,
+            "p99_ms": 3.0,
+            "errors": errors,
+            "requests_per_second": rate,
+            "rows_per_second": rate,
+            "cpu_s_per_1000": {"wrapper": 0.1},
+            "peak_mib": {"wrapper": 60.0},
+        }
+        for rate in rates
+    ]
+    return {
+        "server": server, "form": form, "rows": 1, "connections": connections, "void": bool(errors), "rounds": rounds
+    }  # fmt: skip
+
+
+def result_of(runs: list[Any]) -> dict[str, Any]:
+    return {"kind": "serving", "machine": machine.describe(), "seconds": 1.0, "runs": runs}
+
+
+def test_a_serving_report_has_ratios_round_by_round(tmp_path: Path) -> None:
+    runs = [run_of("ours", [600, 1200, 900]), run_of("torchserve", [100, 200, 150])]
+    latency = [{"server": "ours", "rate": rate, "errors": 0, "p50_ms": 1.0, "p99_ms": 2.0 * rate} for rate in (50, 100)]
+    path = tmp_path / "serving-1.json"
+    path.write_text(json.dumps({**result_of([*runs, run_of("ours", [10] * 3, connections=1)]), "latency": latency}))
+    text = write_report(path).read_text()
+    assert "6.00 (6.00–6.00)x" in text
+    assert "| V1 at 64 connections over TorchServe alone | 6x | 6.00 (6.00–6.00)x | yes |" in text
+    for name in ("throughput", "latency"):
+        assert (tmp_path / f"serving-1-{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_error_voids_a_run_and_what_compares_with_it(tmp_path: Path) -> None:
+    runs = [run_of("ours", [600]), run_of("torchserve", [100], errors=2)]
+    path = tmp_path / "serving-2.json"
+    path.write_text(json.dumps(result_of(runs)))
+    text = write_report(path).read_text()
+    assert "void: 2 errors" in text
+    assert "over TorchServe alone" not in text
+
+
+def test_targets_compare_with_the_best_of_several() -> None:
+    runs = [run_of("ours", [900]), run_of("mlserver", [100]), run_of("litserve", [300]), run_of("bentoml", [200])]
+    (peers,) = [one for one in TARGETS if one.text == "V1 at 64 connections over the best of the peers"]
+    ratio = measured(peers, runs)
+    assert ratio is not None
+    assert ratio.median == pytest.approx(3)
+
+
+def test_a_target_in_times_is_theirs_over_ours() -> None:
+    runs = [run_of("ours", [250], connections=1), run_of("torchserve", [500], connections=1)]
+    assert "| p50 at 1 connection, TorchServe alone over ours | 0.8x | 0.50x | NO |" in targets(runs)
+
+
+def test_records_void_themselves() -> None:
+    from benchmarks.cases import Case
+    from benchmarks.load.figures import LoadFigures
+    from benchmarks.processes import Usage
+
+    record = Record("ours", Case("base64", 1, rows=8))
+    record.add(LoadFigures(1000, 2.0, 1, 2, 3, 0), Usage({"worker": 4.0}, {"worker": 700.0}))
+    assert not record.void
+    assert record.rounds[0]["rows_per_second"] == 4000
+    assert record.rounds[0]["cpu_s_per_1000"] == {"worker": 4.0}
+    record.add(LoadFigures(0, 2.0, 0, 0, 0, 0), Usage({}, {}))
+    assert record.void
+
+
+def test_growth_names_the_bend_and_the_busiest_process() -> None:
+    at = {value: [{"cores": {"worker": 0.9, "wrapper": 0.3}}] for value in (1, 2, 4)}
+    line = growth.explain("connections", [1, 2, 4], [100, 190, 200], at, 2)
+    assert line.startswith("Bends after 2: at 4")
+    assert "worker most of all with 0.90" in line
+
+
+def test_unknown_kinds_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"kind": "other"}')
+    with pytest.raises(ValueError, match="known are serving"):
+        write_report(path)
+
+
+def test_numbers_and_tables() -> None:
+    assert [markdown.number(value) for value in (0, 0.01234, 1.234, 12.34, 12345.6)] == [
+        "0", "0.0123", "1.23", "12.3", "12,346"
+    ]  # fmt: skip
+    assert markdown.spread(spread([2.0, 1.0, 3.0])) == "2.00 (1.00–3.00)"
+    with pytest.raises(ValueError, match="1 cells under 2"):
+        markdown.table(["a", "b"], [["1"]])
+
+
+def test_samples_go_to_the_innermost_known_stage_and_waits_are_left_out() -> None:
+    stacks = "\n".join(
+        [
+            "main (x.py);predict (/r/kserve_wrapper/rest/v1.py:41);dumps (/r/kserve_wrapper/codecs/v1.py:9) 30",
+            "main (x.py);run (/p/uvloop/loop.c);write (libc.so) 10",
+            "main (x.py);run (/p/uvloop/loop.c);epoll_pwait (/usr/lib/libc.so.6) 500",
+        ]
+    )
+    assert collapse(stacks) == {"codecs": 0.75, "event loop": 0.25}
+    assert stage_of("a;b") == "other"
+    assert [thread_name(name) for name in ("C2 CompilerThre", "epollEventLoopG", "W-9000-mnist_1.0")] == [
+        "JIT compiler", "epollEventLoopG", "W"
+    ]  # fmt: skip
+
+
+def test_the_machine_is_named() -> None:
+    found = machine.describe()
+    assert found["cores"] >= 1
+    assert found["cpu"]
+    assert found["versions"]["numpy"] != "absent"
