@@ -7,13 +7,15 @@ a model's name anywhere (a separator, a control character, ``..``) is refused be
 from __future__ import annotations
 
 import re
-from typing import Awaitable, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Awaitable, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 from urllib.parse import unquote_to_bytes
 
-from kserve_wrapper.errors import InvalidRequest
+from kserve_wrapper.errors import InvalidRequest, NotFound
 from kserve_wrapper.rest.http import Request, Response
 
 Handler = Callable[..., Awaitable[Response]]
+#: Says of a path's parameters why there is no such route.
+Explain = Callable[..., str]
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
@@ -46,26 +48,32 @@ class Match(NamedTuple):
 class Router:
     """Finds routes.
 
-    Templates are literal but for ``{name}`` segments, which may have a literal tail: ``{model}:predict``.
+    Templates are literal but for ``{name}`` segments, which may have a literal tail: ``{model}:predict``. Of refused
+    ones ``{model}:{verb}`` divides a segment at its last colon; either part may be empty.
     """
 
     def __init__(self) -> None:
-        self._routes: List[Tuple[List[str], Route]] = []
+        self._routes: List[Tuple[List[str], Union[Route, Explain]]] = []
         self._cache: Dict[bytes, Match] = {}
 
     @property
     def routes(self) -> List[Route]:
-        return [route for _, route in self._routes]
+        return [route for _, route in self._routes if isinstance(route, Route)]
 
     def add(self, template: str, **handlers: Handler) -> None:
         """Adds a route, ``GET=…`` or ``POST=…``. Earlier routes win."""
         self._routes.append((template.strip("/").split("/"), Route(template, handlers)))
+
+    def refuse(self, template: str, explain: Explain) -> None:
+        """Paths that no earlier route takes get 404, by any method, with what ``explain`` says of their parameters."""
+        self._routes.append((template.strip("/").split("/"), explain))
 
     def match(self, raw_path: bytes) -> Optional[Match]:
         """The route of a path as it came over the wire, without query; None when there is none.
 
         Raises:
             InvalidRequest: the path is not properly percent-encoded UTF-8, or a segment holds what no name holds.
+            NotFound: the path is one that is refused with an explanation.
         """
         found = self._cache.get(raw_path)
         if found is None:
@@ -80,8 +88,10 @@ class Router:
         for template, route in self._routes:
             if len(template) == len(segments):
                 params = _match_segments(template, segments)
-                if params is not None:
+                if params is not None and isinstance(route, Route):
                     return Match(route, params)
+                if params is not None and not isinstance(route, Route):
+                    raise NotFound(route(*params))
         return None
 
 
@@ -104,6 +114,12 @@ def _match_segments(template: List[str], segments: List[str]) -> Optional[Tuple[
         if not pattern.startswith("{"):
             if pattern != segment:
                 return None
+            continue
+        if pattern.endswith("}") and "}:{" in pattern:
+            value, colon, verb = segment.rpartition(":")
+            if not colon:
+                return None
+            params += [value, verb]
             continue
         tail = pattern[pattern.index("}") + 1 :]
         value = segment[: len(segment) - len(tail)]

@@ -28,6 +28,7 @@ class V1:
         router.add("/v1/models", GET=self.list_models)
         router.add("/v1/models/{model}:predict", POST=self.predict)
         router.add("/v1/models/{model}:explain", POST=self.explain)
+        router.refuse("/v1/models/{model}:{verb}", no_such_verb)
         router.add("/v1/models/{model}", GET=self.model_ready)
 
     async def list_models(self, request: Request) -> Response:
@@ -52,3 +53,10 @@ class V1:
             raise InternalError(INTERNAL)
         with self._stages.encode.time():
             return Response(codec.encode_reply(reply, explain))
+
+
+def no_such_verb(model: str, verb: str) -> str:
+    """Why ``/v1/models/{model}:{verb}`` is no route."""
+    if not model:
+        return "the path has no model name before the colon; write /v1/models/NAME:predict"
+    return f"no verb {verb!r}; predict or explain"

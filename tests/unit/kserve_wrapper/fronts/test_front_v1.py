@@ -95,3 +95,19 @@ def test_a_model_that_is_not_ready_asks_to_try_again() -> None:
     answer = Front().call("POST", "/v1/models/loading:predict", {"instances": [2]})
     assert answer.status == 503
     assert int(answer.headers["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@pytest.mark.parametrize(
+    ("segment", "said"),
+    [
+        ("mnist:train", "no verb 'train'; predict or explain"),
+        ("mnist:", "no verb ''; predict or explain"),
+        (":predict", "no model name before the colon"),
+        (":", "no model name before the colon"),
+    ],
+)
+def test_an_unknown_verb_or_no_name_is_no_route(method: str, segment: str, said: str) -> None:
+    answer = Front().call(method, f"/v1/models/{segment}", {"instances": [1]})
+    assert answer.status == 404
+    assert said in answer.json["error"]
