@@ -27,6 +27,14 @@ class Models(Protocol):
 
     def metadata(self, name: str, version: Optional[str] = None) -> ModelMetadata: ...
 
+    def described(self, name: str, version: Optional[str] = None) -> bool:
+        """A worker was asked for the metadata: what ``metadata`` returns is all there is."""
+        ...
+
+    def reason(self, name: str, version: Optional[str] = None) -> str:
+        """Why the model is not ready, in words for clients."""
+        ...
+
 
 class Submitter(Protocol):
     """Takes a call and brings its reply: the coalescer."""
@@ -87,6 +95,12 @@ class DataPlane:
         """Raises NotFound for what is not served."""
         return self.models.model_ready(name, version) and not self._draining
 
+    def metadata(self, name: str, version: Optional[str] = None) -> ModelMetadata:
+        """Raises NotFound for what is not served, Unavailable before a worker could be asked."""
+        if not self.models.described(name, version):
+            raise self._not_ready(name, version)
+        return self.models.metadata(name, version)
+
     def server_metadata(self) -> Dict[str, Any]:
         return {"name": NAME, "version": __version__, "extensions": list(EXTENSIONS)}
 
@@ -129,10 +143,13 @@ class DataPlane:
         if self._draining:
             raise Unavailable("the server is shutting down", retry_after=1)
         if not self.models.model_ready(call.model, call.version):
-            raise Unavailable(f"model {call.model} is not ready", retry_after=1)
+            raise self._not_ready(call.model, call.version)
         rows = count_rows(call)
         if self._max_rows and rows > self._max_rows:
             raise TooLarge(f"{rows} rows in one request; the limit is {self._max_rows}: send them in parts")
+
+    def _not_ready(self, name: str, version: Optional[str]) -> Unavailable:
+        return Unavailable(f"model {name} is not ready: {self.models.reason(name, version)}", retry_after=1)
 
 
 def count_rows(call: Call) -> int:

@@ -91,7 +91,8 @@ def _v2_paths() -> Dict[str, Any]:
         ("/v2/models/{model}", ["model"]),
         ("/v2/models/{model}/versions/{version}", ["model", "version"]),
     ):
-        about = _operation("About the model.", _ref("ModelMetadata"), errors={"404": _INFER_ERRORS["404"]})
+        errors = {code: _INFER_ERRORS[code] for code in ("404", "503")}
+        about = _operation("About the model.", _ref("ModelMetadata"), errors=errors)
         paths[prefix] = _with_parameters(names, get=about)
         ready = _readiness("Is the model ready?", _ref("ModelReady"))
         paths[f"{prefix}/ready"] = _with_parameters(names, get=ready)

@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 from pathlib import Path
-from typing import Any, Awaitable, Callable, Dict, List, Optional, Protocol
+from typing import Any, Awaitable, Callable, Dict, List, Optional, Protocol, Set
 
 from kserve_wrapper.errors import Forbidden, InvalidRequest, MethodNotAllowed, NotFound, Unavailable
 from kserve_wrapper.torchserve.config import TorchServeConfig
@@ -43,6 +43,12 @@ class Served(Protocol):
 
     def model_ready(self, name: str, version: Optional[str] = None) -> bool: ...
 
+    def reason(self, name: str, version: Optional[str] = None) -> str: ...
+
+    def archives(self) -> Set[str]:
+        """File names of the archives that are served."""
+        ...
+
 
 class ModelStore:
     """Index, load and unload.
@@ -66,7 +72,12 @@ class ModelStore:
         entries = [entry for name in self._served.models() for entry in self._entries(name)]
         known = {entry["name"] for entry in entries}
         archives = await asyncio.get_running_loop().run_in_executor(None, self._archives)
-        return entries + [_entry(name, "", "UNAVAILABLE", "unloaded") for name in archives if name not in known]
+        # An archive may have another name than its model, which the snapshot or TorchServe tells.
+        used = self._served.archives() | {
+            model.mar_name for versions in self._config.models.values() for model in versions.values()
+        }
+        spare = [name for name in archives if name not in known and name + _SUFFIX not in used]
+        return entries + [_entry(name, "", "UNAVAILABLE", "unloaded") for name in spare]
 
     async def load(self, name: str) -> None:
         """Registers the model's archives and waits until it is ready; nothing happens where it is registered.
@@ -98,8 +109,10 @@ class ModelStore:
     def _entries(self, name: str) -> List[Dict[str, str]]:
         entries = []
         for version in self._versions(name) or [""]:
-            ready = self._ready(name, version or None)
-            entries.append(_entry(name, version, *(("READY", "") if ready else ("UNAVAILABLE", "no worker is ready"))))
+            if self._ready(name, version or None):
+                entries.append(_entry(name, version, "READY", ""))
+            else:
+                entries.append(_entry(name, version, "UNAVAILABLE", self._served.reason(name, version or None)))
         return entries
 
     def _registered(self, name: str) -> bool:

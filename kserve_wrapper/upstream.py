@@ -75,7 +75,10 @@ class Upstream:
         """
         request = encode_call(call, metadata)
         if len(request.body) > self._request_limit:
-            raise TooLarge(f"the request is larger than the model server's limit of {self._request_limit} bytes")
+            raise TooLarge(
+                f"the request is larger than TorchServe's limit of {self._request_limit} bytes (max_request_size in "
+                "config.properties): send fewer rows in one request"
+            )
         key = self._authorize() if self._authorize else None
         try:
             return _read(call, await self._exchange(request, key, headers, deadline))

@@ -63,7 +63,7 @@ class V2:
         return json_response({"name": model, "ready": ready}, 200 if ready else 503)
 
     async def model_metadata(self, request: Request, model: str, version: Optional[str] = None) -> Response:
-        return json_response(metadata_object(self._plane.models.metadata(model, version)))
+        return json_response(metadata_object(self._plane.metadata(model, version)))
 
     async def infer(self, request: Request, model: str, version: Optional[str] = None) -> Response:
         return await self._infer(request, model, version, explain=False)

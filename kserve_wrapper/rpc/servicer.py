@@ -83,7 +83,7 @@ class Servicer:
         return self._messages.ServerMetadataResponse(**self._plane.server_metadata())
 
     async def model_metadata(self, request: Any, caller: Caller) -> Any:
-        metadata = self._plane.models.metadata(request.name, request.version or None)
+        metadata = self._plane.metadata(request.name, request.version or None)
         reply = self._messages.ModelMetadataResponse(
             name=metadata.name, versions=metadata.versions, platform=metadata.platform
         )

@@ -6,7 +6,7 @@ Source: TorchServe's ManagementRequestHandler and ApiUtils, 0.9 to 0.12.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NoReturn, Optional, Tuple
 from urllib.parse import quote
@@ -28,6 +28,8 @@ class Description:
 
     ``ready`` holds (worker id, process id) of the workers that have loaded the model and can answer.
     ``customized`` is what the handler's describe told; None when it was not asked or told nothing of use.
+    ``url`` is the archive: a file name within the model store, or where it was fetched from. ``processes`` are the
+    process ids of all workers that have a process, by worker id.
     """
 
     version: str
@@ -35,6 +37,8 @@ class Description:
     ready: Tuple[Tuple[str, int], ...]
     workers: int
     customized: Optional[Mapping[str, Any]] = None
+    url: str = ""
+    processes: Mapping[str, int] = field(default_factory=dict)
 
 
 class Management:
@@ -156,6 +160,8 @@ def _description(item: Mapping[str, Any]) -> Description:
         ready=ready,
         workers=len(workers),
         customized=_customized(item.get("customizedMetadata")),
+        url=str(item.get("modelUrl") or ""),
+        processes={str(w.get("id")): pid for w in workers for pid in [_integer(w.get("pid"))] if pid > 0},
     )
 
 

@@ -103,6 +103,19 @@ class Readiness:
         found = self._find(name)
         return self._reachable and found is not None and found.version(version).is_ready
 
+    def reason(self, name: str, version: Optional[str] = None) -> str:
+        """Why a model is not ready, for clients; an empty text where it is. Raises NotFound."""
+        found = self._find(name)
+        if not self._reachable:
+            return "the model server does not answer"
+        if found is None or not found.versions:
+            return "it is unloaded" if found is not None and found.unloaded else "it is not registered yet"
+        return found.version(version).reason(time.monotonic())
+
+    def archives(self) -> Set[str]:
+        """File names that the registered models were loaded from."""
+        return {version.url for model in self._models.values() for version in model.versions.values()}
+
     def workers(self, name: str, version: Optional[str] = None) -> int:
         """Workers that can answer now, 0 or more. Raises NotFound."""
         found = self._find(name)
@@ -123,6 +136,11 @@ class Readiness:
         found = self._find(name)
         told = found.version(version).metadata if found is not None else None
         return told or to_metadata(name, self.versions(name), None)
+
+    def described(self, name: str, version: Optional[str] = None) -> bool:
+        """A worker has been asked for the metadata, be it that it had none. Raises NotFound."""
+        found = self._find(name)
+        return found is not None and found.version(version).metadata is not None
 
     def report_unreachable(self) -> None:
         """The data path could not reach TorchServe: not ready until a poll, which follows at once, says otherwise."""
@@ -225,6 +243,10 @@ class Readiness:
                 logger.warning("model %r %s has no worker that is ready", model.name, number)
             elif before.get(number) is False and version.is_ready:
                 logger.info("model %r %s is ready, %d workers", model.name, number, len(version.ready))
+            fault = version.fault(now)
+            if fault is not None and not version.told:
+                logger.warning("model %r %s: %s", model.name, number, fault)
+                version.told = True
             if version.must_ask(now, self._settings.load_max_try):
                 self._start(model, number, version)
 

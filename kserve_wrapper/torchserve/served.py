@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, FrozenSet, List, Optional, Tuple
+from typing import Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 from kserve_wrapper.errors import NotFound
 from kserve_wrapper.torchserve.management import Description
 from kserve_wrapper.types import ModelMetadata
 
 Worker = Tuple[str, int]
+
+#: Seconds without a worker that has loaded the model, after which that is told.
+LOAD_PATIENCE = 20.0
+#: Restarts without such a worker from which on it is no accident: after one that served, the first is its own end.
+_RESTARTS = 2
 
 
 @dataclass
@@ -28,15 +33,52 @@ class Version:
     asking: bool = False
     #: Since when a version that was ready has had no worker; None while it has, or needs none.
     idle_since: Optional[float] = None
+    #: Since when a version that needs workers has had none that is ready; None while it has.
+    loading_since: Optional[float] = None
+    #: Processes that were replaced since then, and the present ones by worker.
+    restarts: int = 0
+    processes: Dict[str, int] = field(default_factory=dict)
+    #: The archive that it was registered from.
+    url: str = ""
+    #: That it does not load has been logged.
+    told: bool = False
 
     def update(self, description: Description, now: float) -> None:
         """Takes over what TorchServe says at ``now``."""
         self.min_workers = description.min_workers
         self.ready = frozenset(description.ready)
+        self.url = description.url
+        self._follow_load(description.processes, now)
         if self.ready or not self.min_workers:
             self.idle_since = None
         elif self.idle_since is None and self.answered:
             self.idle_since = now
+
+    def _follow_load(self, processes: Mapping[str, int], now: float) -> None:
+        if self.ready or not self.min_workers:
+            self.loading_since, self.restarts, self.processes, self.told = None, 0, {}, False
+            return
+        self.loading_since = now if self.loading_since is None else self.loading_since
+        self.restarts += sum(self.processes.get(worker, process) != process for worker, process in processes.items())
+        self.processes.update(processes)
+
+    def fault(self, now: float) -> Optional[str]:
+        """Why it looks as if it would not load; None where all is well or it is too early to tell."""
+        if self.loading_since is None:
+            return None
+        if self.restarts >= _RESTARTS:
+            return "its worker keeps failing to load; TorchServe's log has the cause"
+        if now - self.loading_since > LOAD_PATIENCE:
+            return f"no worker has loaded it for {LOAD_PATIENCE:g} s; TorchServe's log has the cause"
+        return None
+
+    def reason(self, now: float) -> str:
+        """Why it is not ready; an empty text where it is."""
+        if self.is_ready:
+            return ""
+        if self.ready:
+            return "its worker has not answered yet"
+        return self.fault(now) or ("its worker is loading" if self.min_workers else "it has no worker")
 
     def must_ask(self, now: float, max_tries: int) -> bool:
         """Whether to ask a worker for the metadata: once for each generation of workers, again if that failed."""

@@ -36,6 +36,12 @@ class FakeModels:
             raise NotFound(f"model {name} is not served here")
         return name == "mnist"
 
+    def described(self, name: str, version: Optional[str] = None) -> bool:
+        return self.model_ready(name, version)
+
+    def reason(self, name: str, version: Optional[str] = None) -> str:
+        return "" if self.model_ready(name, version) else "its worker is loading"
+
     def metadata(self, name: str, version: Optional[str] = None) -> ModelMetadata:
         self.model_ready(name, version)
         return ModelMetadata(

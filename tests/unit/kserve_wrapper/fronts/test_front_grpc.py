@@ -58,6 +58,14 @@ def test_health_and_metadata(pair: Pair) -> None:
     assert not call(channel, "ServerReady").ready
 
 
+def test_what_is_not_ready_has_no_metadata_yet(pair: Pair) -> None:
+    _, channel = pair
+    with pytest.raises(grpc.RpcError) as refused:
+        call(channel, "ModelMetadata", name="loading")
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert refused.value.details() == "model loading is not ready: its worker is loading"
+
+
 def test_typed_in_typed_out(pair: Pair) -> None:
     reply = call(pair[1], "ModelInfer", model_name="mnist", id="7", inputs=[FP32])
     assert (reply.model_name, reply.id, reply.model_version) == ("mnist", "7", "")

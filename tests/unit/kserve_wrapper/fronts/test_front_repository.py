@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 import pytest
 
@@ -22,6 +22,7 @@ class TorchServe:
         self.served: Dict[str, List[str]] = {}
         self.asked: List[Tuple[Any, ...]] = []
         self.off = off
+        self.failing: Set[str] = set()
 
     async def register(self, url: str, timeout: float = 300.0, **parameters: Any) -> None:
         if self.off:
@@ -47,7 +48,13 @@ class TorchServe:
         return self.versions(name)[0]
 
     def model_ready(self, name: str, version: Optional[str] = None) -> bool:
-        return version in (None, *self.versions(name))
+        return name not in self.failing and version in (None, *self.versions(name))
+
+    def reason(self, name: str, version: Optional[str] = None) -> str:
+        return "its worker keeps failing to load"
+
+    def archives(self) -> Set[str]:
+        return {str(asked[0]) for asked in self.asked}
 
 
 @pytest.fixture
@@ -122,3 +129,19 @@ def test_the_index_has_what_is_served_and_what_is_not(config: TorchServeConfig) 
         ("mnist", "2.0", "READY"),
         ("old", "", "UNAVAILABLE"),
     ]
+
+
+def test_the_index_says_why_a_model_is_not_ready(config: TorchServeConfig) -> None:
+    torchserve = TorchServe()
+    torchserve.served["mnist"] = ["1.0"]
+    torchserve.failing = {"mnist"}
+    first = asyncio.run(ModelStore(torchserve, torchserve, config).index())[0]
+    assert (first["state"], first["reason"]) == ("UNAVAILABLE", "its worker keeps failing to load")
+
+
+def test_an_archive_with_another_name_than_its_model_is_no_model_of_its_own(config: TorchServeConfig) -> None:
+    snapshot = {"digits": {"1.0": SnapshotModel("old.mar", True, 1, 1, 1, 10, 60)}}
+    torchserve = TorchServe()
+    asyncio.run(torchserve.register("mnist.mar", model_name="other"))
+    entries = asyncio.run(ModelStore(torchserve, torchserve, dataclasses.replace(config, models=snapshot)).index())
+    assert [entry["name"] for entry in entries] == ["other"]

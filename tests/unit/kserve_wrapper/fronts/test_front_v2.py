@@ -76,6 +76,13 @@ def test_model_metadata(path: str) -> None:
     }
 
 
+def test_what_is_not_ready_has_no_metadata_yet() -> None:
+    answer = Front().call("GET", "/v2/models/loading")
+    assert answer.status == 503
+    assert answer.json == {"error": "model loading is not ready: its worker is loading"}
+    assert Front().call("GET", "/v2/models/nobody").status == 404
+
+
 def test_infer_without_a_version_tells_none() -> None:
     answer = Front().call("POST", INFER, {"inputs": [FP32]})
     assert answer.status == 200

@@ -13,6 +13,7 @@ from management_server import ManagementServer, serving, version, worker
 from kserve_wrapper.errors import NotFound
 from kserve_wrapper.torchserve.config import load
 from kserve_wrapper.torchserve.readiness import Readiness, Settings
+from kserve_wrapper.torchserve.served import LOAD_PATIENCE
 
 ROOT = Path(__file__).resolve().parents[4]
 Scenario = Callable[[ManagementServer, Readiness], Awaitable[None]]
@@ -82,6 +83,48 @@ def test_ready_when_a_worker_is_and_has_answered() -> None:
         assert (metadata.extensions, metadata.extra, metadata.versions) == (["raw_body"], {"note": 1}, ["1.0"])
 
     follow(scenario)
+
+
+def test_a_worker_that_keeps_failing_is_told_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    def process(pid: int) -> Dict[str, Any]:
+        return {"id": "9000", "pid": pid, "status": "UNLOADING"}
+
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        reasons = []
+        for pid in (100, 100, -1, 101, 102, 103):
+            server.models = mnist(process(pid))
+            await poll(readiness)
+            reasons.append(readiness.reason("mnist"))
+        failing = "its worker keeps failing to load; TorchServe's log has the cause"
+        assert reasons == ["its worker is loading"] * 4 + [failing] * 2
+        server.models = mnist(worker(0))
+        await poll(readiness)
+        assert readiness.reason("mnist") == readiness.reason("mnist", "1.0") == ""
+
+    follow(scenario)
+    assert [record.levelname for record in caplog.records if "keeps failing" in record.message] == ["WARNING"]
+
+
+def test_a_worker_that_takes_long_to_load_is_told() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        assert readiness.reason("mnist") == "the model server does not answer"
+        await poll(readiness)
+        assert readiness.reason("mnist") == "its worker is loading"
+        assert not readiness.described("mnist")
+        loading = readiness._models["mnist"].versions["1.0"]
+        loading.loading_since = (loading.loading_since or 0) - LOAD_PATIENCE - 1
+        assert "no worker has loaded it for 20 s" in readiness.reason("mnist")
+
+    follow(scenario, models=mnist(worker(0, "UNLOADING")))
+
+
+def test_the_archive_of_a_registered_model_is_known() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        await poll(readiness)
+        assert readiness.archives() == {"mnist-2.mar"}
+        assert readiness.described("mnist")
+
+    follow(scenario, models={"mnist": [{**version("1.0", worker(0)), "modelUrl": "mnist-2.mar"}]})
 
 
 def test_not_ready_before_the_worker_has_answered() -> None:
