@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import List, Optional, Sequence
 
-from kserve_wrapper.modelstore.check import CONFIG, ENVELOPE_OF, STORE, check
+from kserve_wrapper.modelstore.check import CONFIG, STORE, check
+from kserve_wrapper.modelstore.content import ENVELOPE_OF
 from kserve_wrapper.modelstore.findings import Finding, failed
 from kserve_wrapper.modelstore.write import WriteError, write
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, Optional
+from typing import Iterator, List, Mapping, Optional
 
+from kserve_wrapper.modelstore.content import check_content, place, value
 from kserve_wrapper.modelstore.findings import Finding, error, warning
 from kserve_wrapper.modelstore.ports import check_ports
-from kserve_wrapper.modelstore.snapshot import EXAMPLE, SnapshotCheck
+from kserve_wrapper.modelstore.snapshot import EXAMPLE
 from kserve_wrapper.torchserve import address, config, properties
 from kserve_wrapper.torchserve.config import Setting
 from kserve_wrapper.torchserve.properties import ConfigError
@@ -16,10 +17,6 @@ CONFIG = Path("config") / "config.properties"
 STORE = Path("model-store")
 #: Where KServe mounts the directory in the pod.
 MOUNT = "/mnt/models"
-#: The envelopes that TorchServe has, 0.9 to 0.12.
-ENVELOPES = ("body", "json", "kserve", "kservev2")
-#: The envelope that each protocol needs of a handler which brings none.
-ENVELOPE_OF = {"v1": "kserve", "v2": "kservev2", "grpc-v2": "kservev2"}
 
 
 def check(
@@ -44,21 +41,20 @@ def check(
     lines = {key: entry.line for key, entry in entries.items()}
     findings += check_ports(file, settings, lines)
     findings += _paths(file, settings, lines)
-    findings += _envelope(file, settings, lines, protocol)
-    findings += _metrics(file, settings, lines)
+    findings += _variables(file, settings)
     findings += _exposed(file, settings, lines)
-    return [*findings, *_models(directory, settings, lines)]
+    return [*findings, *check_content(file, settings, directory / STORE, protocol), *_nothing(file, settings)]
 
 
 def _layout(directory: Path) -> Iterator[Finding]:
     if not directory.is_dir():
         yield error(directory, None, "no such directory", "Give the directory that holds config and model-store")
         return
-    for part, what in ((CONFIG, "TorchServe's configuration"), (STORE, "the model archives")):
+    for part, what in ((CONFIG, "TorchServe's configuration is"), (STORE, "the model archives are")):
         if not (directory / part).exists():
             inside = sorted(path.parent for path in directory.glob(f"*/{STORE}"))
-            hint = f"Did you mean {inside[0]}" if inside else f"Put {what} there, or let `write` make it"
-            yield error(directory / part, None, f"{what} is missing", hint)
+            hint = f"Did you mean {inside[0]}" if inside else "Put that there, or let `write` make it"
+            yield error(directory / part, None, f"{what} missing", hint)
 
 
 def _from_config_error(file: Path, problem: ConfigError) -> Finding:
@@ -84,50 +80,19 @@ def _paths(file: Path, settings: Mapping[str, Setting], lines: Mapping[str, int]
         )
 
 
-def _envelope(
-    file: Path, settings: Mapping[str, Setting], lines: Mapping[str, int], protocol: Optional[str]
-) -> Iterator[Finding]:
-    setting = settings.get("service_envelope")
-    line = lines.get("service_envelope")
-    wanted = ENVELOPE_OF.get(protocol or "")
-    if setting is not None and setting.value not in ENVELOPES:
-        yield error(
-            file,
-            line,
-            f"service_envelope={setting.value}: TorchServe has no such envelope, so no worker starts",
-            f"Write service_envelope={wanted or 'kserve (V1) or kservev2 (V2, gRPC)'}",
-        )
-    elif setting is not None and wanted and setting.value != wanted:
+def _variables(file: Path, settings: Mapping[str, Setting]) -> Iterator[Finding]:
+    if "service_envelope" not in settings and value(settings, "enable_envvars_config") != "true":
         yield warning(
-            file,
-            line,
-            f"service_envelope={setting.value} does not speak {protocol} for a handler without an envelope of its own",
-            f"Write service_envelope={wanted}",
-        )
-    elif setting is None and _value(settings, "enable_envvars_config") != "true":
-        yield warning(
-            file,
-            lines.get("enable_envvars_config"),
+            *place(file, settings.get("enable_envvars_config")),
             "KServe's TS_SERVICE_ENVELOPE is not read and no service_envelope is set",
             "Write enable_envvars_config=true",
-        )
-
-
-def _metrics(file: Path, settings: Mapping[str, Setting], lines: Mapping[str, int]) -> Iterator[Finding]:
-    if _value(settings, "metrics_mode") not in ("prometheus", "legacy"):
-        old = "metrics_format has no effect since TorchServe 0.8" if "metrics_format" in settings else "unset"
-        yield warning(
-            file,
-            lines.get("metrics_mode") or lines.get("metrics_format"),
-            f"TorchServe's metrics go to its log and not to metrics_address (metrics_mode: {old})",
-            "Write metrics_mode=prometheus",
         )
 
 
 def _exposed(file: Path, settings: Mapping[str, Setting], lines: Mapping[str, int]) -> Iterator[Finding]:
     """Who manages TorchServe may make it load code, so the address is for the wrapper alone."""
     setting = settings.get("management_address")
-    if setting is None or _value(settings, "disable_token_authorization") != "true":
+    if setting is None or value(settings, "disable_token_authorization") != "true":
         return
     try:
         loopback = address.parse(setting.value, "management").bind in ("127.0.0.1", "localhost")
@@ -143,23 +108,7 @@ def _exposed(file: Path, settings: Mapping[str, Setting], lines: Mapping[str, in
         )
 
 
-def _models(directory: Path, settings: Mapping[str, Setting], lines: Dict[str, int]) -> List[Finding]:
-    file, store = directory / CONFIG, directory / STORE
-    if "model_snapshot" in settings:
-        text = settings["model_snapshot"].value
-        shared = _value(settings, "inference_address") == _value(settings, "management_address")
-        return SnapshotCheck(file, lines.get("model_snapshot"), text, store, shared).findings()
-    if _value(settings, "load_models"):
-        return []
-    return [
-        error(
-            file,
-            None,
-            "neither model_snapshot nor load_models is set, so no model is served",
-            f"Write {EXAMPLE}",
-        )
-    ]
-
-
-def _value(settings: Mapping[str, Setting], key: str) -> str:
-    return settings[key].value.strip().lower() if key in settings else ""
+def _nothing(file: Path, settings: Mapping[str, Setting]) -> Iterator[Finding]:
+    if "model_snapshot" not in settings and not value(settings, "load_models"):
+        problem = "neither model_snapshot nor load_models is set, so no model is served"
+        yield error(file, None, problem, f"Write {EXAMPLE}")

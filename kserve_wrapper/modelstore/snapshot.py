@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from pathlib import Path
@@ -19,6 +20,7 @@ _REQUIRED: Mapping[str, Any] = {
     "batchSize": 1,
     "maxBatchDelay": 10,
 }
+_OPTIONAL = ("marName", "responseTimeout", "startupTimeout", "runtimeType")
 #: Names that fit a URL's segment, as KServe's routes need.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -93,6 +95,12 @@ class SnapshotCheck:
             )
 
     def _fields(self, where: str, fields: Mapping[str, Any]) -> Iterator[Finding]:
+        known = (*_REQUIRED, *_OPTIONAL)
+        for key in fields:
+            meant = difflib.get_close_matches(key, known, 1, 0.85)
+            if key not in known and meant:
+                problem = f'{where} has "{key}", which TorchServe does not know'
+                yield self._warning(problem, f'Did you mean "{meant[0]}"')
         for key, usual in _REQUIRED.items():
             if key not in fields:
                 yield self._error(

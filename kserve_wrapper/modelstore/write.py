@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
 from kserve_wrapper.modelstore import archive
-from kserve_wrapper.modelstore.check import CONFIG, ENVELOPE_OF, MOUNT, STORE
+from kserve_wrapper.modelstore.check import CONFIG, MOUNT, STORE
+from kserve_wrapper.modelstore.content import ENVELOPE_OF
 from kserve_wrapper.torchserve import properties
 
 #: The document's properties, in its order, and below them what a pod needs beside.
@@ -85,11 +86,14 @@ def _archives(mars: Sequence[Path]) -> List[archive.Archive]:
             model = archive.read(mar)
         except archive.ArchiveError as problem:
             raise WriteError(f"{mar} {problem}.") from None
-        for key in (mar.name, f"{model.name} {model.version}"):
+        renamed = mar.with_name(f"{mar.stem}-{model.version}{mar.suffix}")
+        remedies = {
+            mar.name: f"Rename one, its model keeps its name: mv {mar} {renamed}",
+            f"{model.name} {model.version}": "Build one of them with another --version",
+        }
+        for key, remedy in remedies.items():
             if key in seen:
-                raise WriteError(
-                    f"{seen[key]} and {mar} are both {key}. Rename one, or build it with another --version."
-                )
+                raise WriteError(f"{seen[key]} and {mar} are both {key}. {remedy}.")
             seen[key] = mar
         found.append(model)
     return found

@@ -10,6 +10,8 @@ import socket
 from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 
+from kserve_wrapper.modelstore.content import check_content
+from kserve_wrapper.modelstore.findings import Finding
 from kserve_wrapper.torchserve.config import TorchServeConfig
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -18,13 +20,24 @@ Port = Tuple[str, str, int]
 
 
 def problems(config: TorchServeConfig, wrapper_ports: Mapping[str, int]) -> List[str]:
-    """Everything that would keep TorchServe or the wrapper from serving, each with its mend.
+    """What would keep TorchServe or the wrapper from serving here, each with its mend; content: ``findings``.
 
     Args:
         config: what TorchServe will be started with.
         wrapper_ports: ports of the wrapper, by the flag that sets them.
     """
     return [*_archives(config), *_ports(config, wrapper_ports)]
+
+
+def findings(asked: TorchServeConfig) -> List[Finding]:
+    """What the check of a model directory says of settings, snapshot and archives.
+
+    Args:
+        asked: the user's file with arguments and environment.
+    """
+    if asked.model_store is None or not asked.model_store.is_dir():
+        return []  # A problem by itself.
+    return check_content(asked.path, asked.settings, asked.model_store)
 
 
 def _archives(config: TorchServeConfig) -> Iterator[str]:
@@ -35,13 +48,6 @@ def _archives(config: TorchServeConfig) -> Iterator[str]:
     if not store.is_dir():
         yield f"model store {store}: no such directory. Create it, or give --model-store=DIRECTORY."
         return
-    for name, versions in config.models.items():
-        for version, model in versions.items():
-            if not (store / model.mar_name).exists():
-                yield (
-                    f"model {name} {version}: the archive {model.mar_name} is not in {store}. "
-                    "Put it there, or take the model out of model_snapshot."
-                )
     for url in _named(config):
         if not _URL.match(url) and not (store / url).exists():
             yield f"load_models: the archive {url} is not in {store}. Put it there, or take it out of load_models."

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
+from kserve_wrapper import cli, settings
 from kserve_wrapper.torchserve.localconfig import ADDRESSES, free_port
 
 DEFAULT_CONFIG = "/mnt/models/config/config.properties"
@@ -43,7 +44,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
     """Exits with status 2 and a message where an option is wrong."""
     ours, wrapper = _split(argv)
     parser = _parser(environ)
-    found = parser.parse_args([argument for argument in ours if argument != "torchserve"])
+    found, unknown = parser.parse_known_args([argument for argument in ours if argument != "torchserve"])
+    if unknown:
+        parser.error(_unknown(unknown))
     return Options(
         # As in TorchServe, the variable beats the argument.
         config_path=Path(
@@ -61,41 +64,33 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
 
 
 class WrapperFlags:
-    """What the supervisor must know of the wrapper's settings: a flag, or its variable TS_KSERVE_<NAME>."""
+    """What the supervisor must know of the wrapper's settings.
+
+    Exits with status 2 and a message where the wrapper would refuse its flags or variables.
+    """
 
     def __init__(self, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
-        self._arguments = list(arguments)
-        self._environ = environ
+        self._settings = cli.parse(arguments, environ)
 
     def ports(self) -> Dict[str, int]:
         """By flag; a free port where the wrapper was told to take one (0)."""
-        defaults = {"http_port": 8080, "grpc_port": 8081}
-        return {flag: int(self._number(flag, default)) or free_port() for flag, default in defaults.items()}
+        return {flag: port or free_port() for flag, port in self._asked().items()}
 
     def chosen_ports(self, ports: Mapping[str, int]) -> List[str]:
         """Flags that hand the wrapper the free ports."""
-        return [f"--{flag}={port}" for flag, port in ports.items() if self._number(flag, "8080") == "0"]
+        asked = self._asked()
+        return [f"--{flag}={port}" for flag, port in ports.items() if asked[flag] == 0]
 
     def host(self) -> str:
         """Where to ask the wrapper from this machine."""
-        host = self._get("host")
-        return "127.0.0.1" if host in (None, "", "0.0.0.0", "::") else str(host)
+        host = self._settings.host
+        return "127.0.0.1" if host in ("", "0.0.0.0", "::") else host
 
     def tls(self) -> bool:
-        return bool(self._get("ssl_certfile"))
+        return bool(self._settings.ssl_certfile)
 
-    def _number(self, flag: str, default: object) -> str:
-        text = self._get(flag) or ""
-        # What is no number the wrapper itself will refuse, and say so.
-        return text if text.isdigit() else str(default)
-
-    def _get(self, flag: str) -> Optional[str]:
-        found = self._environ.get(f"TS_KSERVE_{flag.upper()}")
-        for index, argument in enumerate(self._arguments):
-            name, equals, value = argument.partition("=")
-            if name.lstrip("-").replace("-", "_") == flag:
-                found = value if equals else next(iter(self._arguments[index + 1 : index + 2]), None)
-        return found
+    def _asked(self) -> Dict[str, int]:
+        return {"http_port": self._settings.http_port, "grpc_port": self._settings.grpc_port}
 
 
 def _split(argv: Sequence[str]) -> Tuple[List[str], List[str]]:
@@ -104,28 +99,38 @@ def _split(argv: Sequence[str]) -> Tuple[List[str], List[str]]:
     return arguments[:end], arguments[end + 1 :]
 
 
+def _unknown(arguments: Sequence[str]) -> str:
+    """What to say of arguments that are not the supervisor's."""
+    text = " ".join(arguments)
+    wrapper = {item.name for item in settings.options()} | {name.replace("-", "_") for name, _ in settings.IGNORED}
+    names = {argument.partition("=")[0] for argument in arguments if argument.startswith("--")}
+    if any(name[2:].replace("-", "_") in wrapper for name in names):
+        return f"unrecognized arguments: {text}. Wrapper flags go after --, at the end: -- {text}"
+    return f"unrecognized arguments: {text}"
+
+
 def _arguments(found: argparse.Namespace) -> Dict[str, str]:
-    settings: Dict[str, str] = {}
+    chosen: Dict[str, str] = {}
     for key in ("model_store", "workflow_store", "cpp_log_config", "plugins_path"):
         if getattr(found, key):
-            settings[key] = os.path.abspath(getattr(found, key))
+            chosen[key] = os.path.abspath(getattr(found, key))
     if found.models:
-        settings["load_models"] = ",".join(found.models)
+        chosen["load_models"] = ",".join(found.models)
     if found.disable_token_auth:
-        settings["disable_token_authorization"] = "true"
+        chosen["disable_token_authorization"] = "true"
     if found.enable_model_api:
-        settings["enable_model_api"] = "true"
-    return settings
+        chosen["enable_model_api"] = "true"
+    return chosen
 
 
 def _settings(pairs: Sequence[str], parser: argparse.ArgumentParser) -> Dict[str, str]:
-    settings: Dict[str, str] = {}
+    chosen: Dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not key or not equals:
             parser.error(f"--set {pair}: write --set KEY=VALUE, KEY being a property of config.properties")
-        settings[key] = value
-    return settings
+        chosen[key] = value
+    return chosen
 
 
 def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Dict, Mapping, Optional, Sequence, Tuple
 
+from kserve_wrapper.modelstore.findings import Severity
 from kserve_wrapper.torchserve import checks, java, launch, localconfig, options, properties, tokens
 from kserve_wrapper.torchserve.config import TorchServeConfig, load
 from kserve_wrapper.torchserve.options import Options, WrapperFlags
@@ -99,6 +100,12 @@ class Supervisor:
         return hurry is not None
 
 
+def ask(chosen: Options, environ: Mapping[str, str]) -> Tuple[TorchServeConfig, Dict[str, str]]:
+    """What the user asks for, and the environment without what ``--set`` overrules. Raises ConfigError."""
+    plain = launch.without_overridden(environ, chosen.settings)
+    return load(chosen.config_path, plain, {**chosen.arguments, **chosen.settings}), plain
+
+
 def prepare(
     chosen: Options, run: Path, environ: Mapping[str, str], asks_for_tokens: bool
 ) -> Tuple[TorchServeConfig, Dict[str, str]]:
@@ -107,8 +114,7 @@ def prepare(
     Raises:
         ConfigError: the file or a setting is wrong.
     """
-    plain = launch.without_overridden(environ, chosen.settings)
-    asked = load(chosen.config_path, plain, {**chosen.arguments, **chosen.settings})
+    asked, plain = ask(chosen, environ)
     overrides = localconfig.overrides(asked, chosen.expose, asks_for_tokens, Path.cwd())
     derived = run / "config.properties"
     derived.write_text(localconfig.derive(chosen.config_path, overrides), encoding="latin-1")
@@ -135,14 +141,19 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _supervise(chosen: Options, run: Path) -> int:
+    # Exits where the wrapper would refuse its flags.
+    flags = WrapperFlags(chosen.wrapper, os.environ)
     installation, runtime = launch.find_torchserve(), java.find(os.environ)
     config, environ = prepare(chosen, run, os.environ, installation.asks_for_tokens)
     tokened = installation.asks_for_tokens and not config.disable_token_authorization
-    flags = WrapperFlags(chosen.wrapper, environ)
     ports = flags.ports()
-    found = checks.problems(config, ports)
+    told = checks.findings(ask(chosen, os.environ)[0])
+    found = checks.problems(config, ports) + [str(finding) for finding in told if finding.severity is Severity.ERROR]
     for problem in found:
         say(problem)
+    for finding in told:
+        if finding.severity is Severity.WARNING:
+            say(f"note: {finding}")
     if found or chosen.check:
         say("nothing was started" if found else "all checks passed")
         return 2 if found else 0
@@ -184,8 +195,6 @@ def _introduce(
     )
     http_port, grpc_port = ports.values()
     say(f"the wrapper is process {wrapper.pid}: HTTP port {http_port}, gRPC port {grpc_port}")
-    for warning in config.warnings():
-        say(f"note: {warning}")
 
 
 if __name__ == "__main__":

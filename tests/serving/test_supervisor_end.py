@@ -148,7 +148,7 @@ def test_nothing_is_started_on_a_port_that_is_taken(tmp_path: Path) -> None:
 
 def test_nothing_is_started_without_the_archives(tmp_path: Path) -> None:
     said = refused(tmp_path, f"model_store={tmp_path}\nmodel_snapshot={snapshot()}\n")
-    assert f"the archive obedient.mar is not in {tmp_path}" in said
+    assert f"needs obedient.mar, which is not in {tmp_path}" in said
     assert "nothing was started" in said
 
 

@@ -81,6 +81,8 @@ def test_an_error_names_line_and_mend(store: Path, old: str, new: str, problem: 
         ("model_store=/mnt/models/model-store", "model_store=/home/me/store", "KServe mounts at /mnt/models"),
         ("management_address=http://127.0.0.1:8086", "management_address=http://0.0.0.0:8085", "without token"),
         ('"modelCount":1', '"modelCount":3', "there are 1 models"),
+        ("job_queue_size=10", "jobs_queue_size=10", "jobs_queue_size is no property"),
+        ('"responseTimeout"', '"responseTimout"', 'has "responseTimout"'),
     ],
 )
 def test_a_warning_leaves_the_directory_fit(store: Path, old: str, new: str, problem: str) -> None:
@@ -89,6 +91,31 @@ def test_a_warning_leaves_the_directory_fit(store: Path, old: str, new: str, pro
     assert finding.severity is Severity.WARNING
     assert problem in finding.problem
     assert main(["check", str(store)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("inference_adress", "inference_address"),
+        ("load_model", "load_models"),
+        ("grpc_inference_prot", "grpc_inference_port"),
+    ],
+)
+def test_a_misspelt_property_is_told(store: Path, wrong: str, right: str) -> None:
+    line = edit(store, "job_queue_size=10", f"{wrong}=x\njob_queue_size=10")
+    finding = only(check(store))
+    assert (finding.line, finding.remedy) == (line, f"Did you mean {right}")
+
+
+def test_a_plugins_property_is_nobodys_slip(store: Path) -> None:
+    edit(store, "job_queue_size=10", "job_queue_size=10\nmy_plugin_quota=x")
+    assert check(store) == []
+
+
+def test_a_directory_without_archives_is_told(store: Path) -> None:
+    (store / "model-store" / "mnist.mar").unlink()
+    (store / "model-store").rmdir()
+    assert "the model archives are missing" in [finding.problem for finding in check(store)]
 
 
 def test_all_findings_are_told_at_once(store: Path) -> None:

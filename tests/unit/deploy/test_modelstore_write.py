@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kserve_wrapper.modelstore import check, write
 from kserve_wrapper.modelstore.__main__ import main
-from kserve_wrapper.modelstore.check import ENVELOPE_OF
+from kserve_wrapper.modelstore.content import ENVELOPE_OF
 from kserve_wrapper.modelstore.write import WriteError
 from kserve_wrapper.torchserve import config
 from tests.unit.deploy.archives import make_mar
@@ -72,6 +72,20 @@ def test_what_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> No
     with pytest.raises(WriteError, match="no readable zip"):
         write(tmp_path / "out", [tmp_path / "absent.mar"])
     assert not (tmp_path / "out").exists()
+
+
+def test_the_advice_about_two_versions_works(tmp_path: Path) -> None:
+    one, two = make_mar(tmp_path / "a"), make_mar(tmp_path / "b", version="2.0")
+    with pytest.raises(WriteError) as told:
+        write(tmp_path / "out", [one, two])
+    command = str(told.value).rstrip(".").split(": ")[-1]
+    subprocess.run(command, shell=True, check=True)
+    write(tmp_path / "out", [one, two.with_name("mnist-2.0.mar")])
+    loaded = config.load(tmp_path / "out" / "config" / "config.properties", {}).models["mnist"]
+    assert {version: model.mar_name for version, model in loaded.items()} == {
+        "1.0": "mnist.mar",
+        "2.0": "mnist-2.0.mar",
+    }
 
 
 def test_the_command_prints_what_to_upload(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,6 +63,34 @@ def test_a_wrong_option_starts_nothing(arguments: list[str], capsys: pytest.Capt
     assert "error" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("argument", [["--http_port", "28080"], ["--http_port=28080"], ["--log-level", "DEBUG"]])
+def test_a_flag_of_the_wrapper_in_the_wrong_place(argument: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(argument, {})
+    assert f"Wrapper flags go after --, at the end: -- {' '.join(argument)}" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parse(["--nonsense"], {})
+    assert "go after --" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "said"),
+    [
+        (["--http_port", "99999"], {}, "--http_port must be 65535 or less"),
+        (["--http_prt", "1"], {}, "unrecognized arguments: --http_prt 1"),
+        (["--http_port", "many"], {}, "invalid int value: 'many'"),
+        ([], {"TS_KSERVE_GRPC_PORT": "x"}, "TS_KSERVE_GRPC_PORT: 'x'"),
+    ],
+)
+def test_what_the_wrapper_would_refuse_starts_nothing(
+    flags: list[str], environ: dict[str, str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        WrapperFlags(flags, environ)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 def test_where_the_wrapper_is_asked() -> None:
     flags = WrapperFlags(["--http_port=9000", "--host", "10.0.0.7"], {"TS_KSERVE_GRPC_PORT": "9001"})
     assert flags.ports() == {"http_port": 9000, "grpc_port": 9001}

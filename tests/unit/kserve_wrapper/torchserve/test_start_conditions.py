@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from kserve_wrapper.modelstore import Severity
 from kserve_wrapper.torchserve import java
-from kserve_wrapper.torchserve.checks import problems
+from kserve_wrapper.torchserve.checks import findings, problems
 from kserve_wrapper.torchserve.config import ConfigError, TorchServeConfig, load
 from kserve_wrapper.torchserve.localconfig import free_port
+from tests.unit.deploy.archives import make_mar
 
 
 def fake_java(folder: Path, says: str, status: int = 0) -> Path:
@@ -64,11 +66,39 @@ def test_all_is_well(tmp_path: Path) -> None:
 
 def test_archives_that_are_missing_are_all_named(tmp_path: Path) -> None:
     snapshot = 'model_snapshot={"modelCount":2,"models":{"m":{"1":{"marName":"m.mar"}},"n":{"2":{"marName":"n.mar"}}}}'
-    found = problems(config(tmp_path, snapshot), {})
-    assert [problem.split(":")[0] for problem in found] == ["model m 1", "model n 2"]
+    told = [finding.problem for finding in findings(config(tmp_path, snapshot))]
+    assert [f"models.{name} needs" in " ".join(told) for name in ("m.1", "n.2")] == [True, True]
     found = problems(config(tmp_path, "load_models=a=x.mar,https://host/y.mar,z.mar"), {})
     assert [problem.split()[3] for problem in found] == ["x.mar", "z.mar"]
     assert problems(config(tmp_path, "load_models=all"), {}) == []
+
+
+VERSION = '"defaultVersion":true,"marName":"m.mar","minWorkers":2,"batchSize":1,"maxBatchDelay":10'
+
+
+@pytest.mark.parametrize(
+    ("models", "severity", "problem"),
+    [
+        ('"m":{"2.0":{%s,"maxWorkers":2}}', Severity.ERROR, "the version of m is 2.0 here and 1.0 in m.mar"),
+        ('"a b":{"1.0":{%s,"maxWorkers":2}}', Severity.ERROR, 'the model name "a b" does not fit into a URL'),
+        ('"m":{"1.0":{%s,"maxWorkers":1}}', Severity.ERROR, "maxWorkers 1 below minWorkers 2"),
+        ('"m":{"1.0":{%s,"maxWorkers":2}},"n":{"1.0":{%s,"maxWorkers":2}}', Severity.WARNING, "there are 2 models"),
+    ],
+)
+def test_what_the_model_store_check_finds_is_found_here(
+    tmp_path: Path, models: str, severity: Severity, problem: str
+) -> None:
+    make_mar(tmp_path, "m")
+    snapshot = '{"modelCount":1,"models":{' + models.replace("%s", VERSION) + "}}"
+    path = config(tmp_path, "metrics_mode=prometheus").path
+    [finding] = findings(load(path, {}, {"model_snapshot": snapshot}))
+    assert (finding.severity, str(finding.file)) == (severity, "the command line")
+    assert problem in finding.problem
+
+
+def test_a_misspelt_property_names_its_line(tmp_path: Path) -> None:
+    [finding] = findings(config(tmp_path, "metrics_mode=prometheus\ninference_adress=x"))
+    assert (finding.line, finding.remedy) == (8, "Did you mean inference_address")
 
 
 def test_a_port_that_is_taken_names_who_has_it(tmp_path: Path) -> None:
