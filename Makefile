@@ -21,7 +21,7 @@ demo: env  ## the document's walk-through on real TorchServe; exit 0 only if eve
 	@$(PY) -m scripts.demo
 
 serve: env  ## TorchServe and wrapper in the foreground on the document's ports, until Ctrl-C
-	@$(PY) -m scripts.serve
+	@$(PY) -m scripts.serve $(foreach model,$(MODEL),--model $(model))
 
 mar: env  ## build the archives of MODEL (default mnist; several by blanks) into MAR_DIR (default build/model-store)
 	@for model in $(MODEL); do \
