@@ -267,7 +267,7 @@ def test_request_beyond_the_servers_limit_is_not_sent() -> None:
     async def main() -> None:
         async with HttpServer([predictions(1)]) as server:
             upstream = server.upstream(request_limit=100)
-            with pytest.raises(TooLarge, match="100 bytes"):
+            with pytest.raises(TooLarge, match=r"100 bytes \(max_request_size in config.properties\)"):
                 await send(upstream, V1Call("m", None, False, ["x" * 100]))
             assert server.received == []
 
