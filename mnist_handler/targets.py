@@ -58,7 +58,8 @@ def _read(value: Any, classes: int) -> Tuple[Optional[int], str]:
     if isinstance(value, str) and value.strip().isdecimal():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < classes:
-        return None, f"target {str(value)[:40]!r} is not a class from 0 to {classes - 1}"
+        shown = repr(value) if isinstance(value, str) else str(value)
+        return None, f"target {shown[:40]} is not a class from 0 to {classes - 1}"
     return value, ""
 
 
