@@ -20,6 +20,7 @@ from mnist_handler import arrays, describe
 from mnist_handler.compiled import choose_mode, compile_model
 from mnist_handler.config import HandlerConfig, parse_config
 from mnist_handler.device import pick_device, set_threads
+from mnist_handler.columns import check_bounds, check_names
 from mnist_handler.eager import eager_copy
 from mnist_handler.engine import Engine, Outcome, default_sizes, is_out_of_memory
 from mnist_handler.envelope import WireEnvelope, failure
@@ -37,9 +38,9 @@ from mnist_handler.parameters import (
     predict_options,
 )
 from mnist_handler.predictions import Predictions, Scores
-from mnist_handler.requests import Answer, Block, Request, RequestError
+from mnist_handler.requests import Answer, Block, Request, RequestError, row_error
 from mnist_handler.rows import READY, InputSpec, Piece, Rows, by_form, count, places, stack
-from mnist_handler.targets import read_targets, row_error, split_targets
+from mnist_handler.targets import read_targets, split_targets
 from mnist_handler.wire import asks_description
 
 logger = logging.getLogger(__name__)
@@ -136,9 +137,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         """
         if len(self.inputs) == 1:
             return {self.inputs[0].name: self._decode_blocks(self.inputs[0], [block for _, block in inputs], asked)}
-        names = [spec.name for spec in self.inputs]
-        if sorted(name for name, _ in inputs) != sorted(names):
-            raise RequestError(400, f"inputs {', '.join(n for n, _ in inputs)} are not {', '.join(names)}, each once")
+        check_names([name for name, _ in inputs], [spec.name for spec in self.inputs])
         blocks = dict(inputs)
         rows = {spec.name: self._decode_blocks(spec, [blocks[spec.name]], asked) for spec in self.inputs}
         sizes = {name: count(pieces) for name, pieces in rows.items()}
@@ -154,11 +153,9 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         Raises:
             arrays.TensorError: the block as a whole cannot be rows of ``spec``.
         """
-        if isinstance(block.values, np.ndarray):
-            array = arrays.split_rows(block.values, spec.shape)
-        else:
-            array = arrays.split_rows(arrays.from_lists(block.values), spec.shape)
-        return [Piece(READY, arrays.cast(array, spec.datatype))]
+        if not isinstance(block.values, np.ndarray):
+            return [Piece(READY, arrays.list_rows(block.values, spec.shape, spec.datatype, first_row, faults))]
+        return [Piece(READY, arrays.cast(arrays.split_rows(block.values, spec.shape), spec.datatype))]
 
     def preprocess(self, decoded: Sequence[Rows]) -> Tuple[torch.Tensor, ...]:
         """The rows of all requests as the model's inputs on the device: one stack and one transfer for each form."""
@@ -200,6 +197,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
 
     def _decode_request(self, index: int, request: Request) -> Job:
         inputs, targets = split_targets(request)
+        if request.by_row and len(inputs) > 1 and len(self.inputs) == 1:
+            check_names([name for name, _ in inputs], [self.inputs[0].name])
         if not request.explain:
             asked = collect(request, PREDICT_KEYS)
             options = predict_options(asked, self.classes)
@@ -227,11 +226,16 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         faults: Dict[int, str] = {}
         for block in blocks:
             try:
-                pieces.extend(self.decode_input(spec, block, asked, count(pieces), faults))
+                first = count(pieces)
+                made = self.decode_input(spec, block, asked, first, faults)
+                for row, fault in check_bounds(spec, made, first).items():
+                    faults.setdefault(row, fault)  # zeros stand where a row is at fault already
+                pieces.extend(made)
             except arrays.TensorError as error:
                 raise RequestError(400, f"input {spec.name}: {error}") from error
         if faults:
-            raise row_error(faults)
+            named = f"input {spec.name}: " if len(self.inputs) > 1 else ""
+            raise row_error({row: named + text for row, text in faults.items()})
         return pieces
 
     def _merge(self, spec: InputSpec, pieces: List[Piece]) -> torch.Tensor:
