@@ -110,7 +110,7 @@ def _list_row(
     array = split_rows(from_lists(value), row_shape)
     if len(array) != 1:
         raise TensorError(f"shape {list(array.shape)} is more than one row")
-    row = cast(array, datatype)[0]
+    row: np.ndarray[Any, Any] = cast(array, datatype)[0]
     if before is not None and before.shape != row.shape:
         raise TensorError(f"shape {list(row.shape)} is not {list(before.shape)}, as the rows before it have: pad them")
     return row

@@ -17,10 +17,10 @@ from torch import nn
 from ts.torch_handler.base_handler import BaseHandler
 
 from mnist_handler import arrays, describe
+from mnist_handler.columns import check_bounds, check_names
 from mnist_handler.compiled import choose_mode, compile_model
 from mnist_handler.config import HandlerConfig, parse_config
 from mnist_handler.device import pick_device, set_threads
-from mnist_handler.columns import check_bounds, check_names
 from mnist_handler.eager import eager_copy
 from mnist_handler.engine import Engine, Outcome, default_sizes, is_out_of_memory
 from mnist_handler.envelope import WireEnvelope, failure

@@ -68,7 +68,6 @@ class RequestError(Exception):
         self.rows: Dict[int, str] = dict(rows or {})
 
 
-
 def row_error(faults: Mapping[int, str], status: int = 400) -> RequestError:
     """One error for all rows at fault; its message names the first three."""
     shown = [f"row {row}: {text}" for row, text in sorted(faults.items())[:3]]

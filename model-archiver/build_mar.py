@@ -104,7 +104,7 @@ def check_files(folder: Path, description: Dict[str, Any]) -> None:
     elif handler not in HANDLERS:
         hint = f"; did you mean {handler}.py?" if (folder / f"{handler}.py").is_file() else ""
         raise BuildError(
-            f"{folder / 'mar.json'}: handler: no file {handler} (a file's name ends in .py) and not one of TorchServe's "
+            f"{folder / 'mar.json'}: handler: no file {handler} (files end in .py) and not one of TorchServe's "
             f"handlers, {', '.join(HANDLERS)}{hint}"
         )
     for name in names:
@@ -122,7 +122,7 @@ def check_files(folder: Path, description: Dict[str, Any]) -> None:
             )
     if "model_file" in description and "serialized_file" not in description:
         raise BuildError(
-            f"{folder / 'mar.json'}: model_file without serialized_file: the model would be served with random weights. "
+            f"{folder / 'mar.json'}: model_file without serialized_file: it would be served with random weights. "
             "Name its weights (for a model without parameters, an empty state_dict: torch.save({}, FILE))"
         )
 

@@ -11,7 +11,6 @@ import torch
 
 from mnist_handler.config import ConfigError
 from mnist_handler.loading import LoadError, build_model, load_labels, load_model
-
 from mnist_handler.mnist import MNISTDigitClassifier
 
 from .conftest import start
