@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -65,17 +65,55 @@ def image_rows(
         raise TensorError(f"datatype {_name(array)} is not that of an image: send UINT8 or floats")
     if normalized:
         values = np.ascontiguousarray(array, dtype=np.float32)
-        return Piece(READY, values), _outside(values, -np.inf, np.inf, first_row, "")
+        return Piece(READY, values), outside(values, -np.inf, np.inf, first_row, "")
     if kind == "f":
         values = np.ascontiguousarray(array, dtype=np.float32)
         hint = "0..1; send UINT8 for 0..255, or the parameter normalized for values that are normalised already"
-        return Piece(UNIT, values), _outside(values, -_SLACK, 1 + _SLACK, first_row, hint)
+        return Piece(UNIT, values), outside(values, -_SLACK, 1 + _SLACK, first_row, hint)
     if array.dtype == np.uint8 and typed:
         return Piece(PIXELS, np.ascontiguousarray(array)), {}
-    bad = _outside(array, 0, 255, first_row, "0..255")
+    bad = outside(array, 0, 255, first_row, "0..255")
     if not typed and len(array) == 1 and array.max() <= 1:
         return Piece(UNIT, np.ascontiguousarray(array, dtype=np.float32)), bad
     return Piece(PIXELS, array.clip(0, 255).astype(np.uint8)), bad
+
+
+def list_rows(
+    values: List[Any], row_shape: Tuple[int, ...], datatype: str, first_row: int, faults: Dict[int, str]
+) -> np.ndarray[Any, Any]:
+    """Nested lists of numbers, one item a row, as [rows, *row_shape]; rows at fault are zeros and named in ``faults``.
+
+    All at once where every row is good, which they nearly always are.
+    """
+    try:
+        array = from_lists(values)
+        if array.ndim == len(row_shape) + 1 and _fits(array.shape[1:], row_shape):
+            return cast(array, datatype)
+    except TensorError:
+        pass  # row by row, to say which
+    good: Dict[int, np.ndarray[Any, Any]] = {}
+    for row, value in enumerate(values):
+        try:
+            good[row] = _list_row(value, row_shape, datatype, next(iter(good.values()), None))
+        except TensorError as error:
+            faults[first_row + row] = str(error)
+    shape = next((one.shape for one in good.values()), tuple(max(1, size) for size in row_shape))
+    rows = np.zeros((len(values), *shape), _DTYPES[datatype][0])
+    for row, one in good.items():
+        rows[row] = one
+    return rows
+
+
+def _list_row(
+    value: Any, row_shape: Tuple[int, ...], datatype: str, before: Optional[np.ndarray[Any, Any]]
+) -> np.ndarray[Any, Any]:
+    array = split_rows(from_lists(value), row_shape)
+    if len(array) != 1:
+        raise TensorError(f"shape {list(array.shape)} is more than one row")
+    row: np.ndarray[Any, Any] = cast(array, datatype)[0]
+    if before is not None and before.shape != row.shape:
+        raise TensorError(f"shape {list(row.shape)} is not {list(before.shape)}, as the rows before it have: pad them")
+    return row
 
 
 def from_lists(value: Any) -> np.ndarray[Any, Any]:
@@ -105,7 +143,7 @@ def _only_numbers(value: Any) -> bool:
     return types <= {int, float, bool}
 
 
-def _outside(array: np.ndarray[Any, Any], low: float, high: float, first_row: int, wanted: str) -> Dict[int, str]:
+def outside(array: np.ndarray[Any, Any], low: float, high: float, first_row: int, wanted: str) -> Dict[int, str]:
     """The rows with a value that is not a number or not from ``low`` to ``high``."""
     if array.size == 0:
         return {}
@@ -117,11 +155,17 @@ def _outside(array: np.ndarray[Any, Any], low: float, high: float, first_row: in
         return {}
     faults = {}
     for row in np.flatnonzero(~good).tolist():
-        if finite[row]:
-            faults[first_row + row] = f"values from {least[row]:g} to {most[row]:g} are not {wanted}"
+        if finite[row] and flat.shape[1] == 1:
+            faults[first_row + row] = f"value {_shown(least[row])} is not {wanted}"
+        elif finite[row]:
+            faults[first_row + row] = f"values from {_shown(least[row])} to {_shown(most[row])} are not {wanted}"
         else:
             faults[first_row + row] = "NaN or infinity among the values"
     return faults
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, np.floating) else str(value)
 
 
 def _name(array: np.ndarray[Any, Any]) -> str:

@@ -40,8 +40,8 @@ class WireEnvelope:
             context: gets status, content type and headers of each client's answer.
 
         Returns:
-            One body a client, in order. A client's fault is its own 4xx; a fault of the model is a 500 for
-            those that were in the call, and a traceback in the log.
+            One body a client, in order. A client's fault is its own 4xx. Where the model fails on several
+            requests, each is tried once alone: a 500 for those that fail then, and a traceback in the log.
         """
         results: List[Union[Reply, RequestError]] = [RequestError(500, BUG)] * len(data)
         forms: List[Tuple[int, Form]] = []
@@ -61,11 +61,17 @@ class WireEnvelope:
 
     def _answer_all(self, requests: List[Request], context: WorkerContext) -> List[Result]:
         try:
-            answers = self._answer(requests, context)
-            if len(answers) != len(requests):
-                raise ValueError(f"the handler gave {len(answers)} answers to {len(requests)} requests")
+            return self._call(requests, context)
         except Exception as error:
-            return [failure(error)] * len(requests)
+            if len(requests) == 1:
+                return [failure(error)]
+            logger.warning("a batch of %d requests failed (%r): trying them one by one", len(requests), error)
+        return [answer for request in requests for answer in self._answer_all([request], context)]
+
+    def _call(self, requests: List[Request], context: WorkerContext) -> List[Result]:
+        answers = self._answer(requests, context)
+        if len(answers) != len(requests):
+            raise ValueError(f"the handler gave {len(answers)} answers to {len(requests)} requests")
         return answers
 
 

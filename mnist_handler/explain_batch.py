@@ -10,9 +10,8 @@ import torch
 from mnist_handler.explain import COMPLETE, Explainer, check_windows
 from mnist_handler.parameters import ExplainOptions
 from mnist_handler.predictions import Predictions, Scores
-from mnist_handler.requests import Answer, Output, Request, RequestError
+from mnist_handler.requests import Answer, Output, Request, RequestError, row_error
 from mnist_handler.rows import Rows
-from mnist_handler.targets import row_error
 
 Results = Dict[int, Any]
 

@@ -17,11 +17,12 @@ from torch import nn
 from ts.torch_handler.base_handler import BaseHandler
 
 from mnist_handler import arrays, describe
+from mnist_handler.columns import check_bounds, check_names
 from mnist_handler.compiled import choose_mode, compile_model
 from mnist_handler.config import HandlerConfig, parse_config
 from mnist_handler.device import pick_device, set_threads
 from mnist_handler.eager import eager_copy
-from mnist_handler.engine import Engine, Outcome, default_sizes
+from mnist_handler.engine import Engine, Outcome, default_sizes, is_out_of_memory
 from mnist_handler.envelope import WireEnvelope, failure
 from mnist_handler.explain import DEFAULT_METHOD, Explainer, method_settings
 from mnist_handler.explain_batch import ExplainJob, explain_jobs
@@ -37,9 +38,10 @@ from mnist_handler.parameters import (
     predict_options,
 )
 from mnist_handler.predictions import Predictions, Scores
-from mnist_handler.requests import Answer, Block, Request, RequestError
+from mnist_handler.requests import Answer, Block, Request, RequestError, row_error
 from mnist_handler.rows import READY, InputSpec, Piece, Rows, by_form, count, places, stack
-from mnist_handler.targets import read_targets, row_error, split_targets
+from mnist_handler.targets import read_targets, split_targets
+from mnist_handler.wire import asks_description
 
 logger = logging.getLogger(__name__)
 
@@ -103,8 +105,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
 
     def handle(self, data: List[Dict[str, Any]], context: Any) -> List[Any]:
         """TorchServe's entry point: one answer for each of its requests, in order."""
-        if context.get_request_header(0, "describe") == "True":
-            return [self.describe_handle() for _ in data]
+        if asks_description(data, context):
+            return [self.describe_handle()]
         return list(WireEnvelope(self.answer).handle(data, context))
 
     def describe_handle(self) -> Dict[str, Any]:
@@ -135,9 +137,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         """
         if len(self.inputs) == 1:
             return {self.inputs[0].name: self._decode_blocks(self.inputs[0], [block for _, block in inputs], asked)}
-        names = [spec.name for spec in self.inputs]
-        if sorted(name for name, _ in inputs) != sorted(names):
-            raise RequestError(400, f"inputs {', '.join(n for n, _ in inputs)} are not {', '.join(names)}, each once")
+        check_names([name for name, _ in inputs], [spec.name for spec in self.inputs])
         blocks = dict(inputs)
         rows = {spec.name: self._decode_blocks(spec, [blocks[spec.name]], asked) for spec in self.inputs}
         sizes = {name: count(pieces) for name, pieces in rows.items()}
@@ -153,11 +153,9 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         Raises:
             arrays.TensorError: the block as a whole cannot be rows of ``spec``.
         """
-        if isinstance(block.values, np.ndarray):
-            array = arrays.split_rows(block.values, spec.shape)
-        else:
-            array = arrays.split_rows(arrays.from_lists(block.values), spec.shape)
-        return [Piece(READY, arrays.cast(array, spec.datatype))]
+        if not isinstance(block.values, np.ndarray):
+            return [Piece(READY, arrays.list_rows(block.values, spec.shape, spec.datatype, first_row, faults))]
+        return [Piece(READY, arrays.cast(arrays.split_rows(block.values, spec.shape), spec.datatype))]
 
     def preprocess(self, decoded: Sequence[Rows]) -> Tuple[torch.Tensor, ...]:
         """The rows of all requests as the model's inputs on the device: one stack and one transfer for each form."""
@@ -199,6 +197,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
 
     def _decode_request(self, index: int, request: Request) -> Job:
         inputs, targets = split_targets(request)
+        if request.by_row and len(inputs) > 1 and len(self.inputs) == 1:
+            check_names([name for name, _ in inputs], [self.inputs[0].name])
         if not request.explain:
             asked = collect(request, PREDICT_KEYS)
             options = predict_options(asked, self.classes)
@@ -226,11 +226,16 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         faults: Dict[int, str] = {}
         for block in blocks:
             try:
-                pieces.extend(self.decode_input(spec, block, asked, count(pieces), faults))
+                first = count(pieces)
+                made = self.decode_input(spec, block, asked, first, faults)
+                for row, fault in check_bounds(spec, made, first).items():
+                    faults.setdefault(row, fault)  # zeros stand where a row is at fault already
+                pieces.extend(made)
             except arrays.TensorError as error:
                 raise RequestError(400, f"input {spec.name}: {error}") from error
         if faults:
-            raise row_error(faults)
+            named = f"input {spec.name}: " if len(self.inputs) > 1 else ""
+            raise row_error({row: named + text for row, text in faults.items()})
         return pieces
 
     def _merge(self, spec: InputSpec, pieces: List[Piece]) -> torch.Tensor:
@@ -290,21 +295,38 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         dtypes = [arrays.torch_dtype(spec.datatype) for spec in self.inputs]
         return [torch.zeros(shape, dtype=dtype, device=self.device) for shape, dtype in zip(shapes, dtypes)]
 
+    def _check_shapes(self) -> None:
+        """Raise LoadError if the model, as it came and without compiling, refuses rows of ``inputs``."""
+        try:
+            with torch.inference_mode():
+                self.model(*self.example(2))
+        except Exception as error:
+            if is_out_of_memory(error):
+                return
+            shapes = [str(spec.shape) if len(self.inputs) == 1 else f"{spec.name} {spec.shape}" for spec in self.inputs]
+            raise LoadError(f"the model does not take inputs of row_shape {', '.join(shapes)}: {error}") from error
+
     def _build(self, config: HandlerConfig) -> None:
         self._mode = choose_mode(config.compile, config.precision, self.device)
-        forwards = compile_model(self.model, self._mode, config.precision, self.device, self.example(2))
         fixed = all(size >= 0 for spec in self.inputs for size in spec.shape)
         sizes = config.warm_up or tuple(default_sizes(config.device_batch_limit))
-        self._engine = Engine(forwards, config.device_batch_limit, sizes if fixed else None)
-        seconds = self._engine.warm_up(self.example(1))
+        try:
+            forwards = compile_model(self.model, self._mode, config.precision, self.device, self.example(2))
+            self._engine = Engine(forwards, config.device_batch_limit, sizes if fixed else None)
+            seconds = self._engine.warm_up(self.example(1))
+            outcome = self._engine.run(self.example(1))
+        except Exception:
+            self._check_shapes()
+            raise
         logger.info("warm after %.1f s: batches of %s rows", seconds, ", ".join(map(str, sizes)))
-        outcome = self._engine.run(self.example(1))
         if outcome.scores is None:
             raise MemoryError("the device's memory does not hold one row")
         self.score_shape = tuple(outcome.scores.shape[1:])
         if self.classifies and len(self.score_shape) != 1:
             raise LoadError(f"scores of a row have shape {self.score_shape}, not (classes,): set classifies = False")
         self.classes = int(self.score_shape[0]) if self.score_shape else 1
+        if self.classifies and self.labels is not None and len(self.labels) != self.classes:
+            raise LoadError(f"index_to_name.json has {len(self.labels)} names, the model {self.classes} classes")
         floats = all(spec.datatype in ("FP16", "FP32", "FP64") for spec in self.inputs)
         self.explainable = self.explainable and floats and len(self.score_shape) == 1
         self.methods = method_settings(self.inputs[0].shape)

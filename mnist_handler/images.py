@@ -98,7 +98,9 @@ class ImageDecoder:
         if width < 1 or height < 1:
             raise ImageError(f"an image of {width} x {height} pixels")
         if self.max_pixels is not None and width * height > self.max_pixels:
-            raise ImageError(f"{width} x {height} pixels are more than the {self.max_pixels} allowed")
+            raise ImageError(
+                f"{width} x {height} pixels are more than the {self.max_pixels} that max_image_pixels allows"
+            )
         return image
 
     def _flatten(self, image: Image.Image) -> Image.Image:

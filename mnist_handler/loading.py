@@ -25,7 +25,7 @@ def load_model(directory: Path, manifest: Mapping[str, Any], device: torch.devic
     without one, that file is TorchScript. Weights are read with ``weights_only``: no code in them runs.
 
     Raises:
-        LoadError: a file is missing, not one class, weights of another model.
+        LoadError: a file is missing, not one class, parameters without weights, weights of another model.
     """
     entry = manifest["model"]
     serialized = entry.get("serializedFile")
@@ -36,6 +36,11 @@ def load_model(directory: Path, manifest: Mapping[str, Any], device: torch.devic
         model = build_model(directory / entry["modelFile"])
         if weights is not None:
             _load_weights(model, weights, device)
+        elif any(True for _ in model.parameters()):
+            raise LoadError(
+                f"the archive has {entry['modelFile']} but no weights for it, and random ones are not served: "
+                "build the archive with its serialized file (serialized_file in mar.json)"
+            )
     elif weights is not None:
         model = torch.jit.load(str(weights), map_location=device)  # type: ignore[no-untyped-call]
     else:

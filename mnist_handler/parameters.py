@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
-from mnist_handler.requests import Request, RequestError
+from mnist_handler.requests import Request, RequestError, row_error
 
 #: The protocol's own; they mean something to other parts, or to nobody here.
 RESERVED = frozenset(
@@ -18,6 +18,8 @@ RESERVED = frozenset(
 #: A prediction leaves ``target`` alone: one request file may serve both verbs.
 PREDICT_KEYS = frozenset(("normalized", "probabilities", "target", "top_k"))
 EXPLAIN_KEYS = frozenset(("convergence_delta", "method", "normalized", "target", "targets"))
+#: What a V1 row may say of itself; everything else counts for all rows.
+ROW_KEYS = frozenset(("normalized", "target"))
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def collect(request: Request, known: FrozenSet[str]) -> Asked:
     """Bring a request's parameters together.
 
     Raises:
-        RequestError: 400, an unknown parameter; for a row, naming it.
+        RequestError: 400, an unknown parameter, or on a row one of the request's; for rows, naming them.
     """
     common: Dict[str, Any] = dict(request.parameters)
     by_row: List[Mapping[str, Any]] = []
@@ -91,18 +93,31 @@ def collect(request: Request, known: FrozenSet[str]) -> Asked:
         by_row = by_row or block.row_parameters  # a V1 request's inputs share them
     if not common and not by_row:
         return _NOTHING
-    _refuse_unknown(common, known, "")
-    for row, own in enumerate(by_row):
-        _refuse_unknown(own, known, f"row {row}: ")
+    unknown = _unknown(common, known)
+    if unknown:
+        raise RequestError(400, unknown)
+    faults = {row: fault for row, fault in enumerate(_row_fault(own, known) for own in by_row) if fault}
+    if faults:
+        raise row_error(faults)
     return Asked({key: value for key, value in common.items() if key not in RESERVED}, by_row)
 
 
-def _refuse_unknown(given: Mapping[str, Any], allowed: FrozenSet[str], where: str) -> None:
+def _unknown(given: Mapping[str, Any], allowed: FrozenSet[str]) -> str:
+    """What is wrong with the first unknown parameter, or nothing."""
     if given.keys() <= allowed:
-        return
+        return ""
     unknown = sorted(str(key) for key in given if key not in allowed and key not in RESERVED)
-    if unknown:
-        raise RequestError(400, f"{where}unknown parameter {unknown[0]!r}; known are {', '.join(sorted(allowed))}")
+    return f"unknown parameter {unknown[0]!r}; known are {', '.join(sorted(allowed))}" if unknown else ""
+
+
+def _row_fault(own: Mapping[str, Any], known: FrozenSet[str]) -> str:
+    """Also a known parameter that counts for the whole request: honoured for one row, it would be lost on others."""
+    if own.keys() <= ROW_KEYS:
+        return ""
+    common = sorted(str(key) for key in own if key in known and key not in ROW_KEYS)
+    if common:
+        return f'{common[0]} counts for all rows: put {common[0]} under the request\'s "parameters"'
+    return _unknown(own, known)
 
 
 def predict_options(asked: Asked, classes: int) -> PredictOptions:

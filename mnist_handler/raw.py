@@ -1,7 +1,7 @@
 """A body that is no KServe request, as TorchServe's own clients send it: one row in, its bare answer out.
 
 The row is the body's bytes, its text, or its JSON value. In a form with several fields, ``data`` or ``body``
-is the row and the others are its parameters.
+is the row and the others are the request's parameters, since its row is the only one.
 """
 
 from __future__ import annotations
@@ -48,4 +48,6 @@ def parse(value: Any, fields: Mapping[str, Any], explain: bool) -> Tuple[RawForm
     if not fields and not isinstance(value, dict):
         return RawForm(), Request([("data", Block([value]))], explain)
     row = {**fields, **value} if isinstance(value, dict) else {**fields, "data": value}
-    return RawForm(), Request(read_rows([row]), explain)
+    inputs = read_rows([row])
+    parameters = next((block.row_parameters[0] for _, block in inputs if block.row_parameters), {})
+    return RawForm(), Request([(name, Block(block.values)) for name, block in inputs], explain, parameters, by_row=True)

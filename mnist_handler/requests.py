@@ -36,6 +36,8 @@ class Request:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     #: Names of the outputs asked for, or None for all of them.
     outputs: Optional[List[str]] = None
+    #: V1: the inputs came together, row by row, so that none of them continues another.
+    by_row: bool = False
 
 
 #: One output: an array of shape [rows, …], or a list with one JSON-serialisable item (or bytes) a row.
@@ -64,3 +66,10 @@ class RequestError(Exception):
         self.status = status
         self.message = message
         self.rows: Dict[int, str] = dict(rows or {})
+
+
+def row_error(faults: Mapping[int, str], status: int = 400) -> RequestError:
+    """One error for all rows at fault; its message names the first three."""
+    shown = [f"row {row}: {text}" for row, text in sorted(faults.items())[:3]]
+    more = len(faults) - len(shown)
+    return RequestError(status, "; ".join(shown) + (f"; and {more} more rows" if more else ""), faults)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -16,11 +16,17 @@ READY = "ready"
 
 @dataclass(frozen=True)
 class InputSpec:
-    """One input of a model: ``shape`` is a row's, without the batch dimension; -1 = any length."""
+    """One input of a model: ``shape`` is a row's, without the batch dimension; -1 = any length.
+
+    ``low`` and ``high`` are the least and the greatest value that the model takes, both included, as for the indices
+    of an embedding: a row with another is refused before the model fails on it, and with it on the whole batch.
+    """
 
     name: str
     datatype: str
     shape: Tuple[int, ...]
+    low: Optional[float] = None
+    high: Optional[float] = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from mnist_handler import stock_rows
 from mnist_handler.envelope import failure
 from mnist_handler.requests import RequestError
 from mnist_handler.stock_rows import Flat
-from mnist_handler.wire import Model, Reply, WorkerContext, asks_explanation, model_of, send_results
+from mnist_handler.wire import Model, Reply, WorkerContext, asks_description, asks_explanation, model_of, send_results
 
 HandleFn = Callable[[List[Any], Any], Any]
 
@@ -49,7 +49,7 @@ class BatchEnvelope:
 
     def handle(self, data: List[Dict[str, Any]], context: Any) -> Any:
         """TorchServe's entry point: one dict a client in, one body a client out, in order."""
-        if self._speaks_wire or _asks_description(data, context):
+        if self._speaks_wire or asks_description(data, context):
             return self._handle_fn(data, context)
         results: Dict[int, Union[Reply, RequestError]] = {}
         groups: Dict[bool, List[Client]] = {False: [], True: []}
@@ -120,8 +120,3 @@ def _failure(error: Exception) -> RequestError:
     if type(error).__name__ == "PredictionException" and isinstance(code, int) and 400 <= code <= 599:
         return RequestError(code, str(getattr(error, "message", error)))
     return failure(error)
-
-
-def _asks_description(data: List[Dict[str, Any]], context: Any) -> bool:
-    """Whether TorchServe asks: alone and without a body. In any other batch the header is some client's own."""
-    return len(data) == 1 and not data[0] and bool(context.get_request_header(0, "describe") == "True")

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from mnist_handler.parameters import Asked
-from mnist_handler.requests import Block, Request, RequestError
+from mnist_handler.requests import Block, Request, RequestError, row_error
 
 #: A V2 input of this name (INT64, one element a row) holds targets, not rows.
 TARGET = "target"
@@ -58,12 +58,6 @@ def _read(value: Any, classes: int) -> Tuple[Optional[int], str]:
     if isinstance(value, str) and value.strip().isdecimal():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < classes:
-        return None, f"target {str(value)[:40]!r} is not a class from 0 to {classes - 1}"
+        shown = repr(value) if isinstance(value, str) else str(value)
+        return None, f"target {shown[:40]} is not a class from 0 to {classes - 1}"
     return value, ""
-
-
-def row_error(faults: Dict[int, str], status: int = 400) -> RequestError:
-    """One error for all rows at fault; its message names the first three."""
-    shown = [f"row {row}: {text}" for row, text in sorted(faults.items())[:3]]
-    more = len(faults) - len(shown)
-    return RequestError(status, "; ".join(shown) + (f"; and {more} more rows" if more else ""), faults)

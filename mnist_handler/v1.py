@@ -8,7 +8,9 @@ An instance is one row:
   parameters.
 * Anything else (text, a number, nested lists) is itself a row of the input ``data``.
 
-In either object the entries of ``parameters`` count as the row's parameters. A value ``{"b64": "…"}``
+In either object the entries of ``parameters`` count as the row's parameters. At the top level whatever stands beside
+the rows is the request's parameter as if it stood under ``parameters``; only TensorFlow Serving's ``signature_name``
+means nothing here. A value ``{"b64": "…"}``
 anywhere is base64 and becomes bytes; other text stays text. Within a request all rows have the same inputs.
 """
 
@@ -26,6 +28,7 @@ from mnist_handler.wire import Model, Reply
 
 DATA_KEYS = ("data", "body", "image_bytes", "b64")
 _PARAMETER_KEYS = ("target", "parameters")
+_TOP_KEYS = frozenset(("instances", "inputs", "parameters", "signature_name"))
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _NO_PARAMETERS: Mapping[str, Any] = {}
 
@@ -54,15 +57,28 @@ def parse(document: Mapping[str, Any], explain: bool) -> Tuple[V1Form, Request]:
         RequestError: 400, with the rows at fault where single rows are.
     """
     instances = read_instances(document)
+    request = Request(read_rows(instances), explain, _read_top(document), by_row=True)
+    return V1Form(len(instances), explain), request
+
+
+def _read_top(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The request's parameters; which of them there are is for the handler to say."""
     parameters = document.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise RequestError(400, '"parameters" must be an object')
-    request = Request(read_rows(instances), explain, parameters)
-    return V1Form(len(instances), explain), request
+    if document.keys() <= _TOP_KEYS:
+        return parameters
+    beside = {key: value for key, value in document.items() if key not in _TOP_KEYS}
+    twice = beside.keys() & parameters.keys()
+    if twice:
+        raise RequestError(400, f'{_quote(sorted(twice))} both under "parameters" and beside it: send one of them')
+    return {**parameters, **beside}
 
 
 def read_instances(document: Mapping[str, Any]) -> List[Any]:
     """The list under ``instances`` or, as some TensorFlow clients write it, ``inputs``; RequestError 400 if none."""
+    if "instances" in document and "inputs" in document:
+        raise RequestError(400, 'the body has both "instances" and "inputs": send one of them')
     key = "instances" if "instances" in document else "inputs"
     instances = document.get(key)
     if not isinstance(instances, list) or not instances:

@@ -62,6 +62,11 @@ def asks_explanation(headers: Mapping[str, Any]) -> bool:
     return bool(headers.get("explain") == "True")
 
 
+def asks_description(data: Sequence[Any], context: Any) -> bool:
+    """Whether TorchServe asks: alone and without a body. In any other batch the header is some client's own."""
+    return len(data) == 1 and not data[0] and bool(context.get_request_header(0, "describe") == "True")
+
+
 def header_length_of(headers: Mapping[str, Any]) -> Optional[str]:
     """The client's ``Inference-Header-Content-Length``, in whatever case it came."""
     for name in headers:

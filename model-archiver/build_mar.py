@@ -15,7 +15,8 @@ model-store/MODEL/mar.json says what goes into the archive; mnist's is the examp
     packages         packages of this repository that travel in the archive, a list
     train            the command that makes the weights, shown where they are missing
 
-Only version and handler must be there. Paths are relative to mar.json. With SOURCE_DATE_EPOCH set, the same files
+Only version and handler must be there, and the weights where there is a model file: a model without parameters has
+an empty state_dict. Paths are relative to mar.json. With SOURCE_DATE_EPOCH set, the same files
 give the same bytes.
 """
 
@@ -25,6 +26,7 @@ import argparse
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +34,7 @@ import tempfile
 import time
 import zipfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Dict, List, Optional, Sequence
 
 HERE = Path(__file__).resolve().parent
@@ -43,6 +46,12 @@ ARCHIVER = "from model_archiver.model_packaging import generate_model_archive as
 FILES = ("model_file", "serialized_file", "config_file", "requirements_file")
 TEXTS = ("version", "handler", "train", *FILES)
 LISTS = ("extra_files", "packages")
+#: The handlers that TorchServe brings, as torch-model-archiver 0.12 knows them.
+HANDLERS = (
+    *("base_handler", "dali_image_classifier", "image_classifier", "image_segmenter", "object_detector"),
+    *("text_classifier", "trt_llm_handler", "vllm_handler"),
+)
+PACKAGE = "mnist_handler"
 
 
 class BuildError(Exception):
@@ -74,15 +83,30 @@ def read_description(folder: Path) -> Dict[str, Any]:
     for key in ("version", "handler"):
         if key not in description:
             raise BuildError(f"{path}: {key} is missing")
+    check_version(description["version"], str(path))
     check_files(folder, description)
+    check_config(folder, description)
     return description
+
+
+def check_version(version: str, where: str) -> None:
+    """Raise BuildError for a version that cannot stand in a URL's path."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", version):
+        raise BuildError(f"{where}: version {version!r} must be of letters, digits, dots, _ and - alone")
 
 
 def check_files(folder: Path, description: Dict[str, Any]) -> None:
     """Raise BuildError unless every file and package that the description names is there."""
     names = [description[key] for key in FILES if key in description] + description.get("extra_files", [])
-    if description["handler"].endswith(".py"):
-        names.append(description["handler"])
+    handler = description["handler"]
+    if handler.endswith(".py"):
+        names.append(handler)
+    elif handler not in HANDLERS:
+        hint = f"; did you mean {handler}.py?" if (folder / f"{handler}.py").is_file() else ""
+        raise BuildError(
+            f"{folder / 'mar.json'}: handler: no file {handler} (files end in .py) and not one of TorchServe's "
+            f"handlers, {', '.join(HANDLERS)}{hint}"
+        )
     for name in names:
         if (folder / name).is_file():
             continue
@@ -92,7 +116,71 @@ def check_files(folder: Path, description: Dict[str, Any]) -> None:
         raise BuildError(f"{folder / name} is missing{mend}")
     for package in description.get("packages", []):
         if not (ROOT / package / "__init__.py").is_file():
-            raise BuildError(f"{ROOT / package} is not a package: it has no __init__.py")
+            raise BuildError(
+                f"{folder / 'mar.json'}: packages names {package}, and there is no such package: "
+                f"{ROOT / package / '__init__.py'} is missing"
+            )
+    if "model_file" in description and "serialized_file" not in description:
+        raise BuildError(
+            f"{folder / 'mar.json'}: model_file without serialized_file: it would be served with random weights. "
+            "Name its weights (for a model without parameters, an empty state_dict: torch.save({}, FILE))"
+        )
+
+
+def uses_package(folder: Path, description: Dict[str, Any]) -> bool:
+    """Whether the handler is built on the package ``mnist_handler``."""
+    handler = folder / description["handler"]
+    if PACKAGE in description.get("packages", []):
+        return True
+    if not handler.is_file():
+        return False
+    imports = rf"^\s*(from|import)\s+{PACKAGE}\b"
+    return re.search(imports, handler.read_text(encoding="utf-8"), re.MULTILINE) is not None
+
+
+def check_config(folder: Path, description: Dict[str, Any]) -> None:
+    """Raise BuildError for a section ``handler:`` that the package would refuse when the model loads.
+
+    Other handlers have their own rules for it. Nothing is checked where PyYAML is not installed.
+    """
+    name = description.get("config_file")
+    source = ROOT / PACKAGE / "config.py"
+    if name is None or not source.is_file() or not uses_package(folder, description):
+        return
+    try:
+        import yaml
+    except ImportError:
+        return
+    rules = load_module(source)
+    try:
+        content = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
+        if content is not None and not isinstance(content, dict):
+            raise BuildError(f"{folder / name} must hold a mapping")
+        rules.parse_config((content or {}).get("handler"))
+    except (yaml.YAMLError, rules.ConfigError) as error:
+        raise BuildError(f"{folder / name}: {error}") from error
+
+
+def load_module(path: Path) -> ModuleType:
+    """A file as a module of its own: the package around it would import torch."""
+    name = f"build_mar_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise BuildError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    return module
+
+
+def warnings_of(folder: Path, description: Dict[str, Any]) -> List[str]:
+    """What is allowed and probably not meant."""
+    if PACKAGE in description.get("packages", []) or not uses_package(folder, description):
+        return []
+    return [
+        f"{description['handler']} imports {PACKAGE}, which {folder / 'mar.json'} does not pack: add it to packages, "
+        "or install it where TorchServe runs"
+    ]
 
 
 def stage_extras(folder: Path, description: Dict[str, Any], stage: Path) -> None:
@@ -152,6 +240,10 @@ def build(model: str, out: Path, store: Path = HERE / "model-store", version: Op
     """
     folder = store.resolve() / model
     description = read_description(folder)
+    if version is not None:
+        check_version(version, "--version")
+    for warning in warnings_of(folder, description):
+        print(f"build_mar: warning: {warning}", file=sys.stderr)
     if importlib.util.find_spec("model_archiver") is None:
         raise BuildError(
             f"torch-model-archiver is not installed for {sys.executable}: run make env and use .venv/bin/python, "

@@ -102,7 +102,12 @@ def test_same_files_same_bytes(
         ({"serialized_file": "none.pt"}, "none.pt is missing. Make it first: make the-weights"),
         ({"handler": "none.py"}, "none.py is missing"),
         ({"extra_files": ["none.json"]}, "none.json is missing"),
-        ({"packages": ["none"]}, "none is not a package"),
+        ({"packages": ["none"]}, "mar.json: packages names none, and there is no such package"),
+        ({"handler": "tiny_handlr"}, "no file tiny_handlr .* not one of TorchServe's handlers, base_handler, "),
+        ({"handler": "tiny_handler"}, "did you mean tiny_handler.py"),
+        ({"serialized_file": None}, "model_file without serialized_file: .* random weights"),
+        ({"version": "1/0"}, "version '1/0' must be of letters"),
+        ({"version": "1.0\n"}, "must be of letters"),
     ],
 )
 def test_bad_description(
@@ -112,6 +117,58 @@ def test_bad_description(
     with pytest.raises(build_mar.BuildError, match=message):
         build_mar.build("tiny", tmp_path / "out", store)
     assert not (tmp_path / "out").exists()
+
+
+def test_version_of_the_command(build_mar: ModuleType, store: Path, tmp_path: Path) -> None:
+    describe(store)
+    with pytest.raises(build_mar.BuildError, match="--version: version 'a b'"):
+        build_mar.build("tiny", tmp_path / "out", store, version="a b")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("handler:\n  warm: 3\n", "model-config.yaml: handler: unknown warm; known are "),
+        ("handler:\n  precision: fp8\n", "handler.precision: 'fp8' is none of fp32, bf16, fp16"),
+        ("handler: [\n", "model-config.yaml: "),
+        ("- handler\n", "must hold a mapping"),
+        ("minWorkers: 1\n", ""),
+        ("", ""),
+    ],
+)
+def test_settings_are_checked(
+    build_mar: ModuleType, root: Path, store: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
+) -> None:
+    monkeypatch.setattr(build_mar, "ROOT", root)
+    (store / "tiny" / "model-config.yaml").write_text(text)
+    describe(store, config_file="model-config.yaml", packages=["mnist_handler"])
+    if not message:
+        assert build_mar.read_description(store / "tiny")["version"] == "2.5"
+        return
+    with pytest.raises(build_mar.BuildError, match=message):
+        build_mar.read_description(store / "tiny")
+    describe(store, config_file="model-config.yaml", packages=None)
+    assert build_mar.read_description(store / "tiny"), "another handler's section has its own rules"
+
+
+def test_a_package_left_out_is_told(
+    build_mar: ModuleType, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    describe(store)
+    build_mar.build("tiny", tmp_path, store)
+    assert capsys.readouterr().err == ""
+    (store / "tiny" / "tiny_handler.py").write_text("import os\nfrom mnist_handler import RowHandler\n")
+    build_mar.build("tiny", tmp_path, store)
+    assert "warning: tiny_handler.py imports mnist_handler, which " in capsys.readouterr().err
+
+
+def test_settings_are_checked_without_torch(root: Path) -> None:
+    check = "import sys, pathlib; sys.path.insert(0, 'model-archiver'); import build_mar; " + (
+        "build_mar.read_description(pathlib.Path('model-archiver/model-store/mnist')); "
+        "assert 'build_mar_config' in sys.modules; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", check], cwd=root, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("False\n", "")
 
 
 def test_command_says_what_is_wrong(root: Path, store: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from ts.utils.util import list_classes_from_module
 
 import mnist_handler
 from mnist_handler import Answer, Block, Request, RequestError, RowHandler
+from mnist_handler.v1 import parse as parse_v1
 
 from .conftest import start
 from .helpers import ask, ask_one, b64, labels, png, refusal, v1, v2
@@ -165,6 +166,8 @@ def test_all_rows_at_fault_are_named(handler: RowHandler, digits: np.ndarray[Any
         (v2(np.zeros((1, 28, 28)), top_k=11), "parameter top_k: 11 is not a whole number from 1 to 10"),
         (v2(np.zeros((1, 28, 28)), topk=1), "unknown parameter 'topk'"),
         (v1("x", beside=[{"tagret": 1}]), "row 0: unknown parameter 'tagret'"),
+        (v1("x", "x", beside=[{}, {"top_k": 1}]), "row 1: top_k counts for all rows: put top_k under the request's"),
+        (v1("x", explain=True, beside=[{"method": "saliency"}]), "row 0: method counts for all rows"),
         (v2(np.zeros((1, 28, 28)), normalized="yes"), "parameter normalized: 'yes' is not true or false"),
         (Request([("x", Block(np.zeros((1, 28, 28))))], outputs=["explain"]), "no output 'explain'"),
     ],
@@ -188,6 +191,18 @@ def test_probabilities_and_top_k(handler: RowHandler, digits: np.ndarray[Any, An
 def test_outputs_by_name(handler: RowHandler, digits: np.ndarray[Any, Any]) -> None:
     request = Request([("x", Block(digits[:2]))], outputs=["probabilities", "predict"])
     assert list(ask_one(handler, request).outputs) == ["probabilities", "predict"]
+
+
+@pytest.mark.parametrize("place", [{"top_k": 2}, {"parameters": {"top_k": 2}}])
+def test_options_beside_the_rows_count(
+    place: Dict[str, Any], handler: RowHandler, digits: np.ndarray[Any, Any]
+) -> None:
+    _, request = parse_v1({"instances": [b64(png(digits[0]))], **place}, False)
+    assert "top_k_classes" in ask_one(handler, request).outputs
+    _, request = parse_v1({"instances": [b64(png(digits[0]))], "topk": 2}, False)
+    assert "unknown parameter 'topk'; known are normalized," in refusal(handler, request).message
+    _, request = parse_v1({"instances": [{"data": "x"}, {"data": "x", "topk": 2}]}, False)
+    assert list(refusal(handler, request).rows) == [1]
 
 
 def test_labels_are_honoured(labelled: RowHandler, handler: RowHandler, digits: np.ndarray[Any, Any]) -> None:
@@ -243,8 +258,10 @@ def test_settings_change_no_answer(
 def test_the_pixel_limit_follows_torchserve(archive: Path) -> None:
     wide = png(np.zeros((1, 40, 40), np.uint8))
     config = {"device_batch_limit": 1, "max_image_pixels": 1000}
-    assert "1600" not in (message := refusal(start(archive, config), v2([wide])).message)
-    assert message == "row 0: not an image: 40 x 40 pixels are more than the 1000 allowed"
+    assert (
+        refusal(start(archive, config), v2([wide])).message
+        == "row 0: not an image: 40 x 40 pixels are more than the 1000 that max_image_pixels allows"
+    )
     assert len(labels(ask_one(start(archive, config, limit_pixels=False), v2([wide])))) == 1
 
 
@@ -258,6 +275,40 @@ def test_describe(handler: RowHandler) -> None:
     assert metadata["inputs"] == [{"name": "input-0", "datatype": "FP32", "shape": [-1, 1, 28, 28]}]
     assert metadata["outputs"] == [{"name": "predict", "datatype": "INT64", "shape": [-1]}]
     assert metadata["extensions"] == ["binary_tensor_data", "raw_body", "row_errors"]
+
+
+def test_a_clients_own_describe_header_changes_nothing(handler: RowHandler, digits: np.ndarray[Any, Any]) -> None:
+    context = handler.context
+    context.request_processor = [RequestProcessor({"describe": "True"}), RequestProcessor({})]
+    body = {"instances": [b64(png(digits[0]))]}
+    own = int(labels(ask_one(handler, v2(digits[0])))[0])
+    for bodies in ([{"body": body}], [{"body": body}] * 2):
+        assert handler.handle(bodies, context) == [b'{"predictions":[%d]}' % own] * len(bodies)
+
+
+def test_a_failing_request_fails_alone(archive: Path, digits: np.ndarray[Any, Any]) -> None:
+    handler = start(archive, {"device_batch_limit": 8, "compile": "none"})
+    real = handler.model
+    calls: List[int] = []
+
+    def fragile(rows: torch.Tensor) -> torch.Tensor:
+        calls.append(len(rows))
+        if (rows[:, 0, 0, 0] > 2.8).any():
+            raise IndexError("index out of range in self")
+        scores: torch.Tensor = real(rows)
+        return scores
+
+    handler._engine._forwards, handler._engine._fastest, handler._engine._sizes = [fragile], {}, []
+    blank = np.full((1, 28, 28), 255, np.uint8)
+    bodies = [{"body": {"instances": [b64(png(one))]}} for one in (digits[0], blank, digits[1])]
+    context = handler.context
+    context.request_processor = [RequestProcessor({}) for _ in bodies]
+    answers = handler.handle(bodies, context)
+    assert [context.get_response_status(idx)[0] for idx in range(3)] == [200, 500, 200]
+    assert [answers[0], answers[2]] == [
+        b'{"predictions":[%d]}' % one for one in labels(ask_one(handler, v2(digits[:2])))
+    ]
+    assert calls[:4] == [3, 1, 1, 1]
 
 
 def test_the_wire(handler: RowHandler, digits: np.ndarray[Any, Any]) -> None:

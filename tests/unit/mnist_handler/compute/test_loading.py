@@ -11,6 +11,7 @@ import torch
 
 from mnist_handler.config import ConfigError
 from mnist_handler.loading import LoadError, build_model, load_labels, load_model
+from mnist_handler.mnist import MNISTDigitClassifier
 
 from .conftest import start
 from .helpers import ask_one, v2
@@ -38,6 +39,7 @@ def test_weights_are_loaded(archive: Path) -> None:
         ({"modelFile": "x.py"}, "lacks its model file, x.py"),
         ({"modelFile": "two.py"}, "exactly one torch.nn.Module; found A, B"),
         ({"modelFile": "none.py"}, "exactly one torch.nn.Module; found none"),
+        ({"modelFile": "one.py"}, "one.py but no weights for it"),
         ({"modelFile": "one.py", "serializedFile": "text.pt"}, "not a state_dict that loads with weights_only"),
         ({"modelFile": "one.py", "serializedFile": "other.pt"}, "other.pt does not fit A"),
     ],
@@ -93,6 +95,24 @@ def test_label_files(mapping: Any, names: Any, tmp_path: Path) -> None:
     assert load_labels(path) is None
     path.write_text(json.dumps(mapping))
     assert load_labels(path) == names
+
+
+@pytest.mark.parametrize("count", [9, 11])
+def test_as_many_names_as_classes(count: int, archive: Path, tmp_path: Path) -> None:
+    for name in ("mnist.py", "mnist_cnn.pt"):
+        shutil.copy(archive / name, tmp_path)
+    (tmp_path / "index_to_name.json").write_text(json.dumps({str(index): "name" for index in range(count)}))
+    with pytest.raises(LoadError, match=f"has {count} names, the model 10 classes"):
+        start(tmp_path, {"device_batch_limit": 1, "compile": "none"})
+
+
+@pytest.mark.parametrize("compiled", ["none", "torchscript"])
+def test_rows_that_the_model_does_not_take(compiled: str, archive: Path) -> None:
+    class Coloured(MNISTDigitClassifier):
+        row_shape = (3, 28, 28)
+
+    with pytest.raises(LoadError, match=r"does not take inputs of row_shape \(3, 28, 28\): "):
+        start(archive, {"device_batch_limit": 1, "compile": compiled}, Coloured)
 
 
 @pytest.mark.parametrize("mapping", [["zero"], {"1": "one"}, {"0": 0}, {"0": []}])

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from mnist_handler import Block, InputSpec, Request, RowHandler
+from mnist_handler import Block, InputSpec, Request, RequestError, RowHandler
+from mnist_handler.v1 import parse
 
 from .conftest import ROOT, start
-from .helpers import ask_one, png, refusal, v1, v2
+from .helpers import ask, ask_one, labels, png, refusal, v1, v2
 
 STORE = ROOT / "model-archiver" / "model-store" / "densenet_161"
 
@@ -72,14 +73,66 @@ def test_several_inputs_are_explained(two: RowHandler) -> None:
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [
-        ([("a", Block(np.ones((2, 3), np.float32)))], "inputs a are not a, b, each once"),
+        ([("a", Block(np.ones((2, 3), np.float32)))], "input b is missing; the model takes a, b"),
+        ([("data", Block([[[1, 2, 3], 4]]))], "unknown input data; the model takes a, b"),
+        ([(name, Block(np.ones((1, 3)))) for name in "aba"], "input a more than once; the model takes a, b, each once"),
         ([("a", Block(np.ones((2, 3)))), ("b", Block(np.ones(3)))], "unequally many rows: {'a': 2, 'b': 3}"),
         ([("a", Block(np.ones((2, 4)))), ("b", Block(np.ones(2)))], "input a: shape [2, 4] is not [3] or [rows, 3]"),
-        ([("a", Block([["x"] * 3])), ("b", Block([1]))], "input a: not numbers in nested lists"),
+        ([("a", Block([["x"] * 3])), ("b", Block([1]))], "row 0: input a: not numbers in nested lists"),
+        (
+            [("a", Block([[1, 2, 3], [1, 2], "x", [1, 2, 3]])), ("b", Block([1] * 4))],
+            "row 1: input a: shape [2] is not [3] or [rows, 3]; row 2: input a: not numbers in nested lists",
+        ),
     ],
 )
 def test_wrong_inputs(inputs: Any, words: str, two: RowHandler) -> None:
     assert words in refusal(two, Request(inputs)).message
+
+
+class Embedding(RowHandler):
+    inputs = (InputSpec("a", "INT64", (3,), low=0, high=9), InputSpec("b", "INT64", (), high=5))
+
+
+class Lengths(RowHandler):
+    inputs = (InputSpec("a", "FP32", (-1,)),)
+    classifies = False
+
+
+def test_values_beyond_an_inputs_bounds(tmp_path: Path) -> None:
+    (tmp_path / "two_inputs.py").write_text(TWO_INPUTS)
+    handler = start(tmp_path, {"device_batch_limit": 2}, Embedding, model_file="two_inputs.py", weights=None)
+    rows = [[0, 5, 9], [0, 10, 1], ["x", 1, 1], [-1, 1, 1]]
+    for values in (rows[:2], np.array(rows[:2])):
+        error = refusal(handler, Request([("a", Block(values)), ("b", Block([1, 1]))]))
+        assert error.rows == {1: "input a: values from 0 to 10 are not from 0 to 9"}
+    error = refusal(handler, Request([("a", Block(rows)), ("b", Block([1] * 4))]))
+    assert sorted(error.rows) == [1, 2, 3]
+    assert error.rows[2] == "input a: not numbers in nested lists, or lists of unequal depths"
+    error = refusal(handler, Request([("a", Block(rows[:1])), ("b", Block([6]))]))
+    assert error.rows == {0: "input b: value 6 is not at most 5"}
+    good = Request([("a", Block(rows[:1])), ("b", Block([5]))])
+    bad = Request([("a", Block(rows[1:2])), ("b", Block([5]))])
+    answers = ask(handler, good, bad)
+    assert labels(answers[0]) == [0]
+    assert isinstance(answers[1], RequestError)
+
+
+def test_rows_of_several_names_for_one_input(tmp_path: Path) -> None:
+    (tmp_path / "regression.py").write_text(REGRESSION)
+    handler = start(tmp_path, {"device_batch_limit": 2}, Regression, model_file="regression.py", weights=None)
+    _, request = parse({"instances": [{"x": [1, 2, 3], "top_k": 2}]}, False)
+    assert refusal(handler, request).message == "unknown input x, top_k; the model takes a"
+    _, request = parse({"instances": [{"x": [1, 2, 3]}]}, False)
+    assert np.asarray(ask_one(handler, request).outputs["predict"]).tolist() == [6]
+
+
+def test_rows_of_unequal_lengths(tmp_path: Path) -> None:
+    (tmp_path / "regression.py").write_text(REGRESSION)
+    config = {"device_batch_limit": 2, "compile": "none"}
+    handler = start(tmp_path, config, Lengths, model_file="regression.py", weights=None)
+    assert np.asarray(ask_one(handler, v1([1, 2], [3, 4])).outputs["predict"]).tolist() == [3, 7]
+    error = refusal(handler, v1([1, 2], [3], [4, 5]))
+    assert error.rows == {1: "shape [1] is not [2], as the rows before it have: pad them"}
 
 
 def test_integers_are_served_and_not_explained(tmp_path: Path) -> None:

@@ -244,7 +244,7 @@ def test_zero_and_empty_are_data() -> None:
     assert values == [0, b"", False, []]
 
 
-def test_a_forms_other_fields_are_the_rows_parameters() -> None:
+def test_a_forms_other_fields_are_the_requests_parameters() -> None:
     form = Sent({"target": bytearray(b"3"), "method": bytearray(b"saliency"), "data": bytearray(b"\x89PNG")}, {})
     seen: List[Request] = []
 
@@ -254,7 +254,8 @@ def test_a_forms_other_fields_are_the_rows_parameters() -> None:
 
     (got,) = ask(WireEnvelope(keep), [form])
     block = seen[0].inputs[0][1]
-    assert (block.values, block.row_parameters) == ([b"\x89PNG"], [{"target": 3, "method": "saliency"}])
+    assert (block.values, block.row_parameters) == ([b"\x89PNG"], [])
+    assert seen[0].parameters == {"target": 3, "method": "saliency"}
     assert got.json() == {"a": 1, "b": [1.0, 1.0]}
 
 
@@ -323,6 +324,22 @@ def test_the_models_bugs_stay_inside(answer: Any, status: int, caplog: pytest.Lo
     assert "secret" not in got[0].json()["error"]
     logged = [record for record in caplog.records if record.exc_info]
     assert bool(logged) == (not isinstance(answer, RequestError))
+
+
+def test_a_batch_that_fails_is_tried_one_by_one() -> None:
+    calls: List[int] = []
+
+    def fragile(requests: List[Request], context: Any) -> List[Union[Answer, RequestError]]:
+        calls.append(len(requests))
+        if any(request.inputs[0][1].values == ["poison"] for request in requests):
+            raise IndexError("index out of range")
+        return [Answer({"predict": request.inputs[0][1].values}) for request in requests]
+
+    rows = ["a", "poison", "b", "poison"]
+    got = ask(WireEnvelope(fragile), [sent_json({"instances": [row]}) for row in rows])
+    assert [one.status for one in got] == [200, 500, 200, 500]
+    assert [got[idx].json() for idx in (0, 2)] == [{"predictions": ["a"]}, {"predictions": ["b"]}]
+    assert calls == [4, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])

@@ -59,6 +59,13 @@ def test_instances_of_one_input(instance: Any, value: Any, parameters: Any) -> N
         )
 
 
+def test_what_stands_beside_the_rows_is_a_parameter() -> None:
+    document = {"instances": [1], "signature_name": "x", "top_k": 2, "parameters": {"probabilities": True}}
+    _, request = v1.parse(document, False)
+    assert request.parameters == {"top_k": 2, "probabilities": True}
+    assert request.by_row
+
+
 def test_instances_of_several_inputs() -> None:
     rows: List[Any] = [{"image": b64(b"x"), "size": 1, "target": 4}, {"size": 2, "image": "y"}]
     _, request = v1.parse({"instances": rows}, False)
@@ -89,7 +96,15 @@ def test_faults_name_their_rows(instances: Any, faults: Dict[int, str]) -> None:
 
 @pytest.mark.parametrize(
     "document",
-    [{"instances": []}, {"instances": {}}, {"instances": None}, {"inputs": "x"}, {"instances": [1], "parameters": 3}],
+    [
+        {"instances": []},
+        {"instances": {}},
+        {"instances": None},
+        {"inputs": "x"},
+        {"instances": [1], "parameters": 3},
+        {"instances": [1], "inputs": [1]},
+        {"instances": [1], "top_k": 2, "parameters": {"top_k": 2}},
+    ],
 )
 def test_refused_documents(document: Any) -> None:
     with pytest.raises(RequestError) as caught:
