@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any, Dict, Optional, Type
 
@@ -11,9 +12,13 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
-from ts.context import Context
 
-from mnist_handler import MNISTDigitClassifier, RowHandler
+# TorchServe leaves a file open while it is imported; that warning is not ours to fix.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from ts.context import Context
+
+    from mnist_handler import MNISTDigitClassifier, RowHandler
 
 # A busy machine is no failure.
 settings.register_profile("mnist_handler", deadline=None, suppress_health_check=[HealthCheck.too_slow])
