@@ -136,8 +136,18 @@ def _prepare_v1(call: V1Call, metadata: ModelMetadata) -> Portion:
     extra = orjson.dumps(call.extra, option=orjson.OPT_SORT_KEYS) if call.extra else b""
     # Stock handlers explain every row with the target of row 0: rows of two clients must not meet there.
     shares = ours or not call.explain
-    key = ("v1", call.model, call.version, call.explain, extra) if shares else None
+    form = _v1_form(call.instances)
+    key = ("v1", call.model, call.version, call.explain, extra, form) if shares and form is not None else None
     return Portion(call, len(call.instances), _estimate(call.instances), key, counted=ours)
+
+
+def _v1_form(instances: Sequence[Any]) -> Optional[Hashable]:
+    """What rows must have in common to be read as one batch: their keys, or that they have none; None for a mixture.
+
+    A handler takes its columns from the keys: rows of other keys could be blamed for a neighbour's slip.
+    """
+    forms = {frozenset(row) if isinstance(row, dict) else None for row in instances}
+    return (forms.pop(),) if len(forms) == 1 else None
 
 
 def _prepare_v2(call: V2Call, metadata: ModelMetadata) -> Portion:

@@ -259,3 +259,18 @@ def test_a_request_that_was_alone_keeps_all_parameters() -> None:
     [own] = split(reply, [portion])
     assert isinstance(own, V2Reply)
     assert own.parameters == {"targets": "1,2", "note": "of all"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "share"),
+    [
+        ([{"data": "a"}], [{"data": "b"}, {"data": "c"}], True),
+        ([[1.0]], ["text"], True),
+        ([{"a": 1}], [{"a": 1, "b": 2}], False),
+        ([{"data": "a"}], ["a"], False),
+        ([{"data": "a"}, "a"], [{"data": "a"}, "a"], False),
+    ],
+)
+def test_v1_rows_share_where_they_have_the_same_keys(one: List[Any], other: List[Any], share: bool) -> None:
+    first, second = (prepare(predict(*rows), IMAGES).key for rows in (one, other))
+    assert (first is not None and first == second) is share
