@@ -16,7 +16,7 @@ STOCK = ModelMetadata("m", ["1"])
 
 
 class FakeModel:
-    """Rows are ``{"id": …}``; a row with ``"bad"`` fails the request it is in.
+    """Rows are ``{"id": …, "bad": …}``; a bad one fails the request it is in.
 
     ``on_send`` may raise, or change the reply.
     """
@@ -92,7 +92,7 @@ class Rig:
 
     def submit(self, *ids: str, timeout: float = 60.0, bad: bool = False, **fields: Any) -> asyncio.Task[Any]:
         """Starts a request with a row for each id; its task ends with the results, or raises."""
-        rows = [{"id": row, "bad": True} if bad else {"id": row} for row in ids]
+        rows = [{"id": row, "bad": bad} for row in ids]
         call = V1Call(**{"model": "m", "version": None, "explain": False, "instances": rows, **fields})
 
         async def results() -> Any:
