@@ -195,7 +195,7 @@ def test_cancelled_in_flight_leaves_its_neighbours_and_its_slot_taken() -> None:
 
 @pytest.mark.parametrize(
     "limits",
-    [CoalescerLimits(queued_requests=2), CoalescerLimits(queued_rows=2), CoalescerLimits(queued_bytes=2)],
+    [CoalescerLimits(queued_requests=2), CoalescerLimits(queued_rows=2), CoalescerLimits(queued_bytes=18)],
 )
 def test_full_queue_refuses_with_retry_after(limits: CoalescerLimits) -> None:
     async def main() -> None:
