@@ -74,5 +74,5 @@ def explain(
     total = sum(busy.values())
     return (
         f"Bends at {where}, with nine tenths of its best rate: there the servers' processes keep {total:.2f} of "
-        f"{processors} processors busy (the load generator needs some of the rest), {role} most of all with {cores:.2f}."
+        f"{processors} processors busy (the load generator needs some of the rest), {role} most with {cores:.2f}."
     )
