@@ -97,6 +97,7 @@ def run(given: argparse.Namespace) -> Dict[str, Any]:
             directory = Path(place) / str(index)
             try:
                 server.start(directory)
+                measure_point(server, "connections", 64, 3, directory)  # Java compiles what is hot
                 for number in range(given.rounds):
                     for axis, value in points if number % 2 == 0 else reversed(points):
                         entry = measure_point(server, axis, value, given.seconds, directory)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any, Dict, List, Sequence
 
 from benchmarks.cases import Case, requests
@@ -34,6 +35,6 @@ def latency_curves(servers: Sequence[Server], seconds: float, rounds: int, direc
                 print(f"{rate}/s: {name}: p99 {figures.p99_ms:.1f} ms", file=sys.stderr, flush=True)
         for name in list(able):
             at_rate = [one for one in entries if one["server"] == name and one["rate"] == rate]
-            if any(one["errors"] or one["p99_ms"] > SATURATED_MS for one in at_rate):
+            if any(one["errors"] for one in at_rate) or median(one["p99_ms"] for one in at_rate) > SATURATED_MS:
                 del able[name]
     return entries

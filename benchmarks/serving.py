@@ -30,6 +30,9 @@ def start_all(servers: Sequence[Server], directory: Path) -> None:
     for server in servers:
         say(f"starting {server.name}")
         server.start(directory / server.name)
+        case = Case("base64", 16)
+        if can(server, case):
+            measure(server, case, 3, directory)  # Java compiles what is hot, thread pools fill
 
 
 def rounds(servers: Sequence[Server], cases: Sequence[Case], count: int, seconds: float, at: Path) -> List[Record]:

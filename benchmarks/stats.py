@@ -68,23 +68,16 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
-def bend(sizes: Sequence[float], rates: Sequence[float], least_gain: float = 0.25) -> float:
-    """Where growth stops paying: the last size up to which each step returned its share.
-
-    A step pays when the rate grew by at least ``least_gain`` of what linear growth would have given.
+def bend(sizes: Sequence[float], rates: Sequence[float], share: float = 0.9) -> float:
+    """Where growth has been had: the first size whose rate reaches ``share`` of the best.
 
     Args:
-        sizes: ascending, positive (rows, connections …).
+        sizes: ascending (rows, connections …).
         rates: work done per second at each size.
     """
     if len(sizes) != len(rates) or not sizes:
         raise ValueError("bend needs as many rates as sizes, and at least one")
-    for here in range(1, len(sizes)):
-        linear = sizes[here] / sizes[here - 1] - 1
-        gained = rates[here] / rates[here - 1] - 1 if rates[here - 1] else 0.0
-        if gained < least_gain * linear:
-            return sizes[here - 1]
-    return sizes[-1]
+    return next(size for size, rate in zip(sizes, rates) if rate >= share * max(rates))
 
 
 def interleaved(names: Sequence[str], round_number: int) -> List[str]:

@@ -67,13 +67,12 @@ def explain(
         pixels = (values[-1] / values[0]) ** 2
         return f"{pixels:g} times the pixels cost {rates[0] / rates[-1]:.1f} times the time: decoding and resizing."
     where = bend(values, rates)
-    after = values[min(len(values) - 1, list(values).index(where) + 1)]
-    busy = cores_of(at[after])
-    role, cores = max(busy.items(), key=lambda item: item[1])
-    total = sum(busy.values())
     if where == values[-1]:
         return "No bend in this range."
+    busy = cores_of(at[int(where)])
+    role, cores = max(busy.items(), key=lambda item: item[1])
+    total = sum(busy.values())
     return (
-        f"Bends after {where}: at {after} the servers' processes keep {total:.2f} of {processors} processors busy "
-        f"(the load generator needs some of the rest), {role} most of all with {cores:.2f}."
+        f"Bends at {where}, with nine tenths of its best rate: there the servers' processes keep {total:.2f} of "
+        f"{processors} processors busy (the load generator needs some of the rest), {role} most with {cores:.2f}."
     )

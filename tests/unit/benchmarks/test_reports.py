@@ -93,8 +93,8 @@ def test_records_void_themselves() -> None:
 def test_growth_names_the_bend_and_the_busiest_process() -> None:
     at = {value: [{"cores": {"worker": 0.9, "wrapper": 0.3}}] for value in (1, 2, 4)}
     line = growth.explain("connections", [1, 2, 4], [100, 190, 200], at, 2)
-    assert line.startswith("Bends after 2: at 4")
-    assert "worker most of all with 0.90" in line
+    assert line.startswith("Bends at 2, with nine tenths")
+    assert "worker most with 0.90" in line
 
 
 def test_unknown_kinds_are_refused(tmp_path: Path) -> None:

@@ -56,10 +56,12 @@ def test_ratios_need_pairs() -> None:
         paired_ratio([1.0], [0.0])
 
 
-def test_bend_is_where_doubling_stops_paying() -> None:
-    assert bend([1, 2, 4, 8, 16], [100, 200, 390, 430, 440]) == 4
+def test_bend_is_where_most_of_the_growth_has_been_had() -> None:
+    assert bend([1, 2, 4, 8, 16], [100, 200, 390, 430, 440]) == 8
     assert bend([1, 2, 4], [100, 200, 400]) == 4
-    assert bend([1, 2, 4], [100, 90, 400]) == 1
+    assert bend([1, 2, 4], [400, 300, 410]) == 1
+    with pytest.raises(ValueError, match="as many"):
+        bend([1], [])
 
 
 @given(st.lists(st.text(), min_size=1, max_size=8, unique=True))
