@@ -27,7 +27,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     except subprocess.CalledProcessError as error:
         sys.exit(f"serve: the archive of {model} could not be built (status {error.returncode}; see above)")
     settings = {"model_snapshot": snapshot(store, models)}
-    command = supervisor_command(store, settings, ["--http_port", "8080", "--grpc_port", "8081"], CONFIG)
+    wrapper = ["--http_port", "8080", "--grpc_port", "8081"]
+    # With tokens TorchServe cannot serve inference and management at one address, as the document has them.
+    command = supervisor_command(store, settings, wrapper, CONFIG, ["--disable-token-auth"])
     os.chdir(ROOT)
     os.execv(command[0], command)
 
