@@ -12,6 +12,7 @@ import itertools
 import time
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
+from kserve_wrapper import tasks
 from kserve_wrapper.errors import DeadlineExceeded, QueueFull, Unavailable
 from kserve_wrapper.lane import Lane, Waiter
 from kserve_wrapper.limits import CoalescerLimits
@@ -102,10 +103,7 @@ class Coalescer:
                 await asyncio.sleep(0)
         for waiter in [entry[2] for entry in self._deadlines if entry[2] is not None]:
             waiter.fail(Unavailable("the server is shutting down"))
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await tasks.end(self._tasks)
 
     def _admit(self, call: Call, deadline: float) -> Waiter:
         now = self._clock()

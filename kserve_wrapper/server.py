@@ -10,6 +10,7 @@ import socket
 import time
 from typing import List, Optional, Set
 
+from kserve_wrapper import tasks
 from kserve_wrapper.assembly import Parts, assemble
 from kserve_wrapper.errors import NotFound
 from kserve_wrapper.rest.server import HttpServer, http_server
@@ -69,14 +70,12 @@ async def _serve(settings: Settings, config: TorchServeConfig, http: socket.sock
     _announce(settings, http, grpc_port)
     failed = await _wait(stop, {serving, *background})
     await _drain(parts, server, settings.drain_timeout)
-    for task in background:
-        task.cancel()
     server.should_exit = True
     asyncio.get_running_loop().call_later(_CLOSING, setattr, server, "force_exit", True)
     if grpc is not None:
         await grpc.stop(_CLOSING)
     await asyncio.wait({serving}, timeout=2 * _CLOSING)
-    await asyncio.gather(*background, return_exceptions=True)
+    await tasks.end(background)
     logger.info("stopped")
     return 1 if failed else 0
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
 from dataclasses import dataclass, field
 from typing import Any, Awaitable, Callable, Iterator
 
+from kserve_wrapper import tasks
 from tests.faults.kinds import echo, mnist_probes
 from tests.faults.load import Background, Question, Tally, ready_changes, until
 from tests.faults.pod import Pod
@@ -105,9 +105,7 @@ async def _course(pod: Pod, harm: Harm, questions: Any, clients: int, turns: boo
             well = tally.outcomes["right"]
             await until(lambda: tally.outcomes["right"] >= well + answered, "answers come again")
         finally:
-            watcher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watcher
+            await tasks.end([watcher])
     await asyncio.sleep(0.05)
     return course
 
