@@ -132,7 +132,7 @@ def test_what_is_in_flight_is_answered(start: Callable[..., Process], number: in
     [serving] = process.serving()
     process.wait(process.ready)
     with socket.create_connection(("127.0.0.1", serving["http_port"]), 20) as connection:
-        body = b'{"instances":[1.0]}'
+        body = b'{"instances":[5.0]}'
         connection.sendall(b"POST /v1/models/m:predict HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         process.wait(lambda: b"in_flight 1.0" in process.call("/metrics")[1])
         process.process.send_signal(number)
