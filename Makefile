@@ -9,7 +9,7 @@ PROTOCOL ?= v1
 FETCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo serve mar model-store test unit serving test-stock soak lint clean
+.PHONY: help env demo serve mar model-store test unit serving test-stock bench soak lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,9 @@ serving: env  ## the tests against real TorchServe
 
 test-stock:  ## the serving tests in the stock image's environment (needs Python 3.9; says so when it skips)
 	@sh scripts/test_stock.sh
+
+bench: env  ## ours against TorchServe alone, a few cases, under 5 minutes (needs wrk; h2load for gRPC)
+	@$(PY) -m benchmarks serving --short
 
 soak: env  ## the long forms of the fault tests (about 40 minutes); writes docs/reliability.md
 	@rm -f docs/reliability.json
