@@ -96,7 +96,8 @@ def test_queue_filled_from_elsewhere(make_pod: MakePod) -> None:
         tally = asyncio.run(_fill_the_queue(pod))
     record(2, "TorchServe's queue of 2 kept full by others", tally.figures())
     assert not tally.faults, tally.faults[:5]
-    assert tally.outcomes["right"] > 0
+    # Whether any gets through meanwhile is luck; that all do afterwards was asked in `_fill_the_queue`.
+    assert tally.outcomes["refused"] > 0
     assert any("no free worker" in cause for cause in tally.causes), tally.causes
 
 
