@@ -48,12 +48,13 @@ def make_context(
     limit_pixels: bool = True,
     model_file: str = "mnist.py",
     weights: Optional[str] = "mnist_cnn.pt",
+    gpu: Optional[int] = None,
 ) -> Any:
     model = {"modelName": "mnist", "modelVersion": "1.0", "modelFile": model_file}
     if weights is not None:
         model["serializedFile"] = weights
     settings = {} if config is None else {"handler": config}
-    return Context("mnist", str(folder), {"model": model}, 1, None, "0.12.0", limit_pixels, Metrics(), settings)
+    return Context("mnist", str(folder), {"model": model}, 1, gpu, "0.12.0", limit_pixels, Metrics(), settings)
 
 
 def start(

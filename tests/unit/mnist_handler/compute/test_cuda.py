@@ -1,0 +1,45 @@
+"""The same answers on a GPU as on the CPU, for each way of running there; skipped, and said so, where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict
+
+import numpy as np
+import pytest
+import torch
+
+from mnist_handler import RowHandler
+
+from .conftest import start
+from .helpers import ask_one, v2
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+
+#: How far a probability may be off: float32 sums in another order; half precision has 8 or 11 bits.
+TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2, "fp16": 1e-2}
+
+
+@pytest.fixture(scope="module")
+def on_cpu(archive: Path) -> RowHandler:
+    return start(archive, {})
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+@pytest.mark.parametrize("mode", ["none", "torchscript", "inductor", "cuda_graph"])
+def test_predictions(
+    archive: Path, on_cpu: RowHandler, digits: np.ndarray[Any, Any], precision: str, mode: str
+) -> None:
+    config: Dict[str, Any] = {"precision": precision, "compile": mode, "device_batch_limit": 16}
+    on_gpu = start(archive, config, gpu=0)
+    assert on_gpu.device.type == "cuda"
+    request = v2(digits[:40, None], probabilities=True)
+    wanted, got = (ask_one(one, request).outputs["probabilities"] for one in (on_cpu, on_gpu))
+    np.testing.assert_allclose(np.asarray(got), np.asarray(wanted), atol=TOLERANCE[precision])
+
+
+def test_attributions(archive: Path, on_cpu: RowHandler, digits: np.ndarray[Any, Any]) -> None:
+    on_gpu = start(archive, {}, gpu=0)
+    request = v2(digits[:5, None], explain=True, target=3)
+    wanted, got = (ask_one(one, request).outputs["explain"] for one in (on_cpu, on_gpu))
+    np.testing.assert_allclose(np.asarray(got), np.asarray(wanted), atol=1e-2)
