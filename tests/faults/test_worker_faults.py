@@ -30,7 +30,8 @@ def test_worker_killed(shared_pod: Pod) -> None:
     course.check()
     assert course.unready_after() < UNREADY_WITHIN
     assert shared_pod.workers("faulty") != [worker]
-    assert all("faulty" in cause for cause in course.tally.causes)
+    # On a busy machine a request of the other model may meet its deadline; none is told of a worker that it has.
+    assert not any("mnist" in cause and "worker" in cause for cause in course.tally.causes), course.tally.causes
 
 
 def test_worker_stopped(shared_pod: Pod) -> None:
