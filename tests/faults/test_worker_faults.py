@@ -30,8 +30,9 @@ def test_worker_killed(shared_pod: Pod) -> None:
     course.check()
     assert course.unready_after() < UNREADY_WITHIN
     assert shared_pod.workers("faulty") != [worker]
-    # On a busy machine a request of the other model may meet its deadline; none is told of a worker that it has.
-    assert not any("mnist" in cause and "worker" in cause for cause in course.tally.causes), course.tally.causes
+    # A request that the dead worker held may also end at its deadline, whose message names no model.
+    causes = course.tally.causes
+    assert all("faulty" in cause or "deadline passed before its answer came" in cause for cause in causes), causes
 
 
 def test_worker_stopped(shared_pod: Pod) -> None:

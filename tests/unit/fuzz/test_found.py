@@ -22,7 +22,7 @@ from kserve_wrapper.errors import InvalidRequest
 from kserve_wrapper.torchserve import snapshot, tokens
 
 #: Seconds; a multiple of what any of these takes, far below what a quadratic or an endless one takes.
-QUICK = 30.0  # seconds of this process; unbounded work takes minutes, a busy machine some of these
+QUICK = 30.0
 
 
 @pytest.fixture(autouse=True)
