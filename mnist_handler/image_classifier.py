@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 import torch
 from PIL import Image
+from torchvision.transforms.v2 import functional
 
 from mnist_handler import arrays
 from mnist_handler.handler import RowHandler
@@ -43,11 +44,6 @@ class ImageClassifier(RowHandler):
         limited = context.system_properties.get("limit_max_image_pixels", True)
         limit = self.config.max_image_pixels if limited else None
         self._decoder = ImageDecoder(self.row_shape, self.fit, self.background, limit)
-        shape = (len(self.mean), 1, 1)
-        mean, std = (torch.tensor(values, dtype=torch.float64).reshape(shape) for values in (self.mean, self.std))
-        # The transform of ``reference_transform``, folded into one multiplication and one addition a form.
-        self._unit = tuple(t.float().to(self.device) for t in (1 / std, -mean / std))
-        self._pixels = tuple(t.float().to(self.device) for t in (1 / (255 * std), -mean / std))
 
     def fit(self, image: Image.Image) -> Image.Image:
         """An image of any size as (width, height) of the row: bilinear and antialiased, as torchvision does it."""
@@ -86,8 +82,11 @@ class ImageClassifier(RowHandler):
     def prepare(self, spec: InputSpec, form: str, rows: torch.Tensor) -> torch.Tensor:
         if form == READY:
             return rows
-        factor, shift = self._pixels if form == PIXELS else self._unit
-        return torch.mul(rows, factor).add_(shift)
+        # Of pixels, mean and deviation are scaled instead of every value.
+        scale = 255.0 if form == PIXELS else 1.0
+        mean, std = ([scale * value for value in values] for values in (self.mean, self.std))
+        normal: torch.Tensor = functional.normalize(rows.float(), mean, std, inplace=form == PIXELS)
+        return normal
 
     def _images(self, values: List[Any], first_row: int, faults: Dict[int, str]) -> Piece:
         pixels = np.zeros((len(values), *self.row_shape), dtype=np.uint8)
