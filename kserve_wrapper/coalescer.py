@@ -1,7 +1,7 @@
 """Requests of many clients, few upstream requests: who waits, who shares, who goes when.
 
-An idle model is sent its request at once. While all slots of a model are taken, requests collect, and the moment a
-slot frees the oldest goes, with all behind it that may share its batch. There is no delay to tune.
+An idle model is sent its request at once. While all slots of a model are taken, requests collect, and when a slot
+frees, or is about to, the oldest goes, with all behind it that may share its batch. There is no delay to tune.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from kserve_wrapper.types import Call, ModelMetadata, Reply
 
 #: Entries of the deadline heap that may be over and done before it is swept.
 _SWEEP = 1024
+#: Seconds by which a timer of the event loop may go off early: uvloop's count whole milliseconds.
+_TIMERS = 0.0005
 
 
 class Coalescer:
@@ -47,6 +49,7 @@ class Coalescer:
     ) -> None:
         self._send = send
         self._limits = limits
+        self._ahead = limits.ahead if limits.enabled else 0.0
         self._slots = slots
         self._metadata = metadata
         self._clock = clock
@@ -152,27 +155,52 @@ class Coalescer:
 
     def _pump_soon(self, lane: Lane) -> None:
         """Requests that the event loop reads in one turn meet in one batch; no time passes in between."""
-        if not lane.pump_is_due and lane.in_flight < self._capacity(lane):
+        if lane.pump_is_due:
+            return
+        if self._has_room(lane):
             lane.pump_is_due = True
             asyncio.get_running_loop().call_soon(self._pump, lane)
+        elif lane.wake is None:
+            self._wake_ahead(lane)
 
     def _capacity(self, lane: Lane) -> int:
         limits = self._limits
         per_worker = limits.in_flight_per_worker if limits.enabled else limits.in_flight_per_worker_alone
         return max(1, self._slots(lane.model, lane.version)) * per_worker
 
+    def _has_room(self, lane: Lane) -> bool:
+        """A slot is free, or a worker is so near its end that the next batch would reach it just in time."""
+        free = self._capacity(lane) - lane.in_flight
+        if free or not self._ahead:
+            return free > 0
+        expected = lane.pace.expected()
+        return expected is not None and expected - self._ahead <= self._clock() + _TIMERS
+
+    def _wake_ahead(self, lane: Lane) -> None:
+        """Has the lane pumped when a worker nears its end."""
+        expected = lane.pace.expected() if self._ahead and lane.in_flight == self._capacity(lane) else None
+        if expected is not None:
+            delay = max(0.0, expected - self._ahead - self._clock())
+            lane.wake = asyncio.get_running_loop().call_later(delay, self._pump, lane)
+
     def _pump(self, lane: Lane) -> None:
         lane.pump_is_due = False
-        while lane.in_flight < self._capacity(lane):
+        if lane.wake is not None:
+            lane.wake.cancel()
+            lane.wake = None
+        while self._has_room(lane):
             batch = lane.take(self._limits, self._clock())
             if not batch:
                 return
             for waiter in batch:
                 self._leave_queue(waiter)
+            lane.pace.sent(self._clock(), self._capacity(lane))
             lane.in_flight += 1
             task = asyncio.get_running_loop().create_task(self._deliver(lane, batch))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        if lane.waiting:
+            self._wake_ahead(lane)
 
     async def _deliver(self, lane: Lane, batch: List[Waiter]) -> None:
         try:
@@ -180,6 +208,7 @@ class Coalescer:
             await Delivery(batch, lane, self._send, resends, self._clock, self._observer).run()
         finally:
             lane.in_flight -= 1
+            lane.pace.answered(self._clock())
             self._pump(lane)
 
     def _watch(self, waiter: Waiter) -> List[Any]:

@@ -9,6 +9,7 @@ from typing import Deque, Dict, Hashable, List, Optional, Tuple
 
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.merge import Portion
+from kserve_wrapper.pace import Pace
 from kserve_wrapper.types import Call, ModelMetadata, Reply, V1Call
 
 #: What a reply's size depends on most: protocol and verb.
@@ -53,12 +54,20 @@ class Lane:
         self.model = model
         self.version = version
         self.in_flight = 0
+        self.pace = Pace()
         self.pump_is_due = False
+        #: Pumps it in a while.
+        self.wake: Optional[asyncio.TimerHandle] = None
         self._groups: Dict[Hashable, Deque[Waiter]] = {}
         #: Groups by the arrival of their oldest; an entry may be older than what its group still holds.
         self._order: List[Tuple[int, Hashable]] = []
         self._row_bytes: Dict[ReplyKind, float] = {}
         self._distrusted_until: Dict[ReplyKind, float] = {}
+
+    @property
+    def waiting(self) -> bool:
+        """Some request waits, or did when it was last looked at."""
+        return bool(self._order)
 
     def add(self, waiter: Waiter) -> None:
         # Whatever shares with nobody is a group of one.

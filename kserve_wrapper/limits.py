@@ -26,7 +26,10 @@ class CoalescerLimits:
     #: Upstream requests at a time per ready worker. 1 keeps what follows collecting here rather than in
     #: TorchServe's queue.
     in_flight_per_worker: int = 1
-    #: The same while ``enabled`` is False: what TorchServe's own batching gets to see.
+    #: Seconds before a batch is expected back that the next goes out, so that the worker finds it there; one batch at
+    #: most for all workers. Until then it collects requests. 0 waits for the answer.
+    ahead: float = 0.002
+    #: ``in_flight_per_worker`` while ``enabled`` is False: what TorchServe's own batching gets to see.
     in_flight_per_worker_alone: int = 8
     #: Upstream requests that one failed batch may cost beyond the first.
     resends_per_batch: int = 24

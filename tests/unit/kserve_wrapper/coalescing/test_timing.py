@@ -49,10 +49,42 @@ def test_requests_read_in_one_turn_of_the_loop_share_a_batch() -> None:
 
 def test_slots_bound_what_is_in_flight() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(rows_per_batch=1), slots=3)
+        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(rows_per_batch=1, ahead=0.0), slots=3)
         await asyncio.gather(*[rig.submit(str(i)) for i in range(9)])
         assert rig.model.most_in_flight == 3
         assert rig.elapsed == 3.0
+
+    run(main())
+
+
+def test_next_batch_leaves_shortly_before_the_one_under_way_is_expected() -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(delay=0.5), CoalescerLimits(ahead=0.1))
+        tasks = [rig.submit("a")]
+        await asyncio.sleep(0.1)
+        tasks.append(rig.submit("b"))  # nothing is known of the model yet: waits for a slot
+        await asyncio.sleep(0.5)
+        tasks.append(rig.submit("c"))
+        await asyncio.sleep(0.2)
+        tasks.append(rig.submit("d"))
+        await asyncio.sleep(0.15)
+        tasks.append(rig.submit("e"))  # one batch is ahead already
+        await asyncio.gather(*tasks)
+        assert rig.model.batches == [["a"], ["b"], ["c", "d"], ["e"]]
+        assert [round(when - rig.start, 6) for when, _ in rig.model.sent] == [0.0, 0.5, 0.9, 1.4]
+
+    run(main())
+
+
+def test_request_that_comes_when_a_batch_is_about_to_end_leaves_at_once() -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(delay=0.5), CoalescerLimits(ahead=0.1), slots=2)
+        await rig.submit("a")
+        tasks = [rig.submit("b"), rig.submit("c", extra={"parameters": 1})]
+        await asyncio.sleep(0.45)
+        tasks += [rig.submit("d"), rig.submit("e", extra={"parameters": 1})]
+        await asyncio.gather(*tasks)
+        assert [round(when - rig.start, 6) for when, _ in rig.model.sent] == [0.0, 0.5, 0.5, 0.95, 1.0]
 
     run(main())
 
