@@ -21,6 +21,8 @@ from benchmarks.worker.process import Worker
 
 #: Rows of the in-process batches; the largest is what 64 connections can bring together.
 ROWS = (1, 8, 16, 32, 64)
+#: Rows of one request, of those that are served.
+ROWS_SERVED = (1, 8, 64)
 
 
 def run(given: argparse.Namespace) -> Dict[str, Any]:
@@ -39,7 +41,8 @@ def run(given: argparse.Namespace) -> Dict[str, Any]:
                     inside.append({"rows": int(rows), **figures})
                     print(f"in-process, {rows} rows: {figures['rows_per_second']:.0f}/s", file=sys.stderr, flush=True)
                 for server in servers:
-                    served += [_served(server, c, given, directory) for c in given.connections]
+                    for case in _cases(server, given.connections):
+                        served.append(_served(server, case, given, directory))
         finally:
             worker.stop()
             for server in servers:
@@ -47,12 +50,20 @@ def run(given: argparse.Namespace) -> Dict[str, Any]:
     return {"kind": "limit", "machine": machine.describe(), "inside": inside, "served": served}
 
 
-def _served(server: Server, connections: int, given: argparse.Namespace, directory: Path) -> Dict[str, Any]:
-    case = Case(next(iter(server.forms())), connections)
+def _cases(server: Server, connections: Sequence[int]) -> List[Case]:
+    """One row a request, and for ours more rows too: the rows that arrive are the limit's, whoever batches them."""
+    form = next(iter(server.forms()))
+    rows = ROWS_SERVED if isinstance(server, Ours) else (1,)
+    return [Case(form, count, many) for count in connections for many in rows]
+
+
+def _served(server: Server, case: Case, given: argparse.Namespace, directory: Path) -> Dict[str, Any]:
     measure(server, case, 1, directory)
     figures, usage = measure(server, case, given.seconds, directory)
-    print(f"{server.name}, {connections}: {figures.requests_per_second:.0f}/s", file=sys.stderr, flush=True)
-    return {"server": server.name, "connections": connections, "cpu_s": usage.cpu_s, **figures.to_json()}
+    print(f"{server.name}, {case.name}: {figures.requests_per_second:.0f}/s", file=sys.stderr, flush=True)
+    described = {"server": server.name, "connections": case.connections, "rows": case.rows}
+    rows_per_second = figures.requests_per_second * case.rows
+    return {**described, "cpu_s": usage.cpu_s, **figures.to_json(), "rows_per_second": rows_per_second}
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
