@@ -8,6 +8,14 @@ PROTOCOL ?= v1
 # Passed to a model that fetches its weights: FETCH=--random-weights where there is no internet.
 FETCH ?=
 
+# What of the models is not in the repository.
+fetch_weights = for model in $(MODEL); do \
+    folder=model-archiver/model-store/$$model; \
+    if [ -f $$folder/fetch.py ] && [ ! -f $$folder/index_to_name.json ]; then \
+        $(PY) $$folder/fetch.py $(FETCH) || exit 1; \
+    fi; \
+done
+
 .DEFAULT_GOAL := help
 .PHONY: help env demo serve mar model-store test unit serving test-stock bench soak lint clean
 
@@ -21,16 +29,12 @@ demo: env  ## the document's walk-through on real TorchServe; exit 0 only if eve
 	@$(PY) -m scripts.demo
 
 serve: env  ## TorchServe and wrapper in the foreground on the document's ports, until Ctrl-C
+	@$(fetch_weights)
 	@$(PY) -m scripts.serve $(foreach model,$(MODEL),--model $(model))
 
 mar: env  ## build the archives of MODEL (default mnist; several by blanks) into MAR_DIR (default build/model-store)
-	@for model in $(MODEL); do \
-	    folder=model-archiver/model-store/$$model; \
-	    if [ -f $$folder/fetch.py ] && [ ! -f $$folder/index_to_name.json ]; then \
-	        $(PY) $$folder/fetch.py $(FETCH) || exit 1; \
-	    fi; \
-	    $(PY) model-archiver/build_mar.py --model $$model --out $(MAR_DIR) || exit 1; \
-	done
+	@$(fetch_weights)
+	@for model in $(MODEL); do $(PY) model-archiver/build_mar.py --model $$model --out $(MAR_DIR) || exit 1; done
 
 model-store: mar  ## write and check the directory that KServe mounts: OUT=DIR [MODEL=…] [PROTOCOL=v1|v2|grpc-v2]
 	@test -n "$(OUT)" || { echo "model-store: say where: make model-store OUT=DIR" >&2; exit 2; }

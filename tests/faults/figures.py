@@ -17,6 +17,8 @@ from typing import Any, Mapping
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMITTED = ROOT / "docs" / "reliability.json"
 REPORT = ROOT / "docs" / "reliability.md"
+#: Drawn by the long form of the leak test.
+MEMORY = ROOT / "docs" / "reliability-memory.svg"
 _BEGIN, _END = "<!-- figures: written by make soak -->\n", "<!-- end of figures -->\n"
 
 
@@ -58,6 +60,8 @@ def table(report: Mapping[str, Any]) -> str:
     ]
     for promise, tests in sorted(report["figures"].items()):
         lines += [f"| {promise} | {name} | {_shown(figures)} |" for name, figures in sorted(tests.items())]
+    if MEMORY.is_file():
+        lines += ["", f"![Resident memory at half load]({MEMORY.name})"]
     return "\n".join(lines) + "\n"
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Sequence
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.faults.conftest import MakePod
-from tests.faults.figures import ROOT, pick, record, soaking
+from tests.faults.figures import MEMORY, pick, record, soaking
 from tests.faults.kinds import mixed, stub_of
 from tests.faults.load import Background, Tally
 from tests.faults.pod import Pod, descriptors, resident
@@ -29,6 +32,7 @@ class Sample:
     torchserve: int
     descriptors: int
     files: int
+    tasks: int
 
 
 def take(pod: Pod, started: float) -> Sample:
@@ -39,7 +43,16 @@ def take(pod: Pod, started: float) -> Sample:
         resident(pod.torchserve),
         descriptors(pod.wrapper),
         sum(1 for path in pod.log.parent.rglob("*") if path.is_file()),
+        int(gauge(pod, "kserve_wrapper_event_loop_tasks")),
     )
+
+
+def gauge(pod: Pod, name: str) -> float:
+    """A metric of the wrapper without labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{pod.http_port}/metrics", timeout=30) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+    (value,) = [sample.value for family in families for sample in family.samples if sample.name == name]
+    return float(value)
 
 
 async def watch(pod: Pod, seconds: float) -> tuple[list[Sample], Tally]:
@@ -49,7 +62,7 @@ async def watch(pod: Pod, seconds: float) -> tuple[list[Sample], Tally]:
     async with Background(pod.http_port, questions, 8, limit=60, pause=0.02) as tally:
         while time.monotonic() - started < seconds:
             await asyncio.sleep(seconds / 60)
-            samples.append(take(pod, started))
+            samples.append(await asyncio.to_thread(take, pod, started))
     return samples, tally
 
 
@@ -69,14 +82,16 @@ def test_nothing_grows(make_pod: MakePod) -> None:
     }
     last = samples[-1]
     sizes = {"wrapper_mb": last.wrapper // 2**20, "worker_mb": last.worker // 2**20}
-    record(5, f"half load for {seconds:g} s", {**sizes, **grown, "files": last.files, **tally.figures()})
+    counts = {"descriptors": last.descriptors, "files": last.files, "tasks": last.tasks}
+    record(5, f"half load for {seconds:g} s", {**sizes, **grown, **counts, **tally.figures()})
     if soaking():
-        plot(samples, ROOT / "docs" / "reliability-memory.svg")
+        plot(samples, MEMORY)
     assert not tally.faults, tally.faults[:5]
     assert growth(samples, "wrapper") < 8 * 2**20
     assert growth(samples, "worker") < 24 * 2**20
     assert growth(samples, "descriptors") < 3
     assert growth(samples, "files") < 3
+    assert growth(samples, "tasks") < 8  # as many clients as there are: what is under way comes and goes
 
 
 def plot(samples: Sequence[Sample], path: Path) -> None:
