@@ -25,6 +25,7 @@ from kserve_wrapper.torchserve.address import tls_context
 from kserve_wrapper.torchserve.config import TorchServeConfig
 from kserve_wrapper.torchserve.management import Management
 from kserve_wrapper.torchserve.readiness import Readiness
+from kserve_wrapper.torchserve.scrape import TorchServeMetrics
 from kserve_wrapper.types import Call, ModelMetadata, Reply
 from kserve_wrapper.upstream import Upstream
 from kserve_wrapper.upstream_errors import NotReached
@@ -86,7 +87,7 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         metrics.stages.submit.observe,
     )
     app = App(
-        build_router(plane, metrics, settings.enable_docs_url, settings.compat),
+        build_router(plane, metrics, settings.enable_docs_url, settings.compat, _torchserve_metrics(settings, config)),
         settings.max_body_size,
         _observer(settings, metrics),
     )
@@ -123,6 +124,12 @@ class _Requests:
             self._log.write(request, route, status, seconds, size)
 
 
+def _torchserve_metrics(settings: Settings, config: TorchServeConfig) -> Optional[TorchServeMetrics]:
+    if not (settings.torchserve_metrics and config.enable_metrics_api):
+        return None
+    return TorchServeMetrics(config.metrics, config.certificate_file)
+
+
 def _observer(settings: Settings, metrics: Metrics) -> _Requests:
     return _Requests(metrics, AccessLog(settings.access_log_format) if settings.access_log else None)
 
@@ -138,6 +145,7 @@ def _limits(settings: Settings, config: TorchServeConfig) -> CoalescerLimits:
         queued_rows=settings.queued_rows,
         queued_bytes=settings.queued_bytes,
         in_flight_per_worker=settings.in_flight_per_worker,
+        ahead=settings.send_ahead,
         resends_per_batch=settings.resends_per_batch,
     )
 

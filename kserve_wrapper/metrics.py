@@ -7,7 +7,8 @@ lookup costs more than the count.
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Optional, Sequence, Tuple
+import time
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -21,6 +22,22 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
+class Stage:
+    """Times a block without ``await``, over and over: a tenth of what ``Histogram.time()`` costs each request."""
+
+    __slots__ = ("_observe", "_started")
+
+    def __init__(self, observe: Callable[[float], None]) -> None:
+        self._observe = observe
+        self._started = 0.0
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        self._observe(time.perf_counter() - self._started)
+
+
 class Stages:
     """Seconds that a request spends in each stage within this process and upstream."""
 
@@ -32,10 +49,10 @@ class Stages:
             buckets=_SECONDS,
             registry=registry,
         )
-        self.decode = histogram.labels("decode")
+        self.decode = Stage(histogram.labels("decode").observe)
         self.submit = histogram.labels("submit")
         self.upstream = histogram.labels("upstream")
-        self.encode = histogram.labels("encode")
+        self.encode = Stage(histogram.labels("encode").observe)
 
 
 class Metrics:
@@ -71,18 +88,19 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
-        self.queue = self._gauge("kserve_wrapper_queue_requests", "Requests that wait for a slot.")
-        self.queue_rows = self._gauge("kserve_wrapper_queue_rows", "Rows that wait for a slot.")
-        self.in_flight = self._gauge("kserve_wrapper_upstream_in_flight", "Upstream requests under way.")
-        self._slots = self._gauge("kserve_wrapper_slots", "Ready workers, which are slots, by model.", ["model"], "max")
-        self._ready = self._gauge("kserve_wrapper_model_ready", "1 while the model is ready.", ["model"], "min")
+        self.queue = self.gauge("kserve_wrapper_queue_requests", "Requests that wait for a slot.")
+        self.queue_rows = self.gauge("kserve_wrapper_queue_rows", "Rows that wait for a slot.")
+        self.tasks = self.gauge("kserve_wrapper_event_loop_tasks", "Tasks of the event loop: each request is one.")
+        self.in_flight = self.gauge("kserve_wrapper_upstream_in_flight", "Upstream requests under way.")
+        self._slots = self.gauge("kserve_wrapper_slots", "Ready workers, which are slots, by model.", ["model"], "max")
+        self._ready = self.gauge("kserve_wrapper_model_ready", "1 while the model is ready.", ["model"], "min")
         self._request_children: Dict[Tuple[str, str, str], Tuple[Counter, Histogram]] = {}
         self._error_children: Dict[int, Counter] = {}
 
     def _sizes(self, name: str, text: str) -> Histogram:
         return Histogram(name, text, buckets=_ROWS, registry=self.registry)
 
-    def _gauge(self, name: str, text: str, labels: Sequence[str] = (), mode: Any = "livesum") -> Gauge:
+    def gauge(self, name: str, text: str, labels: Sequence[str] = (), mode: Any = "livesum") -> Gauge:
         """``mode``: how the values of several processes become one."""
         return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)
 

@@ -40,6 +40,7 @@ class Settings:
     enable_grpc: bool = option(True, "serve gRPC")
     workers: int = option(1, "processes that share the ports; each coalesces for itself", "processes", minimum=1)
     compat: bool = option(False, "V2 inference answers with the stock runtime's names and forms (docs/migration.md)")
+    torchserve_metrics: bool = option(True, "show TorchServe's metrics at /metrics behind the wrapper's own")
     enable_docs_url: bool = option(False, "serve the OpenAPI description at /openapi.json and /docs")
 
     request_timeout: float = option(60.0, "a request without an answer by then gets 504", "seconds")
@@ -62,6 +63,9 @@ class Settings:
     queued_rows: int = option(16384, "rows that wait; further ones get 503", "rows", minimum=1)
     queued_bytes: int = option(256 * 2**20, "data that waits; further ones get 503", "bytes", minimum=1)
     in_flight_per_worker: int = option(1, "upstream requests at a time per ready worker", "requests", minimum=1)
+    send_ahead: float = option(
+        0.002, "a batch leaves this long before one under way is expected back; 0 waits for it", "seconds"
+    )
     resends_per_batch: int = option(24, "upstream requests that narrowing down a failure may cost", "requests")
 
     start_limit: float = option(600.0, "live until TorchServe has first answered, at most", "seconds")

@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 from kserve_wrapper.dataplane import DataPlane
-from kserve_wrapper.metrics import CONTENT_TYPE, Metrics
+from kserve_wrapper.metrics import Metrics
 from kserve_wrapper.openapi import document, page
 from kserve_wrapper.rest.http import Request, Response, json_response
+from kserve_wrapper.rest.metrics import MetricsRoute
 from kserve_wrapper.rest.repository import RepositoryRoutes
 from kserve_wrapper.rest.routing import Router
 from kserve_wrapper.rest.v1 import V1
 from kserve_wrapper.rest.v2 import V2
+from kserve_wrapper.torchserve.scrape import TorchServeMetrics
 
 
-def build_router(plane: DataPlane, metrics: Metrics, docs: bool = False, compat: bool = False) -> Router:
+def build_router(
+    plane: DataPlane,
+    metrics: Metrics,
+    docs: bool = False,
+    compat: bool = False,
+    torchserve: Optional[TorchServeMetrics] = None,
+) -> Router:
     """Every route.
 
     Args:
         plane: answers the inference protocols.
-        metrics: shown at /metrics.
+        metrics: of the requests; shown at /metrics.
         docs: whether to serve the OpenAPI description.
         compat: whether V2 inference answers as the stock runtime does.
+        torchserve: further metrics, shown behind ours.
     """
     router = Router()
     V1(plane, metrics.stages).add_to(router)
     V2(plane, metrics.stages, compat).add_to(router)
     RepositoryRoutes(plane).add_to(router)
+    MetricsRoute(metrics, torchserve).add_to(router)
 
     async def alive(request: Request) -> Response:
         return json_response({"status": "alive"})
 
-    async def show_metrics(request: Request) -> Response:
-        return Response(metrics.expose(), content_type=CONTENT_TYPE.encode())
-
     router.add("/", GET=alive)
-    router.add("/metrics", GET=show_metrics)
     if docs:
         _add_docs(router)
     return router

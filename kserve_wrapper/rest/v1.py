@@ -46,12 +46,12 @@ class V1:
 
     async def _infer(self, request: Request, model: str, explain: bool) -> Response:
         body = await request.body()
-        with self._stages.decode.time():
+        with self._stages.decode:
             call = codec.decode_request(body, model, explain, request.trace())
         reply = await self._plane.infer(call)
         if not isinstance(reply, V1Reply):
             raise InternalError(INTERNAL)
-        with self._stages.encode.time():
+        with self._stages.encode:
             return Response(codec.encode_reply(reply, explain))
 
 

@@ -73,13 +73,13 @@ class V2:
 
     async def _infer(self, request: Request, model: str, version: Optional[str], explain: bool) -> Response:
         body = await request.body()
-        with self._stages.decode.time():
+        with self._stages.decode:
             length = request.header(_HEADER_LENGTH)
             asked = codec.decode_request(body, length, model, version, explain, request.trace())
         reply = await self._plane.infer(asked.call)
         if not isinstance(reply, V2Reply):
             raise InternalError(INTERNAL)
-        with self._stages.encode.time():
+        with self._stages.encode:
             if self._compat and not explain:
                 return json_response(stock_document(asked.call, asked.id, reply))
             content, header_length = codec.encode_reply(asked, reply)

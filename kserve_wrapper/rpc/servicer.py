@@ -93,12 +93,12 @@ class Servicer:
         return reply
 
     async def model_infer(self, request: Any, caller: Caller) -> Any:
-        with self._stages.decode.time():
+        with self._stages.decode:
             asked = codec.decode_request(request, caller.trace)
         reply = await self._plane.infer(asked.call, caller.timeout)
         if not isinstance(reply, V2Reply):
             raise InternalError(INTERNAL)
-        with self._stages.encode.time():
+        with self._stages.encode:
             if self._compat and not asked.call.explain:
                 reply = stock_reply(asked.call, reply)
                 call = replace(asked.call, version=None, outputs=None)

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 client for TorchServe's management address: a few requests a second, none worth a pool.
+"""A small HTTP/1.1 client for TorchServe's management and metrics: a few requests a second, none worth a pool.
 
 Each request has a connection of its own, which this side closes: TorchServe resets what it closes itself
 (SO_LINGER 0), and a reset may destroy an answer that was not read yet.
@@ -27,12 +27,14 @@ async def request(
     target: str,
     headers: Mapping[str, str],
     timeout: float,
+    purpose: str = "management",
 ) -> Tuple[int, bytes]:
     """Status and body of the answer.
 
     Args:
         target: path and query, already percent-encoded.
         timeout: seconds for all of it, connecting included.
+        purpose: which address of TorchServe's it is, for errors.
 
     Raises:
         Unavailable: nothing listens there, or it hung up.
@@ -40,27 +42,32 @@ async def request(
         BadGateway: what came is not HTTP, or too much of it.
     """
     try:
-        return await asyncio.wait_for(_exchange(address, tls, method, target, headers), timeout)
+        return await asyncio.wait_for(_exchange(address, tls, method, target, headers, purpose), timeout)
     except asyncio.TimeoutError:
-        raise DeadlineExceeded(f"TorchServe's management address did not answer within {timeout:g} s") from None
+        raise DeadlineExceeded(f"TorchServe's {purpose} address did not answer within {timeout:g} s") from None
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise Unavailable(f"TorchServe's management address cannot be reached: {reason}") from None
+        raise Unavailable(f"TorchServe's {purpose} address cannot be reached: {reason}") from None
 
 
 async def _exchange(
-    address: Address, tls: Optional[ssl.SSLContext], method: str, target: str, headers: Mapping[str, str]
+    address: Address,
+    tls: Optional[ssl.SSLContext],
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    purpose: str,
 ) -> Tuple[int, bytes]:
     reader, writer = await asyncio.open_connection(address.host, address.port, ssl=tls)
     try:
         lines = {"Host": f"{address.host}:{address.port}", "Content-Length": "0", **headers}
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         writer.write(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode("ascii"))
-        answer = _Answer()
+        answer = _Answer(purpose)
         while not answer.complete:
             data = await reader.read(65536)
             if not data:
-                raise Unavailable("TorchServe's management address hung up before it answered")
+                raise Unavailable(f"TorchServe's {purpose} address hung up before it answered")
             answer.feed(data)
         return answer.status, b"".join(answer.body)
     finally:
@@ -72,7 +79,8 @@ async def _exchange(
 class _Answer:
     """httptools' callbacks for one response."""
 
-    def __init__(self) -> None:
+    def __init__(self, purpose: str) -> None:
+        self._purpose = purpose
         self._parser = httptools.HttpResponseParser(self)
         self._size = 0
         self.status = 0
@@ -83,12 +91,12 @@ class _Answer:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            raise BadGateway("TorchServe's management address answered something that is not HTTP") from None
+            raise BadGateway(f"TorchServe's {self._purpose} address answered something that is not HTTP") from None
 
     def on_body(self, body: bytes) -> None:
         self._size += len(body)
         if self._size > MAX_BODY:
-            raise BadGateway(f"TorchServe's management address answered more than {MAX_BODY} bytes")
+            raise BadGateway(f"TorchServe's {self._purpose} address answered more than {MAX_BODY} bytes")
         self.body.append(body)
 
     def on_message_complete(self) -> None:

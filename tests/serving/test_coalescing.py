@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Iterator, List, Tuple
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from kserve_wrapper.torchserve.localconfig import free_port
 from scripts.serving import supervised
@@ -34,6 +35,19 @@ def upstream_requests(served: Served) -> float:
     _, body, _ = served.raw("/metrics")
     lines = [line for line in body.decode().splitlines() if line.startswith("kserve_wrapper_batch_rows_count")]
     return sum(float(line.split()[-1]) for line in lines)
+
+
+def test_one_page_has_the_metrics_of_wrapper_and_torchserve(served: Served) -> None:
+    assert send_at_once(served.base, list(probes(2, seed=1))) == []
+    status, body, _ = served.raw("/metrics")
+    assert status == 200
+    families = list(text_string_to_metric_families(body.decode()))
+    names = [family.name for family in families]
+    assert len(set(names)) == len(names), "Prometheus refuses a page that has a metric twice"
+    samples = {sample.name: sample.value for family in families for sample in family.samples}
+    assert samples["kserve_wrapper_torchserve_metrics_up"] == 1
+    assert samples["ts_inference_requests_total"] > 0
+    assert samples["kserve_wrapper_batch_rows_count"] > 0
 
 
 def at_once(served: Served, path: str, documents: List[Any]) -> List[Tuple[int, Any]]:

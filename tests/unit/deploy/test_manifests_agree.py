@@ -139,14 +139,15 @@ def test_a_runtime_starts_what_the_code_reads(manifest: Manifest) -> None:
     assert container["args"] == json.loads(command)
     chosen = options.parse(container["args"], {})
     assert str(chosen.config_path) == Settings().config_path
-    assert list(chosen.expose) == ["metrics"]
+    assert list(chosen.expose) == []
+    assert Settings().torchserve_metrics, "the one address that is scraped would lack TorchServe's"
     (entry,) = re.findall(r"^ENTRYPOINT (\[.*\])$", DOCKERFILE, re.MULTILINE)
     assert json.loads(entry)[-1] == supervisor.__name__
 
 
 def test_the_image_has_this_version_and_these_ports() -> None:
     assert f'org.opencontainers.image.version="{__version__}"' in DOCKERFILE
-    assert f"EXPOSE {HTTP} {GRPC} 8082" in DOCKERFILE
+    assert f"EXPOSE {HTTP} {GRPC}\n" in DOCKERFILE
 
 
 def test_the_volume_claim_is_the_one_that_services_name() -> None:

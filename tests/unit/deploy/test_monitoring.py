@@ -142,4 +142,4 @@ def test_the_alerts_thresholds_and_codes_are_the_codes() -> None:
     assert set(pattern.split("|")) == known
     monitor = yaml.safe_load((CONFIG / "monitoring" / "podmonitor.yaml").read_text(encoding="utf-8"))
     ports = {e["relabelings"][-1]["replacement"] for e in monitor["spec"]["podMetricsEndpoints"]}
-    assert ports == {f"$1:{Settings().http_port}", "$1:8082"}
+    assert ports == {f"$1:{Settings().http_port}"}

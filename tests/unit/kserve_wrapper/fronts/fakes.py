@@ -12,6 +12,7 @@ from kserve_wrapper.errors import NotFound, WrapperError
 from kserve_wrapper.metrics import Metrics
 from kserve_wrapper.rest.app import App
 from kserve_wrapper.rest.routes import build_router
+from kserve_wrapper.torchserve.scrape import TorchServeMetrics
 from kserve_wrapper.types import Call, ModelMetadata, Reply, TensorMetadata, V1Call, V1Reply, V2Reply
 
 
@@ -126,17 +127,21 @@ class Front:
 
     Args:
         max_body: bytes; 0 = any size.
+        torchserve: metrics that are shown behind ours.
         plane: further arguments of the data plane.
     """
 
-    def __init__(self, max_body: int = 0, docs: bool = False, **plane: Any) -> None:
+    def __init__(
+        self, max_body: int = 0, docs: bool = False, torchserve: Optional[TorchServeMetrics] = None, **plane: Any
+    ) -> None:
         self.models = FakeModels()
         self.submitter = FakeSubmitter()
         self.repository = FakeRepository()
         self.metrics = Metrics()
         self.seen: List[Tuple[str, int]] = []
         self.plane = DataPlane(self.models, self.submitter, self.repository, **plane)
-        self.app = App(build_router(self.plane, self.metrics, docs), max_body, self._observe)
+        router = build_router(self.plane, self.metrics, docs, torchserve=torchserve)
+        self.app = App(router, max_body, self._observe)
 
     def _observe(self, request: Any, route: str, status: int, seconds: float, size: int) -> None:
         self.seen.append((route, status))

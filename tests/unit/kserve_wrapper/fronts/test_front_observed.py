@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
@@ -15,6 +16,8 @@ from kserve_wrapper import logs
 from kserve_wrapper.metrics import Metrics
 from kserve_wrapper.rest.http import Request
 from kserve_wrapper.settings import Settings
+from kserve_wrapper.torchserve import address
+from kserve_wrapper.torchserve.scrape import TorchServeMetrics
 
 
 def families(metrics: Metrics) -> Dict[str, Any]:
@@ -52,6 +55,18 @@ def test_the_metrics_route() -> None:
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("text/plain")
     assert b"kserve_wrapper_stage_duration_seconds_bucket" in answer.body
+
+
+def test_metrics_without_torchserve_are_the_wrappers_and_say_so() -> None:
+    with socket.socket() as held:  # bound, not listening: nobody else takes the port, nobody answers
+        held.bind(("127.0.0.1", 0))
+        nowhere = address.parse(f"http://127.0.0.1:{held.getsockname()[1]}", "metrics")
+        front = Front(torchserve=TorchServeMetrics(nowhere))
+        answer = front.call("GET", "/metrics")
+    assert answer.status == 200
+    samples = {family.name: family.samples for family in text_string_to_metric_families(answer.body.decode())}
+    assert samples["kserve_wrapper_torchserve_metrics_up"][0].value == 0
+    assert "kserve_wrapper_requests" in samples
 
 
 @pytest.fixture
