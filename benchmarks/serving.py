@@ -46,7 +46,7 @@ def rounds(servers: Sequence[Server], cases: Sequence[Case], count: int, seconds
         fit = [name for name in able if not ours[name].fault]
         for number in range(count):
             for name in interleaved(fit, number):
-                figures, usage = measure(able[name], case, seconds, at)
+                figures, usage = measure(able[name], case, max(seconds, case.least_seconds), at)
                 ours[name].add(figures, usage)
                 errors = f", {figures.errors} ERRORS" if figures.errors else ""
                 say(f"{case.name}: {name}: {figures.requests_per_second:.0f}/s, p50 {figures.p50_ms:.1f} ms{errors}")

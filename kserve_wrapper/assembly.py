@@ -77,7 +77,9 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         except NotFound:
             return 0
 
-    coalescer = Coalescer(send, _limits(settings, config), slots, follower.metadata, observer=_Counter(metrics))
+    limits = _limits(settings, config)
+    default = follower.default_version
+    coalescer = Coalescer(send, limits, slots, follower.metadata, default, observer=_Counter(metrics))
     plane = DataPlane(
         follower,
         coalescer,

@@ -34,6 +34,7 @@ class Coalescer:
         limits: see there.
         slots: ready workers of a model (and version); 1 is assumed for less.
         metadata: of the handler of a model (and version); raises NotFound for one that is not known.
+        default_version: the version that answers calls without one; None while that is unknown.
         clock: monotonic seconds; deadlines are on it.
         observer: told of what happens.
     """
@@ -44,6 +45,7 @@ class Coalescer:
         limits: CoalescerLimits,
         slots: Callable[[str, Optional[str]], int],
         metadata: Callable[[str, Optional[str]], ModelMetadata],
+        default_version: Callable[[str], Optional[str]] = lambda model: None,
         clock: Callable[[], float] = time.monotonic,
         observer: Optional[Observer] = None,
     ) -> None:
@@ -52,6 +54,7 @@ class Coalescer:
         self._ahead = limits.ahead if limits.enabled else 0.0
         self._slots = slots
         self._metadata = metadata
+        self._default_version = default_version
         self._clock = clock
         self._observer = observer or Observer()
         self._lanes: Dict[Tuple[str, Optional[str]], Lane] = {}
@@ -129,9 +132,11 @@ class Coalescer:
         return waiter
 
     def _lane(self, call: Call) -> Lane:
-        lane = self._lanes.get((call.model, call.version))
+        """Of the version that will answer: whoever names the default one shares its workers with whoever does not."""
+        key = (call.model, call.version or self._default_version(call.model))
+        lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[(call.model, call.version)] = Lane(call.model, call.version)
+            lane = self._lanes[key] = Lane(*key)
         return lane
 
     def _check_room(self, call: Call, portion: Portion) -> None:

@@ -8,7 +8,7 @@ from typing import Any, List, Mapping, Optional, Sequence, Tuple
 from benchmarks.reports import markdown
 from benchmarks.stats import Spread, paired_ratio
 
-Key = Tuple[str, str, int]  # server, form, connections; one row a request
+Key = Tuple[str, str, int, int]  # server, form, connections, rows a request
 
 
 @dataclass(frozen=True)
@@ -22,19 +22,22 @@ class Target:
     figure: str = "requests_per_second"
 
 
-ONE_64, ONE_1 = ("ours", "base64", 64), ("ours", "base64", 1)
+ONE_64, ONE_1 = ("ours", "base64", 64, 1), ("ours", "base64", 1, 1)
 PEERS = ("mlserver", "litserve", "bentoml")
 
 TARGETS = [
-    Target("V1 at 64 connections over TorchServe alone", ONE_64, [("torchserve", "base64", 64)], 6),
-    Target("V1 at 64 connections over the stock wrapper", ONE_64, [("stock-v1", "base64", 64)], 12),
-    Target("p50 at 1 connection, TorchServe alone over ours", ONE_1, [("torchserve", "base64", 1)], 0.8, "p50_ms"),
-    Target("V2 FP32 JSON at 64 over the stock wrapper", ("ours", "v2-json", 64), [("stock-v2", "v2-json", 64)], 10),
-    Target("V2 binary over V2 JSON, both ours, at 64", ("ours", "v2-binary", 64), [("ours", "v2-json", 64)], 1.5),
-    Target("gRPC raw at 64 over the stock gRPC", ("ours", "grpc-raw", 64), [("stock-v2", "grpc-typed", 64)], 10),
-    Target("V1 at 64 connections over the best of the peers", ONE_64, [(peer, "base64", 64) for peer in PEERS], 3),
-    Target("V1 at 1 connection over the best of the peers", ONE_1, [(peer, "base64", 1) for peer in PEERS], 1),
-    Target("explain at 64 over the stock wrapper", ("ours", "explain", 64), [("stock-v1", "explain", 64)], 6),
+    Target("V1 at 64 connections over TorchServe alone", ONE_64, [("torchserve", "base64", 64, 1)], 6),
+    Target("V1 at 64 connections over the stock wrapper", ONE_64, [("stock-v1", "base64", 64, 1)], 12),
+    Target("p50 at 1 connection, TorchServe alone over ours", ONE_1, [("torchserve", "base64", 1, 1)], 0.8, "p50_ms"),
+    Target(
+        "V2 FP32 JSON at 64 over the stock wrapper", ("ours", "v2-json", 64, 1), [("stock-v2", "v2-json", 64, 1)], 10
+    ),
+    Target("V2 binary over V2 JSON, both ours, at 64", ("ours", "v2-binary", 64, 1), [("ours", "v2-json", 64, 1)], 1.5),
+    Target("the same with 64 rows a request, at 16", ("ours", "v2-binary", 16, 64), [("ours", "v2-json", 16, 64)], 1.5),
+    Target("gRPC raw at 64 over the stock gRPC", ("ours", "grpc-raw", 64, 1), [("stock-v2", "grpc-typed", 64, 1)], 10),
+    Target("V1 at 64 connections over the best of the peers", ONE_64, [(peer, "base64", 64, 1) for peer in PEERS], 3),
+    Target("V1 at 1 connection over the best of the peers", ONE_1, [(peer, "base64", 1, 1) for peer in PEERS], 1),
+    Target("explain at 64 over the stock wrapper", ("ours", "explain", 64, 1), [("stock-v1", "explain", 64, 1)], 6),
 ]
 
 
@@ -64,6 +67,6 @@ def targets(runs: Sequence[Mapping[str, Any]]) -> str:
 
 def _figures(runs: Sequence[Mapping[str, Any]], key: Key, figure: str) -> List[float]:
     for run in runs:
-        if (run["server"], run["form"], run["connections"]) == key and run["rows"] == 1 and not run["void"]:
+        if (run["server"], run["form"], run["connections"], run["rows"]) == key and not run["void"]:
             return [one[figure] for one in run["rounds"]]
     return []

@@ -85,6 +85,7 @@ class Rig:
             limits or CoalescerLimits(),
             lambda name, version: slots,
             lambda name, version: model.metadata,
+            lambda name: "1.0",
             self.loop.time,
             self.watch,
         )

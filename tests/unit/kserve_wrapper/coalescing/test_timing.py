@@ -57,6 +57,20 @@ def test_slots_bound_what_is_in_flight() -> None:
     run(main())
 
 
+def test_those_who_name_the_default_version_share_its_slots() -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(ahead=0.0))
+        tasks = [rig.submit("a"), rig.submit("b", version="1.0"), rig.submit("c", version="2.0")]
+        await asyncio.gather(*tasks)
+        assert [(when - rig.start, call.version) for when, call in rig.model.sent] == [
+            (0.0, None),
+            (0.0, "2.0"),
+            (1.0, "1.0"),
+        ]
+
+    run(main())
+
+
 def test_next_batch_leaves_shortly_before_the_one_under_way_is_expected() -> None:
     async def main() -> None:
         rig = Rig(FakeModel(delay=0.5), CoalescerLimits(ahead=0.1))
