@@ -17,7 +17,7 @@ fetch_weights = for model in $(MODEL); do \
 done
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo serve mar model-store test unit serving test-stock bench soak lint clean
+.PHONY: help env demo serve mar model-store test unit serving test-stock image-steps bench soak audit lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,9 @@ serving: env  ## the tests against real TorchServe
 test-stock:  ## the serving tests in the stock image's environment (needs Python 3.9; says so when it skips)
 	@sh scripts/test_stock.sh
 
+image-steps: env  ## run the image's steps whole, without a container engine, and serve a model from the result (5 GB)
+	@IMAGE=full $(PY) -m pytest -rs tests/serving/test_whole_image.py
+
 bench: env  ## ours against TorchServe alone, a few cases, under 5 minutes (needs wrk; h2load for gRPC)
 	@$(PY) -m benchmarks serving --short
 
@@ -61,6 +64,10 @@ soak: env  ## the long forms of the fault tests (about 40 minutes); writes docs/
 	@rm -f docs/reliability.json
 	@SOAK=1 $(PY) -m pytest tests/faults tests/unit/fuzz
 	@$(PY) -m tests.faults.figures
+
+audit: env  ## known faults of the pinned packages, by pip-audit (needs its data from the internet)
+	@$(PY) -m pip install --quiet pip-audit
+	@PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) -m pytest -rs tests/unit/security/test_code.py -k known_faults
 
 lint: env  ## ruff and mypy --strict
 	@$(VENV)/bin/ruff check .

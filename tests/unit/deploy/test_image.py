@@ -1,8 +1,8 @@
 """The image, as far as it can be tested without a container engine: its steps run, in order, in an empty place.
 
 Light: torch, TorchServe and Java (5 GB) are left out by the scripts' own flag, so these tests show that the scripts
-work, that the pins resolve for the wrapper and that it starts from the environment they make; not that a model is
-served from it.
+work, that the pins resolve for the wrapper and that it starts from the environment they make. That a model is served
+from the whole of it is shown by ``tests/serving/test_whole_image.py``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -20,22 +19,14 @@ from typing import Any
 
 import pytest
 
-from tests.unit.deploy.manifests import CONFIG, ROOT
+from tests.unit.deploy.image_steps import DOCKERFILE, RUNTIME, build, copied, run
+from tests.unit.deploy.manifests import ROOT
 
-RUNTIME = CONFIG / "runtime"
-DOCKERFILE = (RUNTIME / "Dockerfile").read_text(encoding="utf-8")
 STEPS = sorted((RUNTIME / "steps").glob("*.sh"))
-UNREACHABLE = re.compile(r"NewConnectionError|Failed to establish|name resolution|ConnectTimeout|ReadTimeout")
 
 
 def stages() -> list[str]:
     return re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
-
-
-def copied() -> list[str]:
-    """What the image takes from the repository."""
-    lines = re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.MULTILINE)
-    return [source for line in lines for source in line.split()[:-1]]
 
 
 def test_every_run_is_a_step_and_every_step_runs_once_in_order() -> None:
@@ -72,47 +63,9 @@ def test_a_step_is_plain_shell_and_tells_what_it_takes(step: Path) -> None:
     assert subprocess.run(["/bin/sh", "-n", str(step)], check=False).returncode == 0
 
 
-def run(step: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = ["/bin/sh", str(RUNTIME / "steps" / step)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-
-
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """The steps of the first stage, run in an empty place with the files that the image gets and no others."""
-    place = tmp_path_factory.mktemp("image")
-    for source in copied():
-        (place / "src" / source).parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / source).is_dir():
-            shutil.copytree(
-                ROOT / source, place / "src" / source, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
-            )
-        else:
-            shutil.copyfile(ROOT / source, place / "src" / source)
-    # No compiler within reach: as in the image, what has no wheel cannot be built.
-    tools = place / "tools"
-    tools.mkdir()
-    for tool in ("sh", "find", "rm", "mkdir", "ln", "grep", "chown", "chmod", "uname", "dirname"):
-        found = shutil.which(tool)
-        assert found, tool
-        (tools / tool).symlink_to(found)
-    environment = {
-        "PATH": str(tools),
-        "HOME": str(place),
-        "PYTHON": sys.executable,
-        "PREFIX": str(place / "venv"),
-        "SOURCE": str(place / "src"),
-        "CONSTRAINTS": str(place / "src" / "constraints.txt"),
-        "DESTDIR": str(place / "root"),
-        "LIGHT": "1",
-        **{name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "HTTP", "NO_PROXY"))},
-    }
-    for step in ("10-venv.sh", "20-torch.sh", "30-packages.sh", "40-trim.sh"):
-        ran = run(step, environment)
-        if ran.returncode and UNREACHABLE.search(ran.stdout + ran.stderr):
-            pytest.skip("no package index can be reached: the steps that install cannot run")
-        assert ran.returncode == 0, f"{step}: {ran.stdout}{ran.stderr}"
-    return place, environment
+    return build(tmp_path_factory.mktemp("image"), light=True)
 
 
 def test_the_environment_starts_the_wrapper(built: tuple[Path, dict[str, str]]) -> None:
