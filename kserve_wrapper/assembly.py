@@ -147,9 +147,14 @@ def _limits(settings: Settings, config: TorchServeConfig) -> CoalescerLimits:
         queued_rows=settings.queued_rows,
         queued_bytes=settings.queued_bytes,
         in_flight_per_worker=settings.in_flight_per_worker,
-        ahead=settings.send_ahead,
+        ahead=settings.send_ahead if _queue_holds(settings.workers, config.job_queue_size) else 0.0,
         resends_per_batch=settings.resends_per_batch,
     )
+
+
+def _queue_holds(processes: int, job_queue_size: int) -> bool:
+    """Each process may have one request at a worker and one ahead of it: all but one may wait in TorchServe."""
+    return 2 * processes - 1 <= job_queue_size
 
 
 def _readiness_settings(settings: Settings) -> readiness.Settings:

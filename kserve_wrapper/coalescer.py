@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from kserve_wrapper import tasks
 from kserve_wrapper.errors import DeadlineExceeded, QueueFull, Unavailable
-from kserve_wrapper.lane import Lane, Waiter
+from kserve_wrapper.lane import Lane, Waiter, kind_of
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.merge import Portion, prepare
 from kserve_wrapper.narrowing import Delivery, Observer, Send
@@ -94,6 +94,8 @@ class Coalescer:
             self._open -= 1
             watch[2] = None
             self._leave_queue(waiter)
+            # The error's traceback holds this frame, and the waiter the error: a circle.
+            del waiter
 
     async def drain(self, timeout: float) -> None:
         """Refuses what is new, finishes what is here, and after ``timeout`` seconds fails the rest."""
@@ -199,7 +201,7 @@ class Coalescer:
                 return
             for waiter in batch:
                 self._leave_queue(waiter)
-            lane.pace.sent(self._clock(), self._capacity(lane))
+            lane.pace.sent(self._clock(), self._capacity(lane), kind_of(batch[0].portion.call))
             lane.in_flight += 1
             task = asyncio.get_running_loop().create_task(self._deliver(lane, batch))
             self._tasks.add(task)
@@ -208,12 +210,14 @@ class Coalescer:
             self._wake_ahead(lane)
 
     async def _deliver(self, lane: Lane, batch: List[Waiter]) -> None:
+        kind = kind_of(batch[0].portion.call)
+        resends = self._limits.resends_per_batch
+        delivery = Delivery(batch, lane, self._send, resends, self._clock, self._observer)
         try:
-            resends = self._limits.resends_per_batch
-            await Delivery(batch, lane, self._send, resends, self._clock, self._observer).run()
+            await delivery.run()
         finally:
             lane.in_flight -= 1
-            lane.pace.answered(self._clock())
+            lane.pace.answered(self._clock(), kind, delivery.at_first_try)
             self._pump(lane)
 
     def _watch(self, waiter: Waiter) -> List[Any]:

@@ -44,7 +44,8 @@ class Waiter:
 
     def fail(self, error: Exception) -> None:
         if not self.future.done():
-            self.future.set_exception(error)
+            # With its traceback, it and all that its frames hold would wait for the garbage collector.
+            self.future.set_exception(error.with_traceback(None))
 
 
 class Lane:
@@ -98,17 +99,17 @@ class Lane:
     def learn_size(self, call: Call, reply: Reply, rows: int) -> None:
         """Remembers how large an answer's rows are; what was learned fades, so that one giant is forgotten."""
         if reply.size and rows:
-            kind = _kind(call)
+            kind = kind_of(call)
             self._row_bytes[kind] = max(reply.size / rows, 0.95 * self._row_bytes.get(kind, 0.0))
 
     def distrust(self, call: Call, now: float) -> None:
         """The handler did not keep to one answer a row: its requests go alone for a while."""
-        self._distrusted_until[_kind(call)] = now + DISTRUST
+        self._distrusted_until[kind_of(call)] = now + DISTRUST
 
     def may_merge(self, call: Call, now: float) -> bool:
         if not self._distrusted_until:
             return True
-        return now >= self._distrusted_until.get(_kind(call), now)
+        return now >= self._distrusted_until.get(kind_of(call), now)
 
     def _fill(self, group: Deque[Waiter], limits: CoalescerLimits, now: float) -> List[Waiter]:
         first = group.popleft()
@@ -127,7 +128,7 @@ class Lane:
         return batch
 
     def _most_rows(self, first: Waiter, limits: CoalescerLimits) -> int:
-        row_bytes = self._row_bytes.get(_kind(first.portion.call))
+        row_bytes = self._row_bytes.get(kind_of(first.portion.call))
         if not row_bytes:
             return limits.rows_per_batch
         return min(limits.rows_per_batch, int(limits.reply_bytes_per_batch / row_bytes))
@@ -140,5 +141,6 @@ class Lane:
             del self._groups[key]
 
 
-def _kind(call: Call) -> ReplyKind:
+def kind_of(call: Call) -> ReplyKind:
+    """What batches of it have in common, whatever their rows."""
     return isinstance(call, V1Call), call.explain

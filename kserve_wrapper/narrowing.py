@@ -74,6 +74,12 @@ class Delivery:
         self._clock = clock
         self._observer = observer
         self._retried = False
+        self._answered = self._failed = 0
+
+    @property
+    def at_first_try(self) -> bool:
+        """One upstream request answered all."""
+        return (self._answered, self._failed) == (1, 0)
 
     async def run(self) -> None:
         """Returns when every request of the batch is resolved, whatever happens."""
@@ -99,14 +105,17 @@ class Delivery:
         try:
             await self._send_once(waiters)
         except Unseen as error:
+            self._failed += 1
             await self._retry_or_fail(parts, waiters, error)
         except WrapperError as error:
+            self._failed += 1
             self._observer.failed(waiters[0].portion.call, error, len(waiters))
             if part.speaks_for_next and isinstance(error, InvalidRequest) and not error.rows:
                 self._fail(waiters + parts.pop().waiters, error)
             else:
                 self._narrow(parts, waiters, error)
         else:
+            self._answered += 1
             if part.fault_here_or_next or part.speaks_for_next:
                 parts.extend(_halves(parts.pop().waiters, one_at_fault=True))
 

@@ -75,14 +75,13 @@ class Connection(asyncio.Protocol):
             raise Interrupted(answered=False)
         loop = asyncio.get_running_loop()
         self._start_message()
-        answer: asyncio.Future[Response] = loop.create_future()
-        self._answer = answer
+        self._answer = loop.create_future()
         timer = loop.call_later(max(0.0, deadline - time.monotonic()), self._expire)
         self._transport.write(head + body if len(body) < HEADER_LIMIT else head)
         if len(body) >= HEADER_LIMIT:
             self._transport.write(body)
         try:
-            return await answer
+            return await self._answer
         except BaseException:
             self.close()
             raise
