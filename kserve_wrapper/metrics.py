@@ -88,19 +88,19 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
-        self.queue = self.gauge("kserve_wrapper_queue_requests", "Requests that wait for a slot.")
-        self.queue_rows = self.gauge("kserve_wrapper_queue_rows", "Rows that wait for a slot.")
-        self.tasks = self.gauge("kserve_wrapper_event_loop_tasks", "Tasks of the event loop: each request is one.")
-        self.in_flight = self.gauge("kserve_wrapper_upstream_in_flight", "Upstream requests under way.")
-        self._slots = self.gauge("kserve_wrapper_slots", "Ready workers, which are slots, by model.", ["model"], "max")
-        self._ready = self.gauge("kserve_wrapper_model_ready", "1 while the model is ready.", ["model"], "min")
+        self.queue = self._gauge("kserve_wrapper_queue_requests", "Requests that wait for a slot.")
+        self.queue_rows = self._gauge("kserve_wrapper_queue_rows", "Rows that wait for a slot.")
+        self.tasks = self._gauge("kserve_wrapper_event_loop_tasks", "Tasks of the event loop: each request is one.")
+        self.in_flight = self._gauge("kserve_wrapper_upstream_in_flight", "Upstream requests under way.")
+        self._slots = self._gauge("kserve_wrapper_slots", "Ready workers, which are slots, by model.", ["model"], "max")
+        self._ready = self._gauge("kserve_wrapper_model_ready", "1 while the model is ready.", ["model"], "min")
         self._request_children: Dict[Tuple[str, str, str], Tuple[Counter, Histogram]] = {}
         self._error_children: Dict[int, Counter] = {}
 
     def _sizes(self, name: str, text: str) -> Histogram:
         return Histogram(name, text, buckets=_ROWS, registry=self.registry)
 
-    def gauge(self, name: str, text: str, labels: Sequence[str] = (), mode: Any = "livesum") -> Gauge:
+    def _gauge(self, name: str, text: str, labels: Sequence[str] = (), mode: Any = "livesum") -> Gauge:
         """``mode``: how the values of several processes become one."""
         return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)
 

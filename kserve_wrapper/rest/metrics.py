@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Optional
 
-from kserve_wrapper.errors import WrapperError
 from kserve_wrapper.metrics import CONTENT_TYPE, Metrics
 from kserve_wrapper.rest.http import Request, Response
 from kserve_wrapper.rest.routing import Router
 from kserve_wrapper.torchserve.scrape import TorchServeMetrics
 
-logger = logging.getLogger(__name__)
+#: Says of the page itself what it has, so it is no metric of a process.
+UP = (
+    b"# HELP kserve_wrapper_torchserve_metrics_up 1 where TorchServe's metrics follow on this page.\n"
+    b"# TYPE kserve_wrapper_torchserve_metrics_up gauge\n"
+    b"kserve_wrapper_torchserve_metrics_up %d.0\n"
+)
 
 
 class MetricsRoute:
@@ -19,16 +22,13 @@ class MetricsRoute:
 
     Args:
         metrics: the wrapper's.
-        torchserve: None leaves TorchServe's out. Where they cannot be had, the page has the wrapper's alone and
-            ``kserve_wrapper_torchserve_metrics_up`` is 0: a scrape shall not fail when it has most to tell.
+        torchserve: None leaves TorchServe's out. Where they cannot be had, the page has the wrapper's alone: a scrape
+            shall not fail when it has most to tell.
     """
 
     def __init__(self, metrics: Metrics, torchserve: Optional[TorchServeMetrics] = None) -> None:
         self._metrics = metrics
         self._torchserve = torchserve
-        if torchserve is not None:
-            text = "1 while TorchServe shows its metrics, which then follow on this page."
-            self._up = metrics.gauge("kserve_wrapper_torchserve_metrics_up", text, mode="max")
 
     def add_to(self, router: Router) -> None:
         router.add("/metrics", GET=self.show)
@@ -38,11 +38,5 @@ class MetricsRoute:
         return Response(self._metrics.expose() + further, content_type=CONTENT_TYPE.encode())
 
     async def _further(self, torchserve: TorchServeMetrics) -> bytes:
-        try:
-            text = await torchserve.text()
-        except WrapperError as error:
-            logger.info("metrics without TorchServe's: %s", error.message)
-            self._up.set(0)
-            return b""
-        self._up.set(1)
-        return text
+        text = await torchserve.text()
+        return UP % bool(text) + (text or b"")

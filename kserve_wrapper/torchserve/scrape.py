@@ -2,37 +2,61 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import time
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
-from kserve_wrapper.errors import BadGateway
+from kserve_wrapper.errors import WrapperError
 from kserve_wrapper.torchserve import client
 from kserve_wrapper.torchserve.address import Address, tls_context
 
+logger = logging.getLogger(__name__)
+
 #: Seconds that TorchServe gets to show its metrics; Prometheus waits 10 for the whole page unless told otherwise.
 TIMEOUT = 2.0
+#: Seconds for which what it showed is shown again: whoever reads the wrapper's page often does not load TorchServe.
+FRESH = 1.0
 
 
 class TorchServeMetrics:
-    """TorchServe's metrics address.
+    """TorchServe's metrics address, asked by one request at a time.
 
     Args:
         address: where it listens.
         certificate: TorchServe's certificate_file, for https.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, address: Address, certificate: Optional[Path] = None) -> None:
+    def __init__(
+        self, address: Address, certificate: Optional[Path] = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._address = address
         self._tls = tls_context(address, certificate)
+        self._clock = clock
+        self._asking: Optional[asyncio.Task[Optional[bytes]]] = None
+        self._fresh_until = 0.0
 
-    async def text(self) -> bytes:
-        """What TorchServe shows, in Prometheus's text format; empty unless ``metrics_mode=prometheus``.
+    async def text(self) -> Optional[bytes]:
+        """What TorchServe shows, in Prometheus's text format; None where it cannot be had."""
+        if self._asking is None or (self._asking.done() and self._clock() >= self._fresh_until):
+            self._asking = asyncio.ensure_future(self._ask())
+        # One reader that leaves takes nothing from the others.
+        return await asyncio.shield(self._asking)
 
-        Raises:
-            WrapperError: it could not be had, or is not that format.
-        """
+    async def _ask(self) -> Optional[bytes]:
         headers = {"Accept": "text/plain; version=0.0.4"}
-        status, body = await client.request(self._address, self._tls, "GET", "/metrics", headers, TIMEOUT, "metrics")
+        try:
+            status, body = await client.request(
+                self._address, self._tls, "GET", "/metrics", headers, TIMEOUT, "metrics"
+            )
+        except WrapperError as error:
+            logger.info("metrics without TorchServe's: %s", error.message)
+            return None
+        finally:
+            self._fresh_until = self._clock() + FRESH
         if status != 200:
-            raise BadGateway(f"TorchServe's metrics address answered with status {status}")
+            logger.info("metrics without TorchServe's: its metrics address answered with status %d", status)
+            return None
         return body if body.endswith(b"\n") or not body else body + b"\n"

@@ -13,6 +13,7 @@ from typing import Any, Iterator
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
 
 from kserve_wrapper.errors import (
     BadGateway,
@@ -23,6 +24,7 @@ from kserve_wrapper.errors import (
     Unavailable,
 )
 from kserve_wrapper.metrics import Metrics
+from kserve_wrapper.rest.metrics import UP
 from kserve_wrapper.rpc.codes import status_code
 from kserve_wrapper.settings import Settings
 from tests.unit.deploy.manifests import CONFIG
@@ -51,11 +53,12 @@ def torchserve_metrics() -> set[str]:
 
 
 def wrapper_metrics() -> set[str]:
-    """The names of every series that the wrapper's own registry makes."""
+    """The names of every series on the wrapper's own part of the page."""
     registry = CollectorRegistry()
     Metrics(registry)
     endings = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
-    return {metric.name + ending for metric in registry.collect() for ending in endings[metric.type]}
+    found = {metric.name + ending for metric in registry.collect() for ending in endings[metric.type]}
+    return found | {family.name for family in text_string_to_metric_families((UP % 1).decode())}
 
 
 def names(expression: str) -> set[str]:

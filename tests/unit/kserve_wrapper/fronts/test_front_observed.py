@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
@@ -17,7 +18,7 @@ from kserve_wrapper.metrics import Metrics
 from kserve_wrapper.rest.http import Request
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.torchserve import address
-from kserve_wrapper.torchserve.scrape import TorchServeMetrics
+from kserve_wrapper.torchserve.scrape import FRESH, TorchServeMetrics
 
 
 def families(metrics: Metrics) -> Dict[str, Any]:
@@ -67,6 +68,38 @@ def test_metrics_without_torchserve_are_the_wrappers_and_say_so() -> None:
     samples = {family.name: family.samples for family in text_string_to_metric_families(answer.body.decode())}
     assert samples["kserve_wrapper_torchserve_metrics_up"][0].value == 0
     assert "kserve_wrapper_requests" in samples
+
+
+def test_many_readers_of_the_metrics_ask_torchserve_once() -> None:
+    now, asked = 0.0, 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        await reader.readuntil(b"\r\n\r\n")
+        asked += 1
+        await asyncio.sleep(0.01)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 16\r\n\r\nts_asked_total 1")
+        await writer.drain()
+        writer.close()
+
+    async def main() -> None:
+        nonlocal now
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            metrics = TorchServeMetrics(address.parse(f"http://127.0.0.1:{port}", "metrics"), clock=lambda: now)
+            first = asyncio.ensure_future(metrics.text())
+            await asyncio.sleep(0)
+            others = asyncio.gather(*[metrics.text() for _ in range(100)])
+            first.cancel()
+            assert set(await others) == {b"ts_asked_total 1\n"}
+            now = FRESH - 0.01
+            assert await metrics.text() == b"ts_asked_total 1\n"
+            assert asked == 1
+            now = FRESH
+            await metrics.text()
+            assert asked == 2
+
+    asyncio.run(main())
 
 
 @pytest.fixture
