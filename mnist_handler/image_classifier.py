@@ -14,7 +14,7 @@ from mnist_handler.handler import RowHandler
 from mnist_handler.images import ImageDecoder, ImageError, is_image
 from mnist_handler.parameters import Asked, read_flag
 from mnist_handler.requests import Block
-from mnist_handler.rows import PIXELS, READY, InputSpec, Piece
+from mnist_handler.rows import PIXELS, READY, UNIT, InputSpec, Piece
 from mnist_handler.text import TextError, decode_base64
 
 
@@ -44,6 +44,11 @@ class ImageClassifier(RowHandler):
         limited = context.system_properties.get("limit_max_image_pixels", True)
         limit = self.config.max_image_pixels if limited else None
         self._decoder = ImageDecoder(self.row_shape, self.fit, self.background, limit)
+        # Of pixels, mean and deviation are scaled instead of every value. On the device once, not once a batch.
+        self._normal = {
+            form: [torch.tensor(values, device=self.device) * scale for values in (self.mean, self.std)]
+            for form, scale in ((PIXELS, 255.0), (UNIT, 1.0))
+        }
 
     def fit(self, image: Image.Image) -> Image.Image:
         """An image of any size as (width, height) of the row: bilinear and antialiased, as torchvision does it."""
@@ -82,9 +87,7 @@ class ImageClassifier(RowHandler):
     def prepare(self, spec: InputSpec, form: str, rows: torch.Tensor) -> torch.Tensor:
         if form == READY:
             return rows
-        # Of pixels, mean and deviation are scaled instead of every value.
-        scale = 255.0 if form == PIXELS else 1.0
-        mean, std = ([scale * value for value in values] for values in (self.mean, self.std))
+        mean, std = self._normal[form]
         normal: torch.Tensor = functional.normalize(rows.float(), mean, std, inplace=form == PIXELS)
         return normal
 

@@ -1,4 +1,4 @@
-"""The folded normalisation is torchvision's."""
+"""The normalisation is torchvision's, for pixels and for values of 0..1."""
 
 from __future__ import annotations
 
