@@ -67,7 +67,7 @@ soak: env  ## the long forms of the fault tests (about 40 minutes); writes docs/
 
 audit: env  ## known faults of the pinned packages, by pip-audit (needs its data from the internet)
 	@$(PY) -m pip install --quiet pip-audit
-	@PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) -m pytest -rs tests/unit/security/test_code.py -k known_faults
+	@AUDIT=required PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) -m pytest -rs tests/unit/security/test_code.py -k known_faults
 
 lint: env  ## ruff and mypy --strict
 	@$(VENV)/bin/ruff check .
