@@ -32,7 +32,8 @@ class Figures:
 
     Attributes:
         worker_rows_per_second: rows through one worker whose batches are full.
-        wrapper_requests_per_second: requests through one wrapper process in front of a model that costs nothing.
+        wrapper_requests_per_second: requests that one wrapper process served at best, one row each, with everything on
+            the same cores.
         request_seconds: from a request to its answer, one row, nobody else there (median).
         worker_bytes: memory of one worker at the largest batch.
         base_bytes: memory of the wrapper and TorchServe's Java process together.

@@ -62,7 +62,9 @@ class Settings:
     queued_requests: int = option(2048, "requests that wait; further ones get 503", "requests", minimum=1)
     queued_rows: int = option(16384, "rows that wait; further ones get 503", "rows", minimum=1)
     queued_bytes: int = option(256 * 2**20, "data that waits; further ones get 503", "bytes", minimum=1)
-    in_flight_per_worker: int = option(1, "upstream requests at a time per ready worker", "requests", minimum=1)
+    in_flight_per_worker: int = option(
+        1, "upstream requests at a time per ready worker; one more may be ahead", "requests", minimum=1
+    )
     send_ahead: float = option(
         0.002, "a batch leaves this long before one under way is expected back; 0 waits for it", "seconds"
     )

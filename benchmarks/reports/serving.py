@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from benchmarks.cases import EXPLAIN_SECONDS
 from benchmarks.reports import markdown, plots
 from benchmarks.reports.targets import targets
 from benchmarks.stats import paired_ratio, spread
@@ -65,7 +66,8 @@ def report(result: Mapping[str, Any], path: Path) -> str:
     """The Markdown; plots go beside ``path``."""
     parts = [markdown.heading("Serving load", result["machine"])]
     parts.append(
-        f"The peers ran the network {result.get('peer_network', 'frozen')}; {result['seconds']:g} s a round.\n"
+        f"The peers ran the network {result.get('peer_network', 'frozen')}; {result['seconds']:g} s a round, and at "
+        f"least {EXPLAIN_SECONDS:g} s for explanations on many connections.\n"
     )
     parts.append(targets(result["runs"]))
     for name in plots.serving(result, path):

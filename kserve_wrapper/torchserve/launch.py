@@ -20,8 +20,8 @@ from kserve_wrapper.torchserve.environment import ENVIRONMENT
 from kserve_wrapper.torchserve.java import Java
 from kserve_wrapper.torchserve.properties import ConfigError
 
-#: What Java is told unless ``vmargs`` says otherwise: compile quickly, once. Coalescing leaves Java few requests, for
-#: which the thorough compiler costs more than it ever gains, most of all while a pod starts.
+#: What Java is told unless ``vmargs`` says otherwise: compile quickly, once. Coalescing leaves Java few requests, and
+#: the thorough compiler takes its time from the model just while a pod starts and warms up.
 _VIRTUAL = "-XX:TieredStopAtLevel=1"
 #: The first version that asks for tokens.
 _TOKENS_SINCE = (0, 11, 1)
