@@ -62,7 +62,7 @@ bench: env  ## ours against TorchServe alone, a few cases, under 5 minutes (need
 
 soak: env  ## the long forms of the fault tests (about 40 minutes); writes docs/reliability.md
 	@rm -f docs/reliability.json
-	@SOAK=1 $(PY) -m pytest tests/faults tests/unit/fuzz
+	@SOAK=1 $(PY) -m pytest tests/faults tests/security tests/unit/fuzz
 	@$(PY) -m tests.faults.figures
 
 audit: env  ## known faults of the pinned packages, by pip-audit (needs its data from the internet)

@@ -9,7 +9,9 @@ import pytest
 
 from scripts.serving import free_ports
 from tests.faults.conftest import archives, pytest_runtest_makereport  # noqa: F401
+from tests.faults.figures import record
 from tests.faults.pod import Pod, pod
+from tests.security.raw import TALKS
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +21,6 @@ def plain_pod(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     flags = ["--enable_latency_logging", "true", "--log_level", "DEBUG", "--read_timeout", "5"]
     with pod(archives, tmp_path_factory.mktemp("plain"), ("faulty",), settings=everywhere, wrapper=flags) as running:
         yield running
+    answers = [status for talk in TALKS for status in talk]
+    counts = {f"answered_{kind}xx": sum(status // 100 == kind for status in answers) for kind in (2, 4, 5)}
+    record(7, "hostile requests at a pod's open port", {"sent": len(TALKS), **counts, "closed": TALKS.count([])})

@@ -7,6 +7,9 @@ import socket
 
 from tests.faults.pod import Pod
 
+#: Of all that was sent, the statuses that came back; none where the connection was closed without a word.
+TALKS: list[list[int]] = []
+
 
 def talk(pod: Pod, data: bytes, limit: float = 3.0) -> bytes:
     """Everything that comes back until the server closes or says nothing for ``limit`` seconds."""
@@ -18,6 +21,7 @@ def talk(pod: Pod, data: bytes, limit: float = 3.0) -> bytes:
                 got += piece
         except (TimeoutError, ConnectionResetError):
             pass
+    TALKS.append(statuses(got))
     return got
 
 
