@@ -23,4 +23,5 @@ def plain_pod(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield running
     answers = [status for talk in TALKS for status in talk]
     counts = {f"answered_{kind}xx": sum(status // 100 == kind for status in answers) for kind in (2, 4, 5)}
-    record(7, "hostile requests at a pod's open port", {"sent": len(TALKS), **counts, "closed": TALKS.count([])})
+    figures = {"sent": len(TALKS), **counts, "closed": TALKS.count([])}
+    record(7, "hostile requests at a pod's open port; three ask its handler to fail", figures)
