@@ -67,8 +67,7 @@ def build(place: Path, light: bool) -> tuple[Path, dict[str, str]]:
     for step in ("10-venv.sh", "20-torch.sh", "30-packages.sh", "40-trim.sh"):
         ran = run(step, environment)
         if ran.returncode and UNREACHABLE.search(ran.stdout + ran.stderr):
-            (pytest.skip if light else pytest.fail)(
-                "no package index can be reached: the steps that install cannot run"
-            )
+            give_up = pytest.skip if light else pytest.fail
+            give_up("no package index can be reached: the steps that install cannot run")
         assert ran.returncode == 0, f"{step}: {ran.stdout}{ran.stderr}"
     return place, environment

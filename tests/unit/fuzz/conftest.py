@@ -14,7 +14,7 @@ from tests.faults.figures import record
 
 @pytest.fixture(autouse=True)
 def _figures(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Times the examples of a property test and records them when it has passed all."""
+    """Times the examples of a property test and records how many there were, and the longest."""
     handle = getattr(request.function, "hypothesis", None)
     if handle is None:
         yield
