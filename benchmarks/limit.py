@@ -42,7 +42,12 @@ def run(given: argparse.Namespace) -> Dict[str, Any]:
                     print(f"in-process, {rows} rows: {figures['rows_per_second']:.0f}/s", file=sys.stderr, flush=True)
                 for server in servers:
                     for case in _cases(server, given.connections):
-                        served.append(_served(server, case, given, directory))
+                        figures = _served(server, case, given, directory)
+                        if isinstance(server, Ours):
+                            figures["inside"] = worker.ask(
+                                do="serve", rows=figures["rows_per_batch"], seconds=given.seconds
+                            )["rows_per_second"]
+                        served.append(figures)
         finally:
             worker.stop()
             for server in servers:
@@ -58,10 +63,15 @@ def _cases(server: Server, connections: Sequence[int]) -> List[Case]:
 
 
 def _served(server: Server, case: Case, given: argparse.Namespace, directory: Path) -> Dict[str, Any]:
+    """One case's figures; for ours with the rows of its batches, which are then gone through in-process."""
     measure(server, case, 1, directory)
+    before = server.batches() if isinstance(server, Ours) else (0, 0)
     figures, usage = measure(server, case, given.seconds, directory)
     print(f"{server.name}, {case.name}: {figures.requests_per_second:.0f}/s", file=sys.stderr, flush=True)
-    described = {"server": server.name, "connections": case.connections, "rows": case.rows}
+    described: Dict[str, Any] = {"server": server.name, "connections": case.connections, "rows": case.rows}
+    if isinstance(server, Ours):
+        batches, rows = (now - then for now, then in zip(server.batches(), before))
+        described["rows_per_batch"] = max(1, round(rows / max(1, batches)))
     rows_per_second = figures.requests_per_second * case.rows
     return {**described, "cpu_s": usage.cpu_s, **figures.to_json(), "rows_per_second": rows_per_second}
 

@@ -156,4 +156,4 @@ def count_rows(call: Call) -> int:
     """Rows of a call: instances, or the largest first dimension of the inputs (their number, where it is larger)."""
     if isinstance(call, V1Call):
         return len(call.instances)
-    return max(len(call.inputs), max((t.shape[0] if t.shape else 1 for t in call.inputs), default=0))
+    return max([len(call.inputs), *[tensor.shape[0] if tensor.shape else 1 for tensor in call.inputs]])

@@ -36,6 +36,7 @@ DATATYPES = (*DTYPES, "BYTES")
 #: Bytes of one element, BYTES excepted.
 ITEM_SIZES: Dict[str, int] = {name: dtype.itemsize for name, dtype in DTYPES.items()}
 
+_NAMES = frozenset(DATATYPES)
 _MOST_ELEMENTS = 2**64
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _LENGTH = struct.Struct("<I")
@@ -115,13 +116,13 @@ def json_elements(datatype: str, data: Buffer) -> Any:
 
 def check_datatype(datatype: Any, where: str) -> None:
     """Raises InvalidRequest for anything but one of the 13 names."""
-    if not isinstance(datatype, str) or datatype not in DATATYPES:
+    if not isinstance(datatype, str) or datatype not in _NAMES:
         raise InvalidRequest(f"{where}: datatype {datatype!r} is none of {', '.join(DATATYPES)}")
 
 
 def byte_length(datatype: str, shape: Sequence[int]) -> Optional[int]:
     """Bytes of a tensor, or None where only the data tell: BYTES, or a dimension that is not known (-1)."""
-    if datatype == "BYTES" or any(size < 0 for size in shape):
+    if datatype == "BYTES" or min(shape, default=0) < 0:
         return None
     return count_elements(shape) * ITEM_SIZES[datatype]
 
@@ -155,7 +156,7 @@ def check_buffer(tensor: Tensor) -> None:
     """
     where = f"tensor {tensor.name!r}"
     check_datatype(tensor.datatype, where)
-    if any(size < 0 for size in tensor.shape):
+    if min(tensor.shape, default=0) < 0:
         raise InvalidRequest(f"{where}: shape {list(tensor.shape)} has a negative dimension")
     size = buffer_length(tensor.data)
     expected = byte_length(tensor.datatype, tensor.shape)

@@ -41,13 +41,13 @@ class RowsMismatch(BadGateway):
     """The answer does not have the rows that were sent."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Portion:
     """One call, made ready to share an upstream request."""
 
     call: Call
     rows: int
-    #: Bytes of data; for V1 an estimate.
+    #: Bytes of data; for V1 of the whole body.
     size: int
     #: Portions of an equal key may share a request; None shares with nobody.
     key: Optional[Hashable]
@@ -101,7 +101,8 @@ def split(reply: Reply, portions: Sequence[Portion]) -> List[Reply]:
     if not columns:
         raise RowsMismatch("the model answered without any output")
     parameters = _split_parameters(reply.parameters, counts)
-    return [_changed(reply, outputs=list(row), parameters=own) for row, own in zip(zip(*columns), parameters)]
+    version = reply.model_version
+    return [V2Reply(list(row), version, own, reply.size) for row, own in zip(zip(*columns), parameters)]
 
 
 def _split_parameters(parameters: Parameters, counts: Sequence[int]) -> List[Parameters]:
@@ -138,7 +139,7 @@ def _prepare_v1(call: V1Call, metadata: ModelMetadata) -> Portion:
     shares = ours or not call.explain
     form = _v1_form(call.instances)
     key = ("v1", call.model, call.version, call.explain, extra, form) if shares and form is not None else None
-    return Portion(call, len(call.instances), _estimate(call.instances), key, counted=ours)
+    return Portion(call, len(call.instances), call.size, key, counted=ours)
 
 
 def _v1_form(instances: Sequence[Any]) -> Optional[Hashable]:
@@ -151,14 +152,15 @@ def _v1_form(instances: Sequence[Any]) -> Optional[Hashable]:
 
 
 def _prepare_v2(call: V2Call, metadata: ModelMetadata) -> Portion:
-    size = sum(buffer_length(tensor.data) for tensor in call.inputs)
+    size = sum([buffer_length(tensor.data) for tensor in call.inputs])
     if not ("binary_tensor_data" in metadata.extensions and metadata.inputs):
         return _prepare_stock(call, size)
     inputs = _align(call.inputs, metadata.inputs)
     rows = inputs[0].shape[0] if inputs else 0
-    if not inputs or any(tensor.shape[0] != rows for tensor in inputs):
+    if not inputs or (len(inputs) > 1 and any(tensor.shape[0] != rows for tensor in inputs)):
         return Portion(call, 1, size, None, counted=False)
-    return Portion(_changed(call, inputs=inputs), rows, size, _key(call, inputs, 1))
+    aligned = call if inputs is call.inputs else _changed(call, inputs=inputs)
+    return Portion(aligned, rows, size, _key(call, inputs, 1))
 
 
 def _prepare_stock(call: V2Call, size: int) -> Portion:
@@ -185,15 +187,17 @@ def _freeze(parameters: Parameters) -> str:
     return repr(sorted(parameters.items())) if parameters else ""
 
 
-def _align(inputs: Sequence[Tensor], known: Sequence[TensorMetadata]) -> Optional[List[Tensor]]:
+def _align(inputs: List[Tensor], known: Sequence[TensorMetadata]) -> Optional[List[Tensor]]:
     """The inputs with the handler's names and a dimension 0 that counts rows; None where that cannot be told."""
     if len(known) == 1 and len(inputs) == 1:
-        aligned = [_with_rows(inputs[0], known[0])]
-    else:
-        by_name = {tensor.name: tensor for tensor in known}
-        if len({tensor.name for tensor in inputs}) != len(inputs):
-            return None
-        aligned = [_with_rows(t, by_name[t.name]) if t.name in by_name else None for t in inputs]
+        only = _with_rows(inputs[0], known[0])
+        if only is inputs[0]:
+            return inputs
+        return None if only is None else [only]
+    by_name = {tensor.name: tensor for tensor in known}
+    if len({tensor.name for tensor in inputs}) != len(inputs):
+        return None
+    aligned = [_with_rows(t, by_name[t.name]) if t.name in by_name else None for t in inputs]
     rows = [tensor for tensor in aligned if tensor is not None]
     return rows if len(rows) == len(inputs) else None
 
@@ -207,8 +211,16 @@ def _with_rows(tensor: Tensor, known: TensorMetadata) -> Optional[Tensor]:
         return None
     if len(shape) == len(known.shape) - 1:
         shape = (1, *shape)
-    fits = len(shape) == len(known.shape) and all(k in (-1, s) for k, s in zip(known.shape[1:], shape[1:]))
-    return _changed(tensor, name=known.name, shape=shape) if fits else None
+    if shape[1:] != known.shape[1:] and not _fits(shape, known.shape):
+        return None
+    if shape is tensor.shape and tensor.name == known.name:
+        return tensor
+    return _changed(tensor, name=known.name, shape=shape)
+
+
+def _fits(shape: Sequence[int], known: Sequence[int]) -> bool:
+    """Beside the rows, each dimension is the known one, or that is variable."""
+    return len(shape) == len(known) and all(k in (-1, s) for k, s in zip(known[1:], shape[1:]))
 
 
 def _concatenate(tensors: Sequence[Tensor]) -> Tensor:
@@ -259,7 +271,8 @@ def _split_tensor(tensor: Tensor, counts: Sequence[int]) -> List[Tensor]:
         return [tensor]
     tail = tensor.shape[1:]
     chunks = _row_chunks(tensor, counts)
-    return [_changed(tensor, shape=(count, *tail), data=chunk) for count, chunk in zip(counts, chunks)]
+    name, datatype, parameters = tensor.name, tensor.datatype, tensor.parameters
+    return [Tensor(name, datatype, (n, *tail), chunk, parameters) for n, chunk in zip(counts, chunks)]
 
 
 def _row_chunks(tensor: Tensor, counts: Sequence[int]) -> List[Any]:
@@ -279,16 +292,3 @@ def _row_chunks(tensor: Tensor, counts: Sequence[int]) -> List[Any]:
         chunks.append(view[start * width : (start + count) * width])
         start += count
     return chunks
-
-
-def _estimate(value: Any) -> int:
-    """Bytes of a JSON value, roughly: long lists are judged by their first item."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        return sum([_estimate(item) for item in value.values()])
-    if isinstance(value, list) and value:
-        if isinstance(value[0], (list, int, float)):
-            return len(value) * _estimate(value[0])
-        return sum([_estimate(item) for item in value])
-    return 8

@@ -7,12 +7,13 @@ lookup costs more than the count.
 from __future__ import annotations
 
 import os
-import time
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from kserve_wrapper.tally import Count, Tally
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 #: Where the processes of ``--workers N`` keep their counts; prometheus-client reads it when it is imported.
@@ -20,22 +21,6 @@ MULTIPROCESS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-
-
-class Stage:
-    """Times a block without ``await``, over and over: a tenth of what ``Histogram.time()`` costs each request."""
-
-    __slots__ = ("_observe", "_started")
-
-    def __init__(self, observe: Callable[[float], None]) -> None:
-        self._observe = observe
-        self._started = 0.0
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(self, *error: object) -> None:
-        self._observe(time.perf_counter() - self._started)
 
 
 class Stages:
@@ -49,10 +34,14 @@ class Stages:
             buckets=_SECONDS,
             registry=registry,
         )
-        self.decode = Stage(histogram.labels("decode").observe)
-        self.submit = histogram.labels("submit")
-        self.upstream = histogram.labels("upstream")
-        self.encode = Stage(histogram.labels("encode").observe)
+        self.decode = Tally(histogram.labels("decode"))
+        self.submit = Tally(histogram.labels("submit"))
+        self.upstream = Tally(histogram.labels("upstream"))
+        self.encode = Tally(histogram.labels("encode"))
+
+    def hand_over(self) -> None:
+        for tally in (self.decode, self.submit, self.upstream, self.encode):
+            tally.hand_over()
 
 
 class Metrics:
@@ -94,11 +83,12 @@ class Metrics:
         self.in_flight = self._gauge("kserve_wrapper_upstream_in_flight", "Upstream requests under way.")
         self._slots = self._gauge("kserve_wrapper_slots", "Ready workers, which are slots, by model.", ["model"], "max")
         self._ready = self._gauge("kserve_wrapper_model_ready", "1 while the model is ready.", ["model"], "min")
-        self._request_children: Dict[Tuple[str, str, str], Tuple[Counter, Histogram]] = {}
+        self._counts: Dict[Tuple[str, str, str], Count] = {}
+        self._tallies: Dict[Tuple[str, str], Tally] = {}
         self._error_children: Dict[int, Counter] = {}
 
-    def _sizes(self, name: str, text: str) -> Histogram:
-        return Histogram(name, text, buckets=_ROWS, registry=self.registry)
+    def _sizes(self, name: str, text: str) -> Tally:
+        return Tally(Histogram(name, text, buckets=_ROWS, registry=self.registry))
 
     def _gauge(self, name: str, text: str, labels: Sequence[str] = (), mode: Any = "livesum") -> Gauge:
         """``mode``: how the values of several processes become one."""
@@ -106,15 +96,13 @@ class Metrics:
 
     def count_request(self, protocol: str, route: str, code: str, seconds: float) -> None:
         """Counts one request that is over; ``code`` is the HTTP status or the name of gRPC's."""
-        children = self._request_children.get((protocol, route, code))
-        if children is None:
-            children = (
-                self._requests.labels(protocol, route, code),
-                self._durations.labels(protocol, route),
-            )
-            self._request_children[protocol, route, code] = children
-        children[0].inc()
-        children[1].observe(seconds)
+        count = self._counts.get((protocol, route, code))
+        if count is None:
+            count = self._counts[protocol, route, code] = Count(self._requests.labels(protocol, route, code))
+            if (protocol, route) not in self._tallies:
+                self._tallies[protocol, route] = Tally(self._durations.labels(protocol, route))
+        count.inc()
+        self._tallies[protocol, route].observe(seconds)
 
     def count_upstream_error(self, status: int) -> None:
         child = self._error_children.get(status)
@@ -130,8 +118,17 @@ class Metrics:
         self._ready.labels(model).set(int(ready))
         self._slots.labels(model).set(slots)
 
+    def hand_over(self) -> None:
+        """Has what was counted here seen by the other processes of ``--workers N``."""
+        self.stages.hand_over()
+        for tally in (self.batch_rows, self.batch_requests, *self._tallies.values()):
+            tally.hand_over()
+        for count in self._counts.values():
+            count.hand_over()
+
     def expose(self) -> bytes:
-        """The text for Prometheus; with several processes, that of all of them."""
+        """The text for Prometheus; with several processes, that of all of them (of the others as of a second ago)."""
+        self.hand_over()
         if not os.environ.get(MULTIPROCESS_DIRECTORY):
             return bytes(generate_latest(self.registry))
         registry = CollectorRegistry()

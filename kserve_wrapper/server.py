@@ -80,6 +80,7 @@ async def _serve(settings: Settings, config: TorchServeConfig, http: socket.sock
         await grpc.stop(_CLOSING)
     await asyncio.wait({serving}, timeout=2 * _CLOSING)
     await tasks.end(background)
+    parts.metrics.hand_over()
     logger.info("stopped")
     return 1 if failed else 0
 
@@ -143,6 +144,7 @@ async def _show_gauges(parts: Parts) -> None:
         parts.metrics.queue_rows.set(parts.coalescer.queued_rows)
         parts.metrics.in_flight.set(parts.coalescer.in_flight)
         parts.metrics.tasks.set(len(asyncio.all_tasks()))
+        parts.metrics.hand_over()
         shown: List[str] = parts.readiness.models()
         for model in shown:
             parts.metrics.show_model(model, _ready(parts, model), _workers(parts, model))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Dict, Mapping, Sequence
+from typing import Dict, Mapping, Sequence, Tuple
 
 from benchmarks.environments import ROOT
 from benchmarks.payloads import grpc_raw, grpc_typed, v1, v2_binary, v2_bytes, v2_json
 from benchmarks.processes import ProcessGroup, free_ports
 from benchmarks.servers import archives
-from benchmarks.servers.base import Build, GrpcBuild, Server
+from benchmarks.servers.base import Build, GrpcBuild, Server, get
 from benchmarks.servers.torchserve_config import java_home
 from scripts import serving
 
@@ -54,6 +55,12 @@ class Ours(Server):
             "v2-json": lambda images: v2_json(f"{two}/infer", images),
             "v2-binary": lambda images: v2_binary(f"{two}/infer", images),
         }
+
+    def batches(self) -> Tuple[int, int]:
+        """Upstream requests since the start, and the rows in them."""
+        text = get(self.http, "/metrics")[1].decode()
+        counts = dict(re.findall(r"^kserve_wrapper_batch_rows_(count|sum) (\S+)$", text, re.MULTILINE))
+        return int(float(counts["count"])), int(float(counts["sum"]))
 
     def grpc_forms(self) -> Mapping[str, GrpcBuild]:
         return {

@@ -34,7 +34,7 @@ def decode_request(body: Buffer, model: str, explain: bool, trace: Mapping[str, 
     if not isinstance(content, dict):
         raise InvalidRequest('the body must be a JSON object: {"instances": [...]}')
     instances = _take_instances(content)
-    return V1Call(model=model, version=None, explain=explain, instances=instances, extra=content, trace=trace)
+    return V1Call(model, None, explain, instances, content, trace, len(body))
 
 
 def encode_reply(reply: V1Reply, explain: bool) -> bytes:

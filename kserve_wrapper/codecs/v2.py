@@ -19,7 +19,7 @@ _BINARY_OUTPUT = "binary_data_output"
 _UNSUPPORTED = ("classification", "shared_memory_region")
 
 
-@dataclass(frozen=True)
+@dataclass
 class V2Request:
     """A client's request: the call, and what its answer has to look like."""
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from typing import Any, Callable, Optional, Protocol, Tuple
+from typing import Optional, Protocol, Tuple
 
 from kserve_wrapper.errors import MethodNotAllowed, NotFound, WrapperError
 from kserve_wrapper.rest.http import (
@@ -76,7 +76,6 @@ class App:
     async def _answer(self, request: Request) -> Tuple[str, Optional[Response]]:
         """The route's template and the response; no response for a client that is gone."""
         route = _UNROUTED
-        forget = _cancel_when_lost(request)
         try:
             match = self._router.match(request.raw_path)
             if match is None:
@@ -96,15 +95,12 @@ class App:
         except ClientGone:
             return route, None
         except asyncio.CancelledError:
-            if forget is None or not forget():
+            if not request.is_lost():
                 raise
             return route, None
         except Exception:
             logger.exception("request %s failed", request.id)
             return route, json_response({"error": INTERNAL}, 500)
-        finally:
-            if forget is not None:
-                forget()
 
 
 def error_response(error: WrapperError, headers: Optional[Headers] = None) -> Response:
@@ -113,25 +109,6 @@ def error_response(error: WrapperError, headers: Optional[Headers] = None) -> Re
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
     return json_response({"error": error.message}, error.status, headers)
-
-
-def _cancel_when_lost(request: Request) -> Optional[Callable[[], bool]]:
-    """Has the request's task cancelled when its connection goes.
-
-    Returns:
-        None where the server has no such thing to offer; else a function that ends the watch and tells whether
-        the connection was lost.
-    """
-    watch: Any = request.scope.get("extensions", {}).get("kserve_wrapper.watch")
-    task = asyncio.current_task()
-    if watch is None or task is None:
-        return None
-    watch.cancel_when_lost(task)
-
-    def forget() -> bool:
-        return bool(watch.forget())
-
-    return forget
 
 
 async def _live(receive: Receive, send: Send) -> None:

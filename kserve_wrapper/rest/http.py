@@ -17,6 +17,8 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = List[Tuple[bytes, bytes]]
 
 JSON = b"application/json"
+#: Of the scope's extensions: tells whether the connection is lost.
+LOST = "kserve_wrapper.lost"
 _IDENTITY = (b"", b"identity")
 
 
@@ -48,6 +50,11 @@ class Request:
         """A header's value, or None; ``name`` in lower case."""
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
+
+    def is_lost(self) -> bool:
+        """The client is gone, as far as the server tells: it then cancels the request's task."""
+        lost = self.scope.get("extensions", {}).get(LOST)
+        return lost is not None and bool(lost())
 
     def trace(self) -> Dict[str, str]:
         """The headers that travel upstream with the request."""

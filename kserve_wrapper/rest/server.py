@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 from typing import Any, Iterator, List, Optional
 
 import uvicorn
 
 from kserve_wrapper.rest.app import App
-from kserve_wrapper.rest.protocol import limited_protocol
+from kserve_wrapper.rest.connection import ConnectionLimits, HttpConnection
 from kserve_wrapper.settings import Settings
 
 
@@ -45,7 +46,8 @@ class HttpServer(uvicorn.Server):
 
 def http_server(app: App, settings: Settings) -> HttpServer:
     """A server for ``app``. Raises OSError for certificates that cannot be read or do not fit."""
-    protocol: Any = limited_protocol(settings.max_header_size, settings.read_timeout)
+    limits = ConnectionLimits(settings.max_header_size, settings.read_timeout, settings.timeout_keep_alive)
+    protocol: Any = functools.partial(HttpConnection, app, limits)
     config = uvicorn.Config(
         app,
         http=protocol,
@@ -53,9 +55,6 @@ def http_server(app: App, settings: Settings) -> HttpServer:
         lifespan="off",
         log_config=None,
         access_log=False,
-        timeout_keep_alive=settings.timeout_keep_alive,
-        server_header=False,
-        date_header=False,
         proxy_headers=False,
         backlog=2048,
         ssl_certfile=settings.ssl_certfile,

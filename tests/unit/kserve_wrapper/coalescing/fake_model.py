@@ -94,7 +94,8 @@ class Rig:
     def submit(self, *ids: str, timeout: float = 60.0, bad: bool = False, **fields: Any) -> asyncio.Task[Any]:
         """Starts a request with a row for each id; its task ends with the results, or raises."""
         rows = [{"id": row, "bad": bad} for row in ids]
-        call = V1Call(**{"model": "m", "version": None, "explain": False, "instances": rows, **fields})
+        size = sum(len(row) + 8 for row in ids)
+        call = V1Call(**{"model": "m", "version": None, "explain": False, "instances": rows, "size": size, **fields})
 
         async def results() -> Any:
             reply = await self.coalescer.submit(call, self.loop.time() + timeout)

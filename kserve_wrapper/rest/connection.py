@@ -1,0 +1,338 @@
+"""One HTTP/1.1 connection of a client: requests out of bytes, in order, within limits; each is one task.
+
+uvicorn listens and hands connections over. Its own protocol costs more (docs/design.md) and lacks limits on headers and
+slow clients, errors in JSON and word of lost connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import deque
+from typing import Any, Awaitable, Callable, Deque, Dict, NamedTuple, Optional, Tuple, cast
+from urllib.parse import unquote_to_bytes
+
+import httptools
+import orjson
+
+from kserve_wrapper.rest.exchange import Exchange, compose_head
+from kserve_wrapper.rest.http import JSON, LOST, Headers, Receive, Scope, Send
+from kserve_wrapper.trace import INTERNAL
+
+logger = logging.getLogger(__name__)
+
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+_NOT_HTTP = (400, "this is not an HTTP request")
+
+
+class ConnectionLimits(NamedTuple):
+    """What one connection may take; 0 turns a limit off."""
+
+    #: Bytes of a request's head. Beyond: 431.
+    header_size: int = 0
+    #: Seconds for a whole request, from its first byte, or from the connection for the first one. Beyond: 408.
+    read_timeout: float = 0.0
+    #: Seconds without a request, or without the client reading its answer, until the connection is closed.
+    keep_alive: float = 0.0
+
+
+class HttpConnection(asyncio.Protocol):
+    """One connection.
+
+    Args:
+        app: answers.
+        limits: see there.
+        server_state: uvicorn's; knows the open connections.
+        others: what else uvicorn tells its protocols.
+    """
+
+    def __init__(self, app: Application, limits: ConnectionLimits, *, server_state: Any, **others: Any) -> None:
+        self._app = app
+        self._limits = limits
+        self._server = server_state
+        self._loop = asyncio.get_running_loop()
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._shared: Dict[str, Any] = {}
+        #: The exchange that is being answered, those behind it, and the one whose body arrives.
+        self._current: Optional[Exchange] = None
+        self._behind: Deque[Tuple[Exchange, Scope]] = deque()
+        self._arriving: Optional[Exchange] = None
+        self._paused = False
+        #: The transport holds what the client does not read.
+        self._clogged = False
+        self._unread = 0
+        self._leaving = False
+        self._refused = False
+        #: A refusal that waits for the answers before it.
+        self._last_word = b""
+        self._refusal: Tuple[int, str] = _NOT_HTTP
+        # The request that arrives.
+        self._url = b""
+        self._headers: Headers = []
+        self._expects = False
+        self._in_head = True
+        self._head_size = 0
+        self._begun = False
+        self._timed = False
+        # One timer, set again only when it goes off: most deadlines are over long before.
+        self._deadline = math.inf
+        self._timer: Optional[asyncio.TimerHandle] = None
+        self._timer_at = 0.0
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._server.connections.add(self)
+        client, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        self._shared = {
+            "type": "http",
+            "asgi": _ASGI,
+            "scheme": "https" if transport.get_extra_info("sslcontext") else "http",
+            "root_path": "",
+            "client": tuple(client[:2]) if isinstance(client, (tuple, list)) else None,
+            "server": tuple(server[:2]) if isinstance(server, (tuple, list)) else None,
+        }
+        self._begun = self._timed = True
+        self._due_in(self._limits.read_timeout)
+
+    def connection_lost(self, error: Optional[Exception]) -> None:
+        self._server.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._parser = None
+        if self._current is not None:
+            self._current.lose()
+        self._behind.clear()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if self._in_head:
+            self._head_size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # Nothing else is spoken here; the request was taken as HTTP, and so is what follows.
+            self._parser = httptools.HttpRequestParser(self)
+            self.data_received(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(*self._refusal)
+        if self._in_head and 0 < self._limits.header_size < self._head_size:
+            self._refuse(*self._too_long())
+        elif self._begun and not self._timed:
+            self._timed = True
+            self._due_in(self._limits.read_timeout)
+
+    def pause_writing(self) -> None:
+        self._clogged = True
+        self._unread = self._transport.get_write_buffer_size()
+
+    def resume_writing(self) -> None:
+        self._clogged = False
+        self._go_on()
+
+    # uvicorn
+
+    def shutdown(self) -> None:
+        """Closes the connection when what came over it is answered."""
+        self._leaving = True
+        if self._current is None:
+            self._transport.close()
+
+    # httptools
+
+    def on_message_begin(self) -> None:
+        self._begun = True
+        self._url = b""
+        self._headers = []
+        self._expects = False
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self._expects = True
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        limit = self._limits.header_size
+        if 0 < limit < self._head_size and self._exact_head_size() > limit:
+            self._refusal = self._too_long()
+            raise ValueError("headers beyond the limit")
+        self._in_head = False
+        version = self._parser.get_http_version()
+        keep_alive = version != "1.0" and self._parser.should_keep_alive() and not self._leaving
+        exchange = self._arriving = Exchange(self, keep_alive, self._expects)
+        scope = self._scope(version, exchange)
+        if self._current is None and not self._clogged:
+            self._start(exchange, scope)
+        else:
+            self._behind.append((exchange, scope))
+            self.pause_reading()
+
+    def on_body(self, body: bytes) -> None:
+        if self._arriving is not None:
+            self._arriving.feed(body)
+
+    def on_message_complete(self) -> None:
+        if self._arriving is not None:
+            self._arriving.end()
+            self._arriving = None
+        self._begun = self._timed = False
+        self._in_head = True
+        self._head_size = 0
+        self._deadline = math.inf
+        if self._current is None:
+            self._go_on()
+
+    # exchanges
+
+    def write(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    def finished(self, exchange: Exchange) -> None:
+        """The response is written: on to the next request, or to waiting for one."""
+        self._server.total_requests += 1
+        self._current = None
+        if exchange.keep_alive:
+            self._go_on()
+        else:
+            self._transport.close()
+
+    def _go_on(self) -> None:
+        if self._current is not None or self._transport.is_closing():
+            return
+        if self._clogged:
+            self._due_in(self._limits.keep_alive)
+        elif self._behind:
+            self._start(*self._behind.popleft())
+        elif self._last_word:
+            self._transport.write(self._last_word)
+            self._transport.close()
+        elif self._leaving:
+            self._transport.close()
+        else:
+            self.resume_reading()
+            self._due_in(self._limits.read_timeout if self._begun else self._limits.keep_alive)
+
+    def _start(self, exchange: Exchange, scope: Scope) -> None:
+        self._current = exchange
+        exchange.task = self._loop.create_task(self._run(exchange, scope))
+
+    async def _run(self, exchange: Exchange, scope: Scope) -> None:
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        except Exception:
+            logger.exception("the application failed")
+        if not (exchange.answered or exchange.lost):
+            self._transport.write(_refusal(500, INTERNAL))
+            self._transport.close()
+
+    def _scope(self, version: str, exchange: Exchange) -> Scope:
+        url = self._url if self._url.startswith(b"/") else _origin_form(self._url)
+        if not url.isascii():
+            raise ValueError("bytes that no URL has")
+        path, _, query = url.partition(b"?")
+        return {
+            **self._shared,
+            "http_version": version,
+            "method": self._parser.get_method().decode("ascii"),
+            "path": (unquote_to_bytes(path) if b"%" in path else path).decode("utf-8", "replace"),
+            "raw_path": path,
+            "query_string": query,
+            "headers": self._headers,
+            "extensions": {LOST: exchange.is_lost},
+        }
+
+    # limits
+
+    def _exact_head_size(self) -> int:
+        """Without the piece of body that came along."""
+        return len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
+
+    def _too_long(self) -> Tuple[int, str]:
+        return 431, f"the headers are larger than the limit of {self._limits.header_size} bytes"
+
+    def _due_in(self, seconds: float) -> None:
+        """What is waited for is late after so many seconds; 0: never."""
+        if not seconds:
+            self._deadline = math.inf
+            return
+        self._deadline = self._loop.time() + seconds
+        if self._timer is None or self._timer_at > self._deadline:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = self._deadline
+        self._timer = self._loop.call_at(self._deadline, self._look_at_the_clock)
+
+    def _look_at_the_clock(self) -> None:
+        self._timer = None
+        if self._transport.is_closing() or self._deadline == math.inf:
+            return
+        if self._loop.time() < self._deadline:
+            self._set_timer()
+        elif self._clogged:
+            self._give_up_unread()
+        elif self._begun:
+            self._refuse(408, f"the request did not arrive within {self._limits.read_timeout:g} seconds")
+        else:
+            self._transport.close()
+
+    def _give_up_unread(self) -> None:
+        """A client that reads, however slowly, is waited for."""
+        unread = self._transport.get_write_buffer_size()
+        if unread >= self._unread:
+            self._transport.abort()
+        else:
+            self._unread = unread
+            self._due_in(self._limits.keep_alive)
+
+    def _refuse(self, status: int, message: str) -> None:
+        """The last words on this connection, after the answers to what came before."""
+        if self._refused or self._transport.is_closing():
+            return
+        self._refused = True
+        self._deadline = math.inf
+        arriving, self._arriving = self._arriving, None
+        word = _refusal(status, message)
+        if arriving is not None and arriving is not self._current and self._behind:
+            self._behind.pop()
+        elif arriving is not None:
+            word = b"" if arriving.answered else word
+            arriving.lose()
+            self._current = None
+        self._leaving, self._last_word = True, word
+        self._go_on()
+
+
+def _refusal(status: int, message: str) -> bytes:
+    body = orjson.dumps({"error": message})
+    length = (b"content-length", b"%d" % len(body))
+    return compose_head(status, [(b"content-type", JSON), length, (b"connection", b"close")]) + body
+
+
+def _origin_form(url: bytes) -> bytes:
+    """Path and query of a URL as proxies send it. Raises httptools' error for what is none."""
+    parsed = httptools.parse_url(url)
+    path: bytes = parsed.path or b"/"
+    return path + (b"?" + parsed.query if parsed.query else b"")

@@ -1,0 +1,145 @@
+"""One request and its response on a connection: ASGI's ``receive`` and ``send``."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Dict, Iterable, List, Optional, Protocol, Tuple
+
+from kserve_wrapper.rest.http import Message
+
+#: Bytes of a body that may wait for the application; beyond, the connection is not read.
+HIGH_WATER = 65536
+
+_STATUS_LINES: Dict[int, bytes] = {s: b"HTTP/1.1 %d %s\r\n" % (s, s.phrase.encode()) for s in HTTPStatus}
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CLOSE = (b"connection", b"close")
+
+
+class Wire(Protocol):
+    """The connection, as its exchanges use it."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def finished(self, exchange: Exchange) -> None:
+        """The response is complete."""
+        ...
+
+
+class Exchange:
+    """One request and its response.
+
+    Args:
+        wire: where the response goes.
+        keep_alive: the client will send further requests.
+        expects: it waits for ``100 Continue``.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_expects",
+        "_head",
+        "_received",
+        "_size",
+        "_waiting",
+        "_wire",
+        "answered",
+        "keep_alive",
+        "lost",
+        "started",
+        "task",
+        "whole",
+    )
+
+    def __init__(self, wire: Wire, keep_alive: bool, expects: bool) -> None:
+        self.keep_alive = keep_alive
+        #: The request has arrived to its end.
+        self.whole = False
+        #: The response has begun; has been written.
+        self.started = self.answered = False
+        #: Nobody reads the response any more.
+        self.lost = False
+        self.task: Optional[asyncio.Task[None]] = None
+        self._wire = wire
+        self._expects = expects
+        self._chunks: List[bytes] = []
+        self._size = 0
+        self._received = False
+        self._waiting: Optional[asyncio.Future[None]] = None
+        self._head = b""
+
+    def is_lost(self) -> bool:
+        return self.lost
+
+    def feed(self, data: bytes) -> None:
+        """A piece of the body came."""
+        if self.answered:
+            return
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._size > HIGH_WATER:
+            self._wire.pause_reading()
+        self._wake()
+
+    def end(self) -> None:
+        """The body is complete."""
+        self.whole = True
+        self._wake()
+
+    def lose(self) -> None:
+        """The connection is gone: ends the task, unless it has begun to answer."""
+        self.lost = True
+        self._wake()
+        if self.task is not None and not self.started:
+            self.task.cancel()
+
+    async def receive(self) -> Message:
+        if self._expects and not self.whole:
+            self._expects = False
+            self._wire.write(_CONTINUE)
+        while not (self.lost or self.answered or self._chunks or (self.whole and not self._received)):
+            self._wire.resume_reading()
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        if self.lost or self.answered:
+            return {"type": "http.disconnect"}
+        chunks, self._chunks, self._size = self._chunks, [], 0
+        self._received = self.whole
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return {"type": "http.request", "body": body, "more_body": not self.whole}
+
+    async def send(self, message: Message) -> None:
+        """Takes responses that tell their length: a start and one body."""
+        if message["type"] == "http.response.start":
+            headers = message["headers"]
+            if _CLOSE in headers:
+                self.keep_alive = False
+            elif not self.keep_alive:
+                headers = [*headers, _CLOSE]
+            self._head = compose_head(message["status"], headers)
+            self.started = True
+        elif not (self.answered or self.lost):
+            self._wire.write(self._head + message["body"])
+            self.answered = True
+            self._wire.finished(self)
+
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            if not self._waiting.done():
+                self._waiting.set_result(None)
+            self._waiting = None
+
+
+def compose_head(status: int, headers: Iterable[Tuple[bytes, bytes]]) -> bytes:
+    """A response's head. Raises ValueError for a header that would be more than one line."""
+    lines = [_STATUS_LINES[status]]
+    for name, value in headers:
+        if b"\n" in value or b"\r" in value:
+            raise ValueError(f"header {name!r} holds a line break")
+        lines += (name, b": ", value, b"\r\n")
+    lines.append(b"\r\n")
+    return b"".join(lines)

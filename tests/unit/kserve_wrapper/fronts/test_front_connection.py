@@ -1,0 +1,350 @@
+"""The bytes of a connection: however they are cut, every request gets its own answer, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from types import SimpleNamespace
+from typing import Any, Callable, Coroutine, List, Optional, Tuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kserve_wrapper.rest.connection import ConnectionLimits, HttpConnection
+from kserve_wrapper.rest.exchange import compose_head
+from kserve_wrapper.rest.http import LOST, Receive, Scope, Send
+
+ANSWER = re.compile(rb"HTTP/1\.1 (\d+) [^\r]*\r\n(?:[^\r]+\r\n)*?content-length: (\d+)\r\n(?:[^\r]+\r\n)*\r\n")
+
+NO_LIMITS = ConnectionLimits()
+
+
+class FakeTransport:
+    """Takes what is written; its client reads all of it, unless ``clogged``."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.unread = 0
+        self.closed = self.aborted = self.paused = False
+
+    def get_extra_info(self, name: str) -> Any:
+        return {"peername": ("10.0.0.1", 5), "sockname": ("10.0.0.2", 80)}.get(name)
+
+    def write(self, data: bytes) -> None:
+        assert not self.closed
+        self.written += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = self.aborted = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+    def answers(self) -> List[Tuple[int, bytes]]:
+        """Status and body of every answer, the interim ones left out; asserts that nothing else was written."""
+        found, left = [], self.written.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")
+        while left:
+            head = ANSWER.match(left)
+            assert head, left[:200]
+            end = head.end() + int(head[2])
+            found.append((int(head[1]), left[head.end() : end]))
+            left = left[end:]
+        return found
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with path and body."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        body, more = body + message["body"], message["more_body"]
+    content = scope["raw_path"] + b" " + body
+    headers = [(b"content-length", b"%d" % len(content))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+class Rig:
+    """A connection to an application. To be made in an event loop."""
+
+    def __init__(self, app: Any = echo, limits: ConnectionLimits = NO_LIMITS) -> None:
+        self.state = SimpleNamespace(connections=set(), total_requests=0)
+        self.transport = FakeTransport()
+        self.connection = HttpConnection(app, limits, server_state=self.state, config=None, app_state={}, _loop=None)
+        self.connection.connection_made(self.transport)  # type: ignore[arg-type]
+
+    async def feed(self, *pieces: bytes) -> None:
+        """As a socket does: a piece at a time, none while reading is paused, until the application has come to rest."""
+        for piece in pieces:
+            await settle()
+            for _ in range(1000):
+                if not self.transport.paused:
+                    break
+                await asyncio.sleep(0)
+            if self.transport.closed:
+                break
+            self.connection.data_received(piece)
+        await settle()
+
+    @property
+    def answers(self) -> List[Tuple[int, bytes]]:
+        return self.transport.answers()
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(main())
+
+
+def request(path: str, body: bytes, chunks: Optional[List[int]] = None, *headers: str) -> bytes:
+    """With a length, or in chunks of the given sizes (the rest in a last one)."""
+    lines = [f"POST {path} HTTP/1.1", "Host: h", *headers]
+    if chunks is None:
+        return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+    sent = b""
+    for size in [*chunks, len(body)]:
+        piece, body = body[:size], body[size:]
+        sent += b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
+    return "\r\n".join([*lines, "Transfer-Encoding: chunked", "", ""]).encode() + sent + b"0\r\n\r\n"
+
+
+chunkings = st.none() | st.lists(st.integers(1, 40), max_size=4)
+requests = st.lists(st.tuples(st.binary(max_size=120), chunkings), min_size=1, max_size=5)
+
+
+@given(requests, st.lists(st.integers(1, 200), max_size=12))
+def test_every_request_gets_its_own_answer_however_the_bytes_are_cut(
+    wanted: List[Tuple[bytes, Optional[List[int]]]], cuts: List[int]
+) -> None:
+    stream = b"".join(request(f"/{number}", body, chunks) for number, (body, chunks) in enumerate(wanted))
+    pieces = []
+    for cut in [*cuts, len(stream)]:
+        pieces.append(stream[:cut])
+        stream = stream[cut:]
+
+    async def main() -> None:
+        rig = Rig()
+        await rig.feed(*[piece for piece in pieces if piece])
+        assert rig.answers == [(200, b"/%d " % number + body) for number, (body, _) in enumerate(wanted)]
+        assert not rig.transport.closed
+        assert rig.state.total_requests == len(wanted)
+
+    run(main)
+
+
+@given(requests, st.binary(min_size=1, max_size=30))
+def test_what_is_not_http_takes_nothing_from_the_answers_before_it(
+    wanted: List[Tuple[bytes, Optional[List[int]]]], tail: bytes
+) -> None:
+    stream = b"".join(request(f"/{number}", body, chunks) for number, (body, chunks) in enumerate(wanted))
+
+    async def main() -> None:
+        rig = Rig()
+        await rig.feed(stream + b"\x00" + tail)
+        assert rig.answers[:-1] == [(200, b"/%d " % number + body) for number, (body, _) in enumerate(wanted)]
+        assert rig.answers[-1][0] == 400
+        assert rig.transport.closed
+
+    run(main)
+
+
+def test_a_body_that_goes_wrong_gets_its_refusal_and_ends_its_task() -> None:
+    lost: List[bool] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await echo(scope, receive, send)
+        except asyncio.CancelledError:
+            lost.append(scope["extensions"][LOST]())
+            raise
+
+    async def main() -> None:
+        rig = Rig(app)
+        await rig.feed(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n", b"nonsense\r\n")
+        assert [status for status, _ in rig.answers] == [400]
+        assert rig.transport.closed
+        assert lost == [True]
+
+    run(main)
+
+
+def test_a_client_that_asks_is_told_to_go_on() -> None:
+    async def main() -> None:
+        rig = Rig()
+        await rig.feed(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        assert rig.transport.written == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await rig.feed(b"ab")
+        assert rig.answers == [(200, b"/ ab")]
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (request("/", b"", None, "Connection: close"), True),
+        (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", True),
+        (request("/", b""), False),
+    ],
+)
+def test_a_connection_that_is_closed_says_so(sent: bytes, told: bool) -> None:
+    async def main() -> None:
+        rig = Rig()
+        await rig.feed(sent)
+        assert (b"connection: close" in rig.transport.written) == rig.transport.closed == told
+
+    run(main)
+
+
+def test_an_upgrade_is_passed_over() -> None:
+    async def main() -> None:
+        rig = Rig()
+        upgrade = request("/a", b"", None, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c")
+        await rig.feed(upgrade + request("/b", b"x"))
+        await rig.feed(request("/c", b""))
+        assert rig.answers == [(200, b"/a "), (200, b"/b x"), (200, b"/c ")]
+
+    run(main)
+
+
+def test_a_proxys_url_is_its_path() -> None:
+    async def main() -> None:
+        seen: List[Scope] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            seen.append(scope)
+            await echo(scope, receive, send)
+
+        rig = Rig(app)
+        await rig.feed(request("http://h:80/a%20b?q=1", b""), request("/c?x=%2f", b""))
+        assert [(one["raw_path"], one["path"], one["query_string"]) for one in seen] == [
+            (b"/a%20b", "/a b", b"q=1"),
+            (b"/c", "/c", b"x=%2f"),
+        ]
+        assert seen[0]["client"] == ("10.0.0.1", 5)
+
+    run(main)
+
+
+def test_an_application_that_fails_is_a_500_that_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("the inside")
+
+    async def main() -> None:
+        rig = Rig(app)
+        await rig.feed(request("/", b""))
+        [(status, body)] = rig.answers
+        assert status == 500
+        assert b"inside" not in body
+        assert rig.transport.closed
+
+    run(main)
+    assert "the inside" in caplog.text
+
+
+def test_much_body_that_nobody_takes_is_not_read() -> None:
+    gate = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await gate.wait()
+        await echo(scope, receive, send)
+
+    async def main() -> None:
+        rig = Rig(app)
+        body = b"x" * 300_000
+        sent = request("/", body)
+        rig.connection.data_received(sent[:100_000])
+        await settle()
+        assert rig.transport.paused
+        gate.set()
+        await settle()
+        assert not rig.transport.paused
+        await rig.feed(sent[100_000:])
+        assert rig.answers == [(200, b"/ " + body)]
+
+    run(main)
+
+
+def test_who_does_not_read_is_not_answered_further_and_let_go() -> None:
+    async def main() -> None:
+        rig = Rig(limits=ConnectionLimits(keep_alive=0.05))
+        rig.transport.unread = 100
+        rig.connection.pause_writing()
+        await rig.feed(request("/a", b"") + request("/b", b""))
+        assert rig.answers == []
+        rig.connection.resume_writing()
+        await settle()
+        assert rig.answers == [(200, b"/a "), (200, b"/b ")]
+        rig.connection.pause_writing()
+        rig.connection.data_received(request("/c", b""))
+        rig.transport.unread = 50  # something was read
+        await asyncio.sleep(0.08)
+        assert not rig.transport.closed
+        await asyncio.sleep(0.08)
+        assert rig.transport.aborted
+
+    run(main)
+
+
+def test_an_idle_connection_is_closed_and_a_busy_one_is_not() -> None:
+    gate = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await gate.wait()
+        await echo(scope, receive, send)
+
+    async def main() -> None:
+        rig = Rig(app, ConnectionLimits(read_timeout=0.03, keep_alive=0.03))
+        await rig.feed(request("/", b""))
+        await asyncio.sleep(0.1)
+        assert not rig.transport.closed
+        gate.set()
+        await settle()
+        assert len(rig.answers) == 1
+        assert not rig.transport.closed
+        await asyncio.sleep(0.1)
+        assert rig.transport.closed
+        assert len(rig.answers) == 1
+
+    run(main)
+
+
+def test_shutting_down_answers_what_came() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.connection.data_received(request("/a", b"") + request("/b", b""))
+        rig.connection.shutdown()
+        assert not rig.transport.closed
+        await settle()
+        assert rig.answers == [(200, b"/a "), (200, b"/b ")]
+        assert rig.transport.closed
+        idle = Rig()
+        idle.connection.shutdown()
+        assert idle.transport.closed
+
+    run(main)
+
+
+@pytest.mark.parametrize("value", [b"a\r\nX: 1", b"a\nX: 1", b"a\rX: 1"])
+def test_a_header_is_one_line(value: bytes) -> None:
+    with pytest.raises(ValueError, match="line break"):
+        compose_head(200, [(b"x", value)])
