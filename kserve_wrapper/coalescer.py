@@ -1,7 +1,8 @@
 """Requests of many clients, few upstream requests: who waits, who shares, who goes when.
 
 An idle model is sent its request at once. While all slots of a model are taken, requests collect, and when a slot
-frees, or is about to, the oldest goes, with all behind it that may share its batch. There is no delay to tune.
+frees, or is about to, or the batch is full, the oldest goes, with all behind it that may share its batch. There is no
+delay to tune.
 """
 
 from __future__ import annotations
@@ -176,10 +177,12 @@ class Coalescer:
         return max(1, self._slots(lane.model, lane.version)) * per_worker
 
     def _has_room(self, lane: Lane) -> bool:
-        """A slot is free, or a worker is so near its end that the next batch would reach it just in time."""
+        """A slot is free; or all are taken and the next batch is full, or would reach a worker just in time."""
         free = self._capacity(lane) - lane.in_flight
         if free or not self._ahead:
             return free > 0
+        if lane.has_full_batch(self._limits):
+            return True
         expected = lane.pace.expected()
         return expected is not None and expected - self._ahead <= self._clock() + _TIMERS
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import deque
 from typing import Deque, Dict, Hashable, List, Optional, Tuple
 
 from kserve_wrapper.limits import CoalescerLimits
@@ -48,6 +47,26 @@ class Waiter:
             self.future.set_exception(error.with_traceback(None))
 
 
+class _Group(Deque[Waiter]):
+    """Waiting requests that may share a batch, oldest first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = 0
+        self.bytes = 0
+
+    def put(self, waiter: Waiter) -> None:
+        self.append(waiter)
+        self.rows += waiter.portion.rows
+        self.bytes += waiter.portion.size
+
+    def pop_oldest(self) -> Waiter:
+        waiter = self.popleft()
+        self.rows -= waiter.portion.rows
+        self.bytes -= waiter.portion.size
+        return waiter
+
+
 class Lane:
     """One model (and version): its waiting requests and its upstream requests in flight."""
 
@@ -59,7 +78,7 @@ class Lane:
         self.pump_is_due = False
         #: Pumps it in a while.
         self.wake: Optional[asyncio.TimerHandle] = None
-        self._groups: Dict[Hashable, Deque[Waiter]] = {}
+        self._groups: Dict[Hashable, _Group] = {}
         #: Groups by the arrival of their oldest; an entry may be older than what its group still holds.
         self._order: List[Tuple[int, Hashable]] = []
         self._row_bytes: Dict[ReplyKind, float] = {}
@@ -75,9 +94,18 @@ class Lane:
         key = waiter.arrival if waiter.portion.key is None else waiter.portion.key
         group = self._groups.get(key)
         if group is None:
-            self._groups[key] = group = deque()
+            self._groups[key] = group = _Group()
             heapq.heappush(self._order, (waiter.arrival, key))
-        group.append(waiter)
+        group.put(waiter)
+
+    def has_full_batch(self, limits: CoalescerLimits) -> bool:
+        """The next batch has all that it may have, but for requests that have ended meanwhile."""
+        if not self._order:
+            return False
+        group = self._groups[self._order[0][1]]
+        if not group:
+            return False
+        return group.rows >= self._most_rows(group[0], limits) or group.bytes >= limits.bytes_per_batch
 
     def take(self, limits: CoalescerLimits, now: float) -> List[Waiter]:
         """The next batch: the oldest request and those behind it that may share, within the limits.
@@ -88,7 +116,7 @@ class Lane:
             arrival, key = self._order[0]
             group = self._groups[key]
             while group and (group[0].future.done() or group[0].deadline <= now):
-                group.popleft()
+                group.pop_oldest()
             if group and group[0].arrival == arrival:
                 batch = self._fill(group, limits, now)
                 self._reorder(key, group)
@@ -111,8 +139,8 @@ class Lane:
             return True
         return now >= self._distrusted_until.get(kind_of(call), now)
 
-    def _fill(self, group: Deque[Waiter], limits: CoalescerLimits, now: float) -> List[Waiter]:
-        first = group.popleft()
+    def _fill(self, group: _Group, limits: CoalescerLimits, now: float) -> List[Waiter]:
+        first = group.pop_oldest()
         batch = [first]
         rows, size = first.portion.rows, first.portion.size
         most = self._most_rows(first, limits)
@@ -124,7 +152,7 @@ class Lane:
                 if rows > most or size > limits.bytes_per_batch:
                     break
                 batch.append(waiter)
-            group.popleft()
+            group.pop_oldest()
         return batch
 
     def _most_rows(self, first: Waiter, limits: CoalescerLimits) -> int:
@@ -133,7 +161,7 @@ class Lane:
             return limits.rows_per_batch
         return min(limits.rows_per_batch, int(limits.reply_bytes_per_batch / row_bytes))
 
-    def _reorder(self, key: Hashable, group: Deque[Waiter]) -> None:
+    def _reorder(self, key: Hashable, group: _Group) -> None:
         if group:
             heapq.heapreplace(self._order, (group[0].arrival, key))
         else:

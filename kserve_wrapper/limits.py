@@ -27,7 +27,7 @@ class CoalescerLimits:
     #: TorchServe's queue.
     in_flight_per_worker: int = 1
     #: Seconds before a batch is expected back that the next goes out, so that the worker finds it there; one batch at
-    #: most for all workers. Until then it collects requests. 0 waits for the answer.
+    #: most for all workers. Until then it collects requests, unless it is full. 0 waits for the answer.
     ahead: float = 0.002
     #: ``in_flight_per_worker`` while ``enabled`` is False: what TorchServe's own batching gets to see.
     in_flight_per_worker_alone: int = 8

@@ -26,6 +26,10 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 _NOT_HTTP = (400, "this is not an HTTP request")
+#: Requests that may wait behind the one that is being answered.
+_MOST_BEHIND = 256
+#: Headers that offer another protocol.
+_OFFERS = (b"upgrade", b"http2-settings")
 
 
 class ConnectionLimits(NamedTuple):
@@ -64,6 +68,7 @@ class HttpConnection(asyncio.Protocol):
         self._paused = False
         #: The transport holds what the client does not read.
         self._clogged = False
+        #: Bytes that it held when it was last looked at.
         self._unread = 0
         self._leaving = False
         self._refused = False
@@ -75,7 +80,13 @@ class HttpConnection(asyncio.Protocol):
         self._headers: Headers = []
         self._expects = False
         self._in_head = True
+        #: Bytes that came for the head, all of them if ``_counted``: it may begin within a piece of another request.
         self._head_size = 0
+        self._counted = True
+        #: Bytes since the body last grew.
+        self._beside_body = 0
+        #: It offered another protocol, and is parsed once more without that.
+        self._offered = False
         self._begun = False
         self._timed = False
         # One timer, set again only when it goes off: most deadlines are over long before.
@@ -107,6 +118,7 @@ class HttpConnection(asyncio.Protocol):
         self._parser = None
         if self._current is not None:
             self._current.lose()
+        self._current = self._arriving = None
         self._behind.clear()
 
     def data_received(self, data: bytes) -> None:
@@ -114,19 +126,40 @@ class HttpConnection(asyncio.Protocol):
             return
         if self._in_head:
             self._head_size += len(data)
+            self._counted = self._counted or not self._begun
+        else:
+            self._beside_body += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # Nothing else is spoken here; the request was taken as HTTP, and so is what follows.
-            self._parser = httptools.HttpRequestParser(self)
-            self.data_received(data[upgrade.args[0] :])
+            self._parse(data)
         except httptools.HttpParserError:
             self._refuse(*self._refusal)
-        if self._in_head and 0 < self._limits.header_size < self._head_size:
+        if 0 < self._limits.header_size < (self._head_size if self._in_head else self._beside_body):
             self._refuse(*self._too_long())
         elif self._begun and not self._timed:
             self._timed = True
             self._due_in(self._limits.read_timeout)
+
+    def _parse(self, data: bytes) -> None:
+        """Feeds the parser, which stops at a request that offers another protocol: it goes on without the offer."""
+        while data:
+            try:
+                self._parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                self._offered = False
+                data = self._without_offer() + data[upgrade.args[0] :]
+                self._parser = httptools.HttpRequestParser(self)
+
+    def _without_offer(self) -> bytes:
+        """The request's head as it would be from a client that speaks HTTP/1.1 alone."""
+        lines = [b"%b %b HTTP/%b" % (self._parser.get_method(), self._url, self._parser.get_http_version().encode())]
+        for name, value in self._headers:
+            if name == b"connection":
+                options = [option.strip() for option in value.split(b",")]
+                value = b", ".join([option for option in options if option.lower() not in _OFFERS])
+            if name not in _OFFERS:
+                lines.append(name + b": " + value)
+        return b"\r\n".join([*lines, b"", b""])
 
     def pause_writing(self) -> None:
         self._clogged = True
@@ -141,8 +174,8 @@ class HttpConnection(asyncio.Protocol):
     def shutdown(self) -> None:
         """Closes the connection when what came over it is answered."""
         self._leaving = True
-        if self._current is None:
-            self._transport.close()
+        if self._current is None and not self._behind:
+            self._close()
 
     # httptools
 
@@ -156,6 +189,9 @@ class HttpConnection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            # A trailer: nothing here has a use for any.
+            return
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self._expects = True
@@ -163,31 +199,45 @@ class HttpConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         limit = self._limits.header_size
-        if 0 < limit < self._head_size and self._exact_head_size() > limit:
-            self._refusal = self._too_long()
-            raise ValueError("headers beyond the limit")
-        self._in_head = False
+        if limit and not (self._counted and self._head_size <= limit) and self._exact_head_size() > limit:
+            self._refuse_with(*self._too_long())
+        if self._parser.should_upgrade():
+            if self._parser.get_method() == b"CONNECT":
+                self._refuse_with(400, "this is no proxy: CONNECT is not spoken here")
+            self._offered = True
+            return
+        if len(self._behind) >= _MOST_BEHIND:
+            self._refuse_with(429, f"more than {_MOST_BEHIND} requests at once on one connection: wait for answers")
         version = self._parser.get_http_version()
         keep_alive = version != "1.0" and self._parser.should_keep_alive() and not self._leaving
-        exchange = self._arriving = Exchange(self, keep_alive, self._expects)
+        exchange = Exchange(self, keep_alive, self._expects and version != "1.0")
         scope = self._scope(version, exchange)
+        self._arriving = exchange
+        self._in_head = False
+        self._beside_body = 0
         if self._current is None and not self._clogged:
             self._start(exchange, scope)
         else:
             self._behind.append((exchange, scope))
+            # What it takes from here on is no fault of the client's.
+            self._timed, self._deadline = True, math.inf
             self.pause_reading()
 
     def on_body(self, body: bytes) -> None:
+        self._beside_body = 0
         if self._arriving is not None:
             self._arriving.feed(body)
 
     def on_message_complete(self) -> None:
+        if self._offered:
+            return
         if self._arriving is not None:
             self._arriving.end()
             self._arriving = None
         self._begun = self._timed = False
         self._in_head = True
         self._head_size = 0
+        self._counted = False
         self._deadline = math.inf
         if self._current is None:
             self._go_on()
@@ -214,7 +264,7 @@ class HttpConnection(asyncio.Protocol):
         if exchange.keep_alive:
             self._go_on()
         else:
-            self._transport.close()
+            self._close()
 
     def _go_on(self) -> None:
         if self._current is not None or self._transport.is_closing():
@@ -222,12 +272,11 @@ class HttpConnection(asyncio.Protocol):
         if self._clogged:
             self._due_in(self._limits.keep_alive)
         elif self._behind:
+            self._due_in(self._limits.read_timeout if self._begun else 0)
             self._start(*self._behind.popleft())
-        elif self._last_word:
-            self._transport.write(self._last_word)
-            self._transport.close()
         elif self._leaving:
-            self._transport.close()
+            self._transport.write(self._last_word)
+            self._close()
         else:
             self.resume_reading()
             self._due_in(self._limits.read_timeout if self._begun else self._limits.keep_alive)
@@ -241,9 +290,10 @@ class HttpConnection(asyncio.Protocol):
             await self._app(scope, exchange.receive, exchange.send)
         except Exception:
             logger.exception("the application failed")
-        if not (exchange.answered or exchange.lost):
-            self._transport.write(_refusal(500, INTERNAL))
-            self._transport.close()
+        finally:
+            if not (exchange.answered or exchange.lost or self._transport.is_closing()):
+                self._transport.write(_refusal(500, INTERNAL))
+                self._close()
 
     def _scope(self, version: str, exchange: Exchange) -> Scope:
         url = self._url if self._url.startswith(b"/") else _origin_form(self._url)
@@ -287,25 +337,36 @@ class HttpConnection(asyncio.Protocol):
 
     def _look_at_the_clock(self) -> None:
         self._timer = None
-        if self._transport.is_closing() or self._deadline == math.inf:
+        if self._deadline == math.inf:
             return
         if self._loop.time() < self._deadline:
             self._set_timer()
-        elif self._clogged:
-            self._give_up_unread()
-        elif self._begun:
+        elif self._transport.get_write_buffer_size():
+            self._look_at_the_unread()
+        elif self._begun and not self._transport.is_closing():
             self._refuse(408, f"the request did not arrive within {self._limits.read_timeout:g} seconds")
         else:
-            self._transport.close()
+            self._close()
 
-    def _give_up_unread(self) -> None:
+    def _look_at_the_unread(self) -> None:
         """A client that reads, however slowly, is waited for."""
         unread = self._transport.get_write_buffer_size()
-        if unread >= self._unread:
+        if 0 < self._unread <= unread:
             self._transport.abort()
         else:
             self._unread = unread
             self._due_in(self._limits.keep_alive)
+
+    def _close(self) -> None:
+        """Closes the connection when all is written; a client that does not read has as long as an idle one."""
+        self._transport.close()
+        self._unread = self._transport.get_write_buffer_size()
+        self._due_in(self._limits.keep_alive if self._unread else 0)
+
+    def _refuse_with(self, status: int, message: str) -> None:
+        """Ends parsing with this refusal."""
+        self._refusal = status, message
+        raise ValueError(message)
 
     def _refuse(self, status: int, message: str) -> None:
         """The last words on this connection, after the answers to what came before."""
@@ -315,7 +376,7 @@ class HttpConnection(asyncio.Protocol):
         self._deadline = math.inf
         arriving, self._arriving = self._arriving, None
         word = _refusal(status, message)
-        if arriving is not None and arriving is not self._current and self._behind:
+        if arriving is not None and self._behind and self._behind[-1][0] is arriving:
             self._behind.pop()
         elif arriving is not None:
             word = b"" if arriving.answered else word

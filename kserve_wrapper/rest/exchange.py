@@ -94,8 +94,9 @@ class Exchange:
         """The connection is gone: ends the task, unless it has begun to answer."""
         self.lost = True
         self._wake()
-        if self.task is not None and not self.started:
-            self.task.cancel()
+        task, self.task = self.task, None
+        if task is not None and not self.started:
+            task.cancel()
 
     async def receive(self) -> Message:
         if self._expects and not self.whole:
@@ -116,6 +117,9 @@ class Exchange:
         """Takes responses that tell their length: a start and one body."""
         if message["type"] == "http.response.start":
             headers = message["headers"]
+            if self._expects and not self.whole:
+                # Whether the body comes all the same is for the client to decide: what follows could be either.
+                self.keep_alive = False
             if _CLOSE in headers:
                 self.keep_alive = False
             elif not self.keep_alive:
@@ -136,7 +140,7 @@ class Exchange:
 
 def compose_head(status: int, headers: Iterable[Tuple[bytes, bytes]]) -> bytes:
     """A response's head. Raises ValueError for a header that would be more than one line."""
-    lines = [_STATUS_LINES[status]]
+    lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
     for name, value in headers:
         if b"\n" in value or b"\r" in value:
             raise ValueError(f"header {name!r} holds a line break")

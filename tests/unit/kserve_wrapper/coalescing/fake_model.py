@@ -73,17 +73,18 @@ class Watch(Observer):
 
 
 class Rig:
-    """A coalescer in front of a fake model, on the running loop's clock."""
+    """A coalescer in front of a fake model, on the running loop's clock; ``slots`` may change."""
 
     def __init__(self, model: FakeModel, limits: Optional[CoalescerLimits] = None, slots: int = 1) -> None:
         self.loop = asyncio.get_running_loop()
         self.model = model
+        self.slots = slots
         self.start = self.loop.time()
         self.watch = Watch()
         self.coalescer = Coalescer(
             model.send,
             limits or CoalescerLimits(),
-            lambda name, version: slots,
+            lambda name, version: self.slots,
             lambda name, version: model.metadata,
             lambda name: "1.0",
             self.loop.time,

@@ -103,6 +103,62 @@ def test_request_that_comes_when_a_batch_is_about_to_end_leaves_at_once() -> Non
     run(main())
 
 
+@pytest.mark.parametrize(
+    "limits", [CoalescerLimits(rows_per_batch=2, ahead=0.1), CoalescerLimits(bytes_per_batch=18, ahead=0.1)]
+)
+def test_a_full_batch_goes_ahead_at_once(limits: CoalescerLimits) -> None:
+    """It would gain nothing by waiting; the one behind it waits for an answer, as one may be ahead."""
+
+    async def main() -> None:
+        rig = Rig(FakeModel(delay=1.0), limits)
+        tasks = [rig.submit("a")]
+        await asyncio.sleep(0.1)
+        tasks.append(rig.submit("b"))
+        await asyncio.sleep(0.1)
+        tasks.append(rig.submit("c"))  # fills a batch with b
+        await asyncio.sleep(0.1)
+        tasks += [rig.submit("d"), rig.submit("e")]
+        assert await asyncio.gather(*tasks) == [answers(row) for row in "abcde"]
+        assert rig.model.batches == [["a"], ["b", "c"], ["d", "e"]]
+        assert [round(when - rig.start, 6) for when, _ in rig.model.sent] == [0.0, 0.2, 1.0]
+
+    run(main())
+
+
+def test_a_batch_is_not_full_of_requests_that_have_ended() -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(rows_per_batch=2, ahead=0.1))
+        first = rig.submit("a")
+        await asyncio.sleep(0.1)
+        gone = rig.submit("gone")
+        await asyncio.sleep(0.1)
+        gone.cancel()
+        later = rig.submit("b")
+        await asyncio.gather(first, later)
+        assert rig.model.batches == [["a"], ["b"]]
+
+    run(main())
+
+
+def test_workers_that_come_and_go_change_what_is_in_flight() -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(rows_per_batch=1, ahead=0.0))
+        tasks = [rig.submit(str(number)) for number in range(12)]
+        await asyncio.sleep(0.5)
+        assert rig.model.in_flight == 1
+        rig.slots = 3
+        await asyncio.sleep(1)
+        assert rig.model.in_flight == 3
+        rig.slots = 1
+        await asyncio.sleep(1)
+        assert rig.model.in_flight == 1
+        rig.slots = 0
+        await asyncio.gather(*tasks)
+        assert rig.model.batches == [[str(number)] for number in range(12)]
+
+    run(main())
+
+
 def test_no_ready_worker_counts_as_one_slot() -> None:
     async def main() -> None:
         rig = Rig(FakeModel(), slots=0)
@@ -308,6 +364,39 @@ def test_drain_finishes_what_is_here_and_refuses_what_is_new() -> None:
         assert [await task for task in tasks] == [answers("a"), answers("b")]
         await drained
         assert rig.elapsed == 2.0
+
+    run(main())
+
+
+def test_drain_while_a_batch_is_set_to_leave() -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(delay=0.5), CoalescerLimits(ahead=0.1))
+        await rig.submit("a")
+        tasks = [rig.submit("b")]
+        await asyncio.sleep(0.1)
+        tasks.append(rig.submit("c"))  # a timer sends it at 0.9
+        await asyncio.sleep(0.1)
+        await rig.coalescer.drain(10)
+        assert await asyncio.gather(*tasks) == [answers("b"), answers("c")]
+        assert [round(when - rig.start, 6) for when, _ in rig.model.sent] == [0.0, 0.5, 0.9]
+        assert rig.elapsed == 1.4
+
+    run(main())
+
+
+def test_drain_in_vain_leaves_no_timer_that_sends() -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(delay=0.5), CoalescerLimits(ahead=0.1))
+        await rig.submit("a")
+        tasks = [rig.submit("b")]
+        await asyncio.sleep(0.1)
+        tasks.append(rig.submit("c"))
+        await asyncio.sleep(0)
+        await rig.coalescer.drain(0.2)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [Unavailable, Unavailable]
+        await asyncio.sleep(5)
+        assert rig.model.batches == [["a"], ["b"]]
 
     run(main())
 

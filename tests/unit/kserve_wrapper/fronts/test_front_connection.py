@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
+import weakref
 from types import SimpleNamespace
 from typing import Any, Callable, Coroutine, List, Optional, Tuple
 
@@ -127,15 +129,29 @@ def request(path: str, body: bytes, chunks: Optional[List[int]] = None, *headers
     return "\r\n".join([*lines, "Transfer-Encoding: chunked", "", ""]).encode() + sent + b"0\r\n\r\n"
 
 
+OFFER = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA")
+INNER = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+bodies = st.binary(max_size=120) | st.just(INNER)
 chunkings = st.none() | st.lists(st.integers(1, 40), max_size=4)
-requests = st.lists(st.tuples(st.binary(max_size=120), chunkings), min_size=1, max_size=5)
+Wanted = List[Tuple[bytes, Optional[List[int]], bool]]
+#: Body, how it is cut into chunks, and whether its client offers HTTP/2.
+requests = st.lists(st.tuples(bodies, chunkings, st.booleans()), min_size=1, max_size=5)
+
+
+def stream_of(wanted: Wanted) -> bytes:
+    return b"".join(
+        request(f"/{number}", body, chunks, *(OFFER if offers else ()))
+        for number, (body, chunks, offers) in enumerate(wanted)
+    )
+
+
+def answers_to(wanted: Wanted) -> List[Tuple[int, bytes]]:
+    return [(200, b"/%d " % number + body) for number, (body, _, _) in enumerate(wanted)]
 
 
 @given(requests, st.lists(st.integers(1, 200), max_size=12))
-def test_every_request_gets_its_own_answer_however_the_bytes_are_cut(
-    wanted: List[Tuple[bytes, Optional[List[int]]]], cuts: List[int]
-) -> None:
-    stream = b"".join(request(f"/{number}", body, chunks) for number, (body, chunks) in enumerate(wanted))
+def test_every_request_gets_its_own_answer_however_the_bytes_are_cut(wanted: Wanted, cuts: List[int]) -> None:
+    stream = stream_of(wanted)
     pieces = []
     for cut in [*cuts, len(stream)]:
         pieces.append(stream[:cut])
@@ -144,23 +160,28 @@ def test_every_request_gets_its_own_answer_however_the_bytes_are_cut(
     async def main() -> None:
         rig = Rig()
         await rig.feed(*[piece for piece in pieces if piece])
-        assert rig.answers == [(200, b"/%d " % number + body) for number, (body, _) in enumerate(wanted)]
+        assert rig.answers == answers_to(wanted)
         assert not rig.transport.closed
         assert rig.state.total_requests == len(wanted)
 
     run(main)
 
 
-@given(requests, st.binary(min_size=1, max_size=30))
-def test_what_is_not_http_takes_nothing_from_the_answers_before_it(
-    wanted: List[Tuple[bytes, Optional[List[int]]]], tail: bytes
-) -> None:
-    stream = b"".join(request(f"/{number}", body, chunks) for number, (body, chunks) in enumerate(wanted))
+NO_REQUESTS = [
+    b"\x00",
+    b"CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET http://h:99999999/ HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /\xff HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+]
 
+
+@given(requests, st.sampled_from(NO_REQUESTS), st.binary(max_size=30))
+def test_what_is_no_request_takes_nothing_from_the_answers_before_it(wanted: Wanted, bad: bytes, tail: bytes) -> None:
     async def main() -> None:
         rig = Rig()
-        await rig.feed(stream + b"\x00" + tail)
-        assert rig.answers[:-1] == [(200, b"/%d " % number + body) for number, (body, _) in enumerate(wanted)]
+        await rig.feed(stream_of(wanted) + bad + tail)
+        assert rig.answers[:-1] == answers_to(wanted)
         assert rig.answers[-1][0] == 400
         assert rig.transport.closed
 
@@ -348,3 +369,199 @@ def test_shutting_down_answers_what_came() -> None:
 def test_a_header_is_one_line(value: bytes) -> None:
     with pytest.raises(ValueError, match="line break"):
         compose_head(200, [(b"x", value)])
+
+
+def test_a_status_without_a_name_is_passed_on() -> None:
+    assert compose_head(460, []) == b"HTTP/1.1 460 \r\n\r\n"
+
+
+class Gated:
+    """Echoes once its gate is open."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.gate.wait()
+        await echo(scope, receive, send)
+
+
+def test_a_client_that_reads_again_is_not_late() -> None:
+    """The time it had for reading ends when it reads; what it sent meanwhile is answered in its own time."""
+
+    async def main() -> None:
+        app = Gated()
+        rig = Rig(app, ConnectionLimits(read_timeout=5, keep_alive=0.05))
+        rig.transport.unread = 10
+        rig.connection.pause_writing()
+        await rig.feed(request("/a", b""))
+        rig.transport.unread = 0
+        rig.connection.resume_writing()
+        await asyncio.sleep(0.12)
+        app.gate.set()
+        await settle()
+        assert rig.answers == [(200, b"/a ")]
+
+    run(main)
+
+
+def test_a_request_that_we_did_not_read_on_is_not_late() -> None:
+    async def main() -> None:
+        app = Gated()
+        rig = Rig(app, ConnectionLimits(read_timeout=0.05))
+        second = request("/b", b"x" * 50)
+        rig.connection.data_received(request("/a", b"") + second[:-10])
+        assert rig.transport.paused
+        await asyncio.sleep(0.12)
+        app.gate.set()
+        await settle()
+        await rig.feed(second[-10:])
+        assert rig.answers == [(200, b"/a "), (200, b"/b " + b"x" * 50)]
+
+    run(main)
+
+
+def test_trailers_are_passed_over() -> None:
+    seen: List[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(dict(scope["headers"]))
+        await echo(scope, receive, send)
+
+    async def main() -> None:
+        rig = Rig(app)
+        head = b"POST /a HTTP/1.1\r\nHost: h\r\nX-Request-Id: own\r\nTransfer-Encoding: chunked\r\n\r\n"
+        await rig.feed(head + b"1\r\nx\r\n0\r\nX-Request-Id: other\r\n\r\n" + request("/b", b""))
+        assert rig.answers == [(200, b"/a x"), (200, b"/b ")]
+        assert seen[0][b"x-request-id"] == b"own"
+
+    run(main)
+
+
+@pytest.mark.parametrize("trailer", [b"a: b\r\n" * 30, b"a: " + b"b" * 200])
+def test_trailers_have_the_limit_of_heads(trailer: bytes) -> None:
+    async def main() -> None:
+        rig = Rig(limits=ConnectionLimits(header_size=1000))
+        head = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+        await rig.feed(head, *[trailer] * 10)
+        assert [status for status, _ in rig.answers] == [431]
+        assert rig.transport.closed
+
+    run(main)
+
+
+def test_a_head_behind_another_request_has_its_limit_too() -> None:
+    async def main() -> None:
+        rig = Rig(limits=ConnectionLimits(header_size=1000))
+        long = request("/b", b"", None, "X: " + "y" * 3000)
+        await rig.feed(request("/a", b"z" * 5000) + long)
+        assert [status for status, _ in rig.answers] == [200, 431]
+        rig = Rig(limits=ConnectionLimits(header_size=1000))
+        await rig.feed(request("/a", b"z" * 5000) + long[:2000], long[2000:])
+        assert [status for status, _ in rig.answers] == [200, 431]
+        rig = Rig(limits=ConnectionLimits(header_size=1000))
+        await rig.feed(request("/a", b"z" * 5000) + request("/b", b"z" * 5000, None, "X: " + "y" * 700))
+        assert [status for status, _ in rig.answers] == [200, 200]
+
+    run(main)
+
+
+def test_who_does_not_read_its_last_answer_is_let_go() -> None:
+    async def main() -> None:
+        rig = Rig(limits=ConnectionLimits(keep_alive=0.05))
+        rig.transport.unread = 100
+        await rig.feed(request("/", b"", None, "Connection: close"))
+        assert rig.transport.closed
+        assert not rig.transport.aborted
+        await asyncio.sleep(0.12)
+        assert rig.transport.aborted
+
+    run(main)
+
+
+def test_an_application_that_is_cancelled_for_no_reason_is_a_500() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise asyncio.CancelledError
+
+    async def main() -> None:
+        rig = Rig(app)
+        await rig.feed(request("/", b""))
+        assert [status for status, _ in rig.answers] == [500]
+        assert rig.transport.closed
+
+    run(main)
+
+
+def test_too_many_requests_at_once() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.connection.data_received(b"".join(request(f"/{number}", b"") for number in range(2000)))
+        for _ in range(100):
+            await settle()
+        assert rig.answers[:-1] == [(200, b"/%d " % number) for number in range(257)]
+        assert rig.answers[-1][0] == 429
+        assert rig.transport.closed
+
+    run(main)
+
+
+def test_an_early_answer_to_a_client_that_waits_to_go_on_ends_the_connection() -> None:
+    """Its body may follow or not: nothing else may be read from what comes."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def main() -> None:
+        rig = Rig(app)
+        await rig.feed(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+        assert rig.answers == [(413, b"")]
+        assert b"connection: close" in rig.transport.written
+        assert rig.transport.closed
+
+    run(main)
+
+
+def test_an_old_client_is_not_told_to_go_on() -> None:
+    async def main() -> None:
+        rig = Rig()
+        await rig.feed(b"POST / HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n", b"ab")
+        assert rig.transport.written.startswith(b"HTTP/1.1 200 ")
+
+    run(main)
+
+
+def test_shutting_down_answers_what_came_to_who_does_not_read_yet() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.connection.pause_writing()
+        rig.connection.data_received(request("/a", b""))
+        rig.connection.shutdown()
+        await settle()
+        assert not rig.transport.closed
+        rig.connection.resume_writing()
+        await settle()
+        assert rig.answers == [(200, b"/a ")]
+        assert rig.transport.closed
+
+    run(main)
+
+
+@pytest.mark.parametrize("sent", [request("/", b""), request("/", b"abc")[:-1], request("/", b"") + request("/", b"")])
+def test_a_lost_connection_leaves_nothing_to_the_garbage_collector(sent: bytes) -> None:
+    async def main() -> None:
+        gc.collect()
+        rig = Rig(Gated())
+        rig.connection.data_received(sent)
+        await settle()
+        rig.connection.connection_lost(None)
+        seen = weakref.ref(rig.connection)
+        del rig
+        await settle()
+        assert seen() is None
+
+    gc.disable()
+    try:
+        run(main)
+    finally:
+        gc.enable()
