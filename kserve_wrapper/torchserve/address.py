@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
@@ -22,6 +22,8 @@ class Address:
     host: str
     port: int
     bind: str
+    #: inference, management or metrics; two addresses may be one.
+    purpose: str = field(default="management", compare=False)
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.host}:{self.port}"
@@ -50,7 +52,7 @@ def parse(text: str, purpose: str) -> Address:
     if port > 65534:
         raise ValueError(f"port {port} is too high; TorchServe takes up to 65534")
     host = "127.0.0.1" if bind in _EVERYWHERE else bind
-    return Address(scheme, host, port, bind)
+    return Address(scheme, host, port, bind, purpose)
 
 
 def tls_context(address: Address, certificate: Optional[Path]) -> Optional[ssl.SSLContext]:

@@ -27,14 +27,12 @@ async def request(
     target: str,
     headers: Mapping[str, str],
     timeout: float,
-    purpose: str = "management",
 ) -> Tuple[int, bytes]:
     """Status and body of the answer.
 
     Args:
         target: path and query, already percent-encoded.
         timeout: seconds for all of it, connecting included.
-        purpose: which address of TorchServe's it is, for errors.
 
     Raises:
         Unavailable: nothing listens there, or it hung up.
@@ -42,12 +40,12 @@ async def request(
         BadGateway: what came is not HTTP, or too much of it.
     """
     try:
-        return await asyncio.wait_for(_exchange(address, tls, method, target, headers, purpose), timeout)
+        return await asyncio.wait_for(_exchange(address, tls, method, target, headers), timeout)
     except asyncio.TimeoutError:
-        raise DeadlineExceeded(f"TorchServe's {purpose} address did not answer within {timeout:g} s") from None
+        raise DeadlineExceeded(f"TorchServe's {address.purpose} address did not answer within {timeout:g} s") from None
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise Unavailable(f"TorchServe's {purpose} address cannot be reached: {reason}") from None
+        raise Unavailable(f"TorchServe's {address.purpose} address cannot be reached: {reason}") from None
 
 
 async def _exchange(
@@ -56,18 +54,17 @@ async def _exchange(
     method: str,
     target: str,
     headers: Mapping[str, str],
-    purpose: str,
 ) -> Tuple[int, bytes]:
     reader, writer = await asyncio.open_connection(address.host, address.port, ssl=tls)
     try:
         lines = {"Host": f"{address.host}:{address.port}", "Content-Length": "0", **headers}
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         writer.write(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode("ascii"))
-        answer = _Answer(purpose)
+        answer = _Answer(address.purpose)
         while not answer.complete:
             data = await reader.read(65536)
             if not data:
-                raise Unavailable(f"TorchServe's {purpose} address hung up before it answered")
+                raise Unavailable(f"TorchServe's {address.purpose} address hung up before it answered")
             answer.feed(data)
         return answer.status, b"".join(answer.body)
     finally:

@@ -48,9 +48,7 @@ class TorchServeMetrics:
     async def _ask(self) -> Optional[bytes]:
         headers = {"Accept": "text/plain; version=0.0.4"}
         try:
-            status, body = await client.request(
-                self._address, self._tls, "GET", "/metrics", headers, TIMEOUT, "metrics"
-            )
+            status, body = await client.request(self._address, self._tls, "GET", "/metrics", headers, TIMEOUT)
         except WrapperError as error:
             logger.info("metrics without TorchServe's: %s", error.message)
             return None
