@@ -159,6 +159,23 @@ def test_workers_that_come_and_go_change_what_is_in_flight() -> None:
     run(main())
 
 
+def test_a_new_worker_is_given_what_comes_while_another_is_busy() -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(delay=10.0), CoalescerLimits(ahead=0.1))
+        await rig.submit("a")
+        tasks = [rig.submit("b")]
+        await asyncio.sleep(1)
+        tasks.append(rig.submit("c"))  # a timer is set for it
+        await asyncio.sleep(1)
+        rig.slots = 2
+        tasks.append(rig.submit("d"))
+        await asyncio.gather(*tasks)
+        assert [round(when - rig.start, 6) for when, _ in rig.model.sent] == [0.0, 10.0, 12.0]
+        assert rig.model.batches == [["a"], ["b"], ["c", "d"]]
+
+    run(main())
+
+
 def test_no_ready_worker_counts_as_one_slot() -> None:
     async def main() -> None:
         rig = Rig(FakeModel(), slots=0)
