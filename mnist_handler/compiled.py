@@ -82,7 +82,8 @@ def _torchscript(
     """
     with torch.no_grad(), area(), warnings.catch_warnings():
         # TorchScript is deprecated in newer versions of torch, and still the fastest on a CPU.
-        warnings.simplefilter("ignore", DeprecationWarning)
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", category)
         script: Any = model
         if not isinstance(model, torch.jit.ScriptModule):
             script = torch.jit.trace(model, tuple(example))  # type: ignore[no-untyped-call]
