@@ -104,7 +104,10 @@ class Engine:
         begin = time.perf_counter()
         with torch.inference_mode():
             for size in self._sizes:
-                inputs = [tensor.expand(size, *tensor.shape[1:]).contiguous() for tensor in example]
+                # Clones, since a view of a normal tensor is none of inference mode, as a request's tensors are:
+                # Inductor would compile again for the first of those.
+                rows = [tensor.expand(size, *tensor.shape[1:]) for tensor in example]
+                inputs = [one.clone(memory_format=torch.contiguous_format) for one in rows]
                 times = [_time(forward, inputs) for forward in self._forwards]
                 self._fastest[size] = self._forwards[times.index(min(times))]
         return time.perf_counter() - begin

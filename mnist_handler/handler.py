@@ -314,7 +314,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             forwards = compile_model(self.model, self._mode, config.precision, self.device, self.example(2))
             self._engine = Engine(forwards, config.device_batch_limit, sizes if fixed else None)
             seconds = self._engine.warm_up(self.example(1))
-            outcome = self._engine.run(self.example(1))
+            with torch.inference_mode():  # inputs as a request's are
+                outcome = self._engine.run(self.example(1))
         except Exception:
             self._check_shapes()
             raise

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 import pytest
 import torch
@@ -82,3 +82,14 @@ def test_warm_up_runs_every_size_of_every_form() -> None:
     Engine([first, second], 8, [1, 2, 8]).warm_up([values(1)])
     assert set(first.calls) == set(second.calls) == {1, 2, 8}
     assert min(first.calls.count(size) for size in (1, 2, 8)) >= 2
+
+
+def test_warm_up_has_tensors_like_a_requests() -> None:
+    seen: List[Tuple[bool, bool]] = []
+
+    def model(rows: torch.Tensor) -> torch.Tensor:
+        seen.append((rows.is_inference(), rows.is_contiguous()))
+        return rows
+
+    Engine([model], 4, [1, 2, 4]).warm_up([values(1)])
+    assert set(seen) == {(True, True)}
