@@ -20,20 +20,28 @@ Forward = Callable[..., torch.Tensor]
 _LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def choose_mode(mode: str, precision: str, device: torch.device) -> str:
+def choose_mode(mode: str, precision: str, device: torch.device, fixed: bool) -> str:
     """Resolve ``auto`` and refuse what the device cannot do.
 
+    Args:
+        fixed: whether rows have one shape. Else each new length would be another graph, captured while a request
+            waits, and kept for ever.
+
     Raises:
-        ConfigError: fp16 on a CPU, CUDA graphs without a GPU.
+        ConfigError: fp16 on a CPU, CUDA graphs without a GPU or for rows of any length.
     """
     if device.type != "cuda":
         if precision == "fp16":
             raise ConfigError("handler.precision: fp16 needs a GPU; a CPU takes fp32 or bf16")
         if mode == "cuda_graph":
             raise ConfigError("handler.compile: cuda_graph needs a GPU; a CPU takes torchscript, inductor or none")
+    if mode == "cuda_graph" and not fixed:
+        raise ConfigError("handler.compile: cuda_graph needs rows of one shape, without -1; set none, or leave it out")
     if mode != "auto":
         return mode
-    return "cuda_graph" if device.type == "cuda" else "torchscript"
+    if device.type == "cuda":
+        return "cuda_graph" if fixed else "none"
+    return "torchscript"
 
 
 def compile_model(

@@ -307,8 +307,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             raise LoadError(f"the model does not take inputs of row_shape {', '.join(shapes)}: {error}") from error
 
     def _build(self, config: HandlerConfig) -> None:
-        self._mode = choose_mode(config.compile, config.precision, self.device)
         fixed = all(size >= 0 for spec in self.inputs for size in spec.shape)
+        self._mode = choose_mode(config.compile, config.precision, self.device, fixed)
         sizes = config.warm_up or tuple(default_sizes(config.device_batch_limit))
         try:
             forwards = compile_model(self.model, self._mode, config.precision, self.device, self.example(2))

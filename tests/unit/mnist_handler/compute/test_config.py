@@ -48,6 +48,13 @@ def test_a_cpu_refuses_what_needs_a_gpu(section: Dict[str, Any], archive: Path) 
 
 
 def test_auto_depends_on_the_device() -> None:
-    assert choose_mode("auto", "fp32", torch.device("cpu")) == "torchscript"
-    assert choose_mode("auto", "fp16", torch.device("cuda")) == "cuda_graph"
-    assert choose_mode("none", "fp32", torch.device("cuda")) == "none"
+    assert choose_mode("auto", "fp32", torch.device("cpu"), fixed=True) == "torchscript"
+    assert choose_mode("auto", "fp16", torch.device("cuda"), fixed=True) == "cuda_graph"
+    assert choose_mode("none", "fp32", torch.device("cuda"), fixed=True) == "none"
+
+
+def test_rows_of_any_length_have_no_cuda_graphs() -> None:
+    assert choose_mode("auto", "fp32", torch.device("cpu"), fixed=False) == "torchscript"
+    assert choose_mode("auto", "fp32", torch.device("cuda"), fixed=False) == "none"
+    with pytest.raises(ConfigError, match="cuda_graph needs rows of one shape"):
+        choose_mode("cuda_graph", "fp32", torch.device("cuda"), fixed=False)
