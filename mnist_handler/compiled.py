@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import os
+import shutil
 import warnings
 from typing import Any, Callable, ContextManager, Dict, List, Sequence, Tuple
 
@@ -28,7 +30,8 @@ def choose_mode(mode: str, precision: str, device: torch.device, fixed: bool) ->
             waits, and kept for ever.
 
     Raises:
-        ConfigError: fp16 on a CPU, CUDA graphs without a GPU or for rows of any length.
+        ConfigError: fp16 on a CPU, CUDA graphs without a GPU or for rows of any length, Inductor on a GPU without a C
+            compiler.
     """
     if device.type != "cuda":
         if precision == "fp16":
@@ -37,11 +40,22 @@ def choose_mode(mode: str, precision: str, device: torch.device, fixed: bool) ->
             raise ConfigError("handler.compile: cuda_graph needs a GPU; a CPU takes torchscript, inductor or none")
     if mode == "cuda_graph" and not fixed:
         raise ConfigError("handler.compile: cuda_graph needs rows of one shape, without -1; set none, or leave it out")
+    if mode == "inductor" and device.type == "cuda" and not _has_compiler():
+        raise ConfigError(
+            "handler.compile: inductor needs a C compiler on a GPU (gcc, clang or what the environment's CC names), "
+            "and there is none; set none, or leave it out"
+        )
     if mode != "auto":
         return mode
     if device.type == "cuda":
         return "cuda_graph" if fixed else "none"
     return "torchscript"
+
+
+def _has_compiler() -> bool:
+    """Whether Triton, which Inductor writes its kernels in, finds what it compiles their launchers with."""
+    names = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
+    return any(shutil.which(name) for name in names)
 
 
 def compile_model(
