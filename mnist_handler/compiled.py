@@ -120,6 +120,10 @@ class CudaGraphs:
 
     Inputs are copied into the graph's own memory and its output is copied out, so that the next call cannot
     overwrite an answer.
+
+    Raises:
+        ConfigError: the model cannot be captured. Nothing else may run on the device after that: torch leaves the
+            capture half done.
     """
 
     def __init__(self, model: nn.Module, area: Callable[[], ContextManager[Any]]) -> None:
@@ -127,6 +131,8 @@ class CudaGraphs:
         self._area = area
         self._graphs: Dict[Tuple[Any, ...], Tuple[Any, Tuple[torch.Tensor, ...], torch.Tensor]] = {}
         self._pool: Any = None
+        # One for all sizes: cuBLAS keeps a workspace of up to 32 MiB for each stream that it ever saw.
+        self._side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
         key = tuple((tensor.shape, tensor.dtype) for tensor in inputs)
@@ -140,15 +146,21 @@ class CudaGraphs:
 
     def _capture(self, inputs: Tuple[torch.Tensor, ...]) -> Tuple[Any, Tuple[torch.Tensor, ...], torch.Tensor]:
         held = tuple(tensor.clone() for tensor in inputs)
-        side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side), self._area():
+        self._side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._side), self._area():
             for _ in range(3):  # lets cuDNN choose its kernels before the capture
                 self._model(*held)
-        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.current_stream().wait_stream(self._side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool), self._area():
-            scores = self._model(*held)
+        try:
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._side), self._area():
+                scores = self._model(*held)
+        except Exception as error:
+            # Ending the capture fails as well then; what the model did comes before it.
+            cause = str(error.__context__ or error).split("\n")[0]
+            raise ConfigError(
+                f"handler.compile: cuda_graph cannot capture this model ({cause}); set compile: none"
+            ) from error
         self._pool = graph.pool()
         return graph, held, scores
 

@@ -19,7 +19,7 @@ from ts.torch_handler.base_handler import BaseHandler
 from mnist_handler import arrays, describe
 from mnist_handler.columns import check_bounds, check_names
 from mnist_handler.compiled import choose_mode, compile_model
-from mnist_handler.config import HandlerConfig, parse_config
+from mnist_handler.config import ConfigError, HandlerConfig, parse_config
 from mnist_handler.device import pick_device, set_threads
 from mnist_handler.eager import eager_copy
 from mnist_handler.engine import Engine, Outcome, default_sizes, is_out_of_memory
@@ -316,6 +316,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             seconds = self._engine.warm_up(self.example(1))
             with torch.inference_mode():  # inputs as a request's are
                 outcome = self._engine.run(self.example(1))
+        except ConfigError:  # after a broken capture the model must not run again
+            raise
         except Exception:
             self._check_shapes()
             raise
