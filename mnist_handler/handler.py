@@ -20,7 +20,7 @@ from mnist_handler import arrays, describe
 from mnist_handler.columns import check_bounds, check_names
 from mnist_handler.compiled import choose_mode, compile_model
 from mnist_handler.config import ConfigError, HandlerConfig, parse_config
-from mnist_handler.device import pick_device, set_threads
+from mnist_handler.device import end_if_lost, pick_device, set_threads
 from mnist_handler.eager import eager_copy
 from mnist_handler.engine import Engine, Outcome, default_sizes, is_out_of_memory
 from mnist_handler.envelope import WireEnvelope, failure
@@ -114,13 +114,24 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         return self._metadata
 
     def answer(self, requests: List[Request], context: Any) -> List[Result]:
-        """Answer a batch; requests that cannot be answered get their own error, the others their answer."""
+        """Answer a batch; requests that cannot be answered get their own error, the others their answer.
+
+        Raises:
+            MemoryError: the batch as a whole does not fit, be it on the device.
+            SystemExit: the device can do nothing more, see :func:`end_if_lost`.
+        """
         watch = Stopwatch()
         results: Dict[int, Result] = {}
         jobs = self._decode_all(requests, results)
         watch.lap("Decode")
         if jobs:
-            self._compute(jobs, results, watch)
+            try:
+                self._compute(jobs, results, watch)
+            except Exception as error:
+                end_if_lost(self.device)
+                if is_out_of_memory(error):
+                    raise MemoryError(str(error)) from error
+                raise
         answers = [results[index] for index in range(len(requests))]
         if self._meter is not None:
             failed = sum(isinstance(one, RequestError) for one in answers)

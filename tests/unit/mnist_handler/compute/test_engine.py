@@ -56,9 +56,15 @@ def test_only_what_cannot_run_alone_fails(heavy: set[int], limit: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes")]
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
 )
-def test_a_cpu_runs_out_too(error: Exception) -> None:
+def test_whoever_runs_out_is_understood(error: Exception) -> None:
     outcome = Engine([Device(2, error)], 16).run([values(9)])
     assert outcome.scores is not None
     assert torch.equal(outcome.scores, values(9) * 2 + 1)
