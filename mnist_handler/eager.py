@@ -1,4 +1,4 @@
-"""The model that gradients go through: eager, frozen, with BatchNorm folded into the convolutions."""
+"""The model that gradients and CUDA graphs go through: eager, frozen, BatchNorm folded into the convolutions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def eager_copy(model: nn.Module, example: Sequence[torch.Tensor]) -> nn.Module:
             noise = [torch.rand_like(one) if one.is_floating_point() else one for one in example]
             torch.testing.assert_close(folded(*noise), own(*noise), rtol=1e-3, atol=1e-4)
     except Exception as error:
-        logger.info("explanations run without folded BatchNorm: %s", str(error).splitlines()[:1])
+        logger.info("BatchNorm is not folded into the eager model: %s", str(error).splitlines()[:1])
         return own
     return folded
 

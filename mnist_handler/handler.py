@@ -322,7 +322,10 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         self._mode = choose_mode(config.compile, config.precision, self.device, fixed)
         sizes = config.warm_up or tuple(default_sizes(config.device_batch_limit))
         try:
-            forwards = compile_model(self.model, self._mode, config.precision, self.device, self.example(2))
+            eager = eager_copy(self.model, self.example(2))
+            # A graph replays BatchNorm as kernels of its own unless it is folded, which is checked in float32 alone.
+            model = eager if self._mode == "cuda_graph" and config.precision == "fp32" else self.model
+            forwards = compile_model(model, self._mode, config.precision, self.device, self.example(2))
             self._engine = Engine(forwards, config.device_batch_limit, sizes if fixed else None)
             seconds = self._engine.warm_up(self.example(1))
             with torch.inference_mode():  # inputs as a request's are
@@ -347,7 +350,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         if isinstance(self.model, torch.jit.ScriptModule):
             del self.methods["deep_lift"]  # it hooks modules, which TorchScript does not allow
         self._explain_keys = EXPLAIN_KEYS.union(*self.methods.values())
-        self._explainer = Explainer(eager_copy(self.model, self.example(2)), config.explain_batch_limit)
+        self._explainer = Explainer(eager, config.explain_batch_limit)
         if self.explainable:
             target = torch.zeros(1, dtype=torch.int64, device=self.device)
             self._explainer.attribute("saliency", self.example(1), target, {})

@@ -80,6 +80,22 @@ def test_all_sizes_share_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     assert device.used == device.streams * 6  # a warm-up and a capture for each of three sizes
 
 
+@pytest.mark.parametrize(("precision", "folded"), [("fp32", True), ("bf16", False)])
+def test_graphs_in_float32_are_of_the_folded_model(
+    precision: str, folded: bool, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captured: List[Any] = []
+
+    def compile_model(model: torch.nn.Module, *_: Any) -> List[Any]:
+        captured.append(model)
+        return [model]
+
+    monkeypatch.setattr("mnist_handler.handler.choose_mode", lambda *_: "cuda_graph")
+    monkeypatch.setattr("mnist_handler.handler.compile_model", compile_model)
+    start(archive, {"device_batch_limit": 1, "precision": precision})
+    assert [isinstance(one, torch.fx.GraphModule) for one in captured] == [folded]
+
+
 def test_what_cannot_be_captured_ends_the_load(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device(monkeypatch)
     after: List[int] = []
