@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import os
+import shutil
 import warnings
 from typing import Any, Callable, ContextManager, Dict, List, Sequence, Tuple
 
@@ -20,20 +22,40 @@ Forward = Callable[..., torch.Tensor]
 _LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def choose_mode(mode: str, precision: str, device: torch.device) -> str:
+def choose_mode(mode: str, precision: str, device: torch.device, fixed: bool) -> str:
     """Resolve ``auto`` and refuse what the device cannot do.
 
+    Args:
+        fixed: whether rows have one shape. Else each new length would be another graph, captured while a request
+            waits, and kept for ever.
+
     Raises:
-        ConfigError: fp16 on a CPU, CUDA graphs without a GPU.
+        ConfigError: fp16 on a CPU, CUDA graphs without a GPU or for rows of any length, Inductor on a GPU without a C
+            compiler.
     """
     if device.type != "cuda":
         if precision == "fp16":
             raise ConfigError("handler.precision: fp16 needs a GPU; a CPU takes fp32 or bf16")
         if mode == "cuda_graph":
             raise ConfigError("handler.compile: cuda_graph needs a GPU; a CPU takes torchscript, inductor or none")
+    if mode == "cuda_graph" and not fixed:
+        raise ConfigError("handler.compile: cuda_graph needs rows of one shape, without -1; set none, or leave it out")
+    if mode == "inductor" and device.type == "cuda" and not _has_compiler():
+        raise ConfigError(
+            "handler.compile: inductor needs a C compiler on a GPU (gcc, clang or what the environment's CC names), "
+            "and there is none; set none, or leave it out"
+        )
     if mode != "auto":
         return mode
-    return "cuda_graph" if device.type == "cuda" else "torchscript"
+    if device.type == "cuda":
+        return "cuda_graph" if fixed else "none"
+    return "torchscript"
+
+
+def _has_compiler() -> bool:
+    """Whether Triton, which Inductor writes its kernels in, finds what it compiles their launchers with."""
+    names = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
+    return any(shutil.which(name) for name in names)
 
 
 def compile_model(
@@ -82,7 +104,8 @@ def _torchscript(
     """
     with torch.no_grad(), area(), warnings.catch_warnings():
         # TorchScript is deprecated in newer versions of torch, and still the fastest on a CPU.
-        warnings.simplefilter("ignore", DeprecationWarning)
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", category)
         script: Any = model
         if not isinstance(model, torch.jit.ScriptModule):
             script = torch.jit.trace(model, tuple(example))  # type: ignore[no-untyped-call]
@@ -97,6 +120,10 @@ class CudaGraphs:
 
     Inputs are copied into the graph's own memory and its output is copied out, so that the next call cannot
     overwrite an answer.
+
+    Raises:
+        ConfigError: the model cannot be captured. Nothing else may run on the device after that: torch leaves the
+            capture half done.
     """
 
     def __init__(self, model: nn.Module, area: Callable[[], ContextManager[Any]]) -> None:
@@ -104,6 +131,8 @@ class CudaGraphs:
         self._area = area
         self._graphs: Dict[Tuple[Any, ...], Tuple[Any, Tuple[torch.Tensor, ...], torch.Tensor]] = {}
         self._pool: Any = None
+        # One for all sizes: cuBLAS keeps a workspace of up to 32 MiB for each stream that it ever saw.
+        self._side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
         key = tuple((tensor.shape, tensor.dtype) for tensor in inputs)
@@ -117,15 +146,21 @@ class CudaGraphs:
 
     def _capture(self, inputs: Tuple[torch.Tensor, ...]) -> Tuple[Any, Tuple[torch.Tensor, ...], torch.Tensor]:
         held = tuple(tensor.clone() for tensor in inputs)
-        side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side), self._area():
+        self._side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._side), self._area():
             for _ in range(3):  # lets cuDNN choose its kernels before the capture
                 self._model(*held)
-        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.current_stream().wait_stream(self._side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool), self._area():
-            scores = self._model(*held)
+        try:
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._side), self._area():
+                scores = self._model(*held)
+        except Exception as error:
+            # Ending the capture fails as well then; what the model did comes before it.
+            cause = str(error.__context__ or error).split("\n")[0]
+            raise ConfigError(
+                f"handler.compile: cuda_graph cannot capture this model ({cause}); set compile: none"
+            ) from error
         self._pool = graph.pool()
         return graph, held, scores
 

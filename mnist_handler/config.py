@@ -22,7 +22,7 @@ class HandlerConfig:
 
     #: ``fp32``; ``bf16`` (autocast on CUDA, weights in bfloat16 on a CPU); ``fp16`` (autocast, CUDA alone).
     precision: str = "fp32"
-    #: ``auto`` = frozen and fused TorchScript on a CPU, CUDA graphs on a GPU.
+    #: ``auto`` = frozen and fused TorchScript on a CPU; CUDA graphs on a GPU, none where rows have no fixed shape.
     compile: str = "auto"
     #: Threads inside one operator; 0 = half of the processors that this worker may use, at least 1.
     intra_op_threads: int = 0

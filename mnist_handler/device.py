@@ -1,11 +1,14 @@
-"""Which device a worker runs on, and with how many threads."""
+"""Which device a worker runs on, with how many threads, and whether it still can."""
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any, Optional
 
 import torch
+
+logger = logging.getLogger(__name__)
 
 
 def pick_device(gpu_id: Optional[Any]) -> torch.device:
@@ -15,6 +18,24 @@ def pick_device(gpu_id: Optional[Any]) -> torch.device:
         torch.cuda.set_device(device)
         return device
     return torch.device("cpu")
+
+
+def end_if_lost(device: torch.device) -> None:
+    """End the worker where nothing can run on the device any more; to be called once something failed there.
+
+    After some errors, such as an index beyond an embedding, every CUDA call of the process fails until its end.
+    TorchServe starts another worker then.
+
+    Raises:
+        SystemExit: the CUDA context is lost.
+    """
+    if device.type != "cuda":
+        return
+    try:
+        torch.cuda.synchronize(device)
+    except Exception as error:
+        logger.critical("the CUDA context is lost; this worker ends", exc_info=error)
+        raise SystemExit(1) from error
 
 
 def set_threads(wanted: int) -> int:

@@ -18,6 +18,8 @@ Inputs = Sequence[torch.Tensor]
 _CALLS = 5
 #: Seconds of calls that say enough about a batch size.
 _ENOUGH = 0.1
+#: What torch says where its CPU allocator, CUDA beside torch's allocator (pinned memory, graphs) or cuBLAS had no room.
+_FULL = ("DefaultCPUAllocator: can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 NO_MEMORY = "the device's memory does not hold this row, even alone"
 
 
@@ -32,7 +34,7 @@ class Outcome:
 def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _FULL)
 
 
 def default_sizes(limit: int) -> List[int]:
@@ -104,7 +106,10 @@ class Engine:
         begin = time.perf_counter()
         with torch.inference_mode():
             for size in self._sizes:
-                inputs = [tensor.expand(size, *tensor.shape[1:]).contiguous() for tensor in example]
+                # Clones, since a view of a normal tensor is none of inference mode, as a request's tensors are:
+                # Inductor would compile again for the first of those.
+                rows = [tensor.expand(size, *tensor.shape[1:]) for tensor in example]
+                inputs = [one.clone(memory_format=torch.contiguous_format) for one in rows]
                 times = [_time(forward, inputs) for forward in self._forwards]
                 self._fastest[size] = self._forwards[times.index(min(times))]
         return time.perf_counter() - begin

@@ -19,8 +19,8 @@ from ts.torch_handler.base_handler import BaseHandler
 from mnist_handler import arrays, describe
 from mnist_handler.columns import check_bounds, check_names
 from mnist_handler.compiled import choose_mode, compile_model
-from mnist_handler.config import HandlerConfig, parse_config
-from mnist_handler.device import pick_device, set_threads
+from mnist_handler.config import ConfigError, HandlerConfig, parse_config
+from mnist_handler.device import end_if_lost, pick_device, set_threads
 from mnist_handler.eager import eager_copy
 from mnist_handler.engine import Engine, Outcome, default_sizes, is_out_of_memory
 from mnist_handler.envelope import WireEnvelope, failure
@@ -114,13 +114,24 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         return self._metadata
 
     def answer(self, requests: List[Request], context: Any) -> List[Result]:
-        """Answer a batch; requests that cannot be answered get their own error, the others their answer."""
+        """Answer a batch; requests that cannot be answered get their own error, the others their answer.
+
+        Raises:
+            MemoryError: the batch as a whole does not fit, be it on the device.
+            SystemExit: the device can do nothing more, see :func:`end_if_lost`.
+        """
         watch = Stopwatch()
         results: Dict[int, Result] = {}
         jobs = self._decode_all(requests, results)
         watch.lap("Decode")
         if jobs:
-            self._compute(jobs, results, watch)
+            try:
+                self._compute(jobs, results, watch)
+            except Exception as error:
+                end_if_lost(self.device)
+                if is_out_of_memory(error):
+                    raise MemoryError(str(error)) from error
+                raise
         answers = [results[index] for index in range(len(requests))]
         if self._meter is not None:
             failed = sum(isinstance(one, RequestError) for one in answers)
@@ -307,14 +318,20 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             raise LoadError(f"the model does not take inputs of row_shape {', '.join(shapes)}: {error}") from error
 
     def _build(self, config: HandlerConfig) -> None:
-        self._mode = choose_mode(config.compile, config.precision, self.device)
         fixed = all(size >= 0 for spec in self.inputs for size in spec.shape)
+        self._mode = choose_mode(config.compile, config.precision, self.device, fixed)
         sizes = config.warm_up or tuple(default_sizes(config.device_batch_limit))
         try:
-            forwards = compile_model(self.model, self._mode, config.precision, self.device, self.example(2))
+            eager = eager_copy(self.model, self.example(2))
+            # A graph replays BatchNorm as kernels of its own unless it is folded, which is checked in float32 alone.
+            model = eager if self._mode == "cuda_graph" and config.precision == "fp32" else self.model
+            forwards = compile_model(model, self._mode, config.precision, self.device, self.example(2))
             self._engine = Engine(forwards, config.device_batch_limit, sizes if fixed else None)
             seconds = self._engine.warm_up(self.example(1))
-            outcome = self._engine.run(self.example(1))
+            with torch.inference_mode():  # inputs as a request's are
+                outcome = self._engine.run(self.example(1))
+        except ConfigError:  # after a broken capture the model must not run again
+            raise
         except Exception:
             self._check_shapes()
             raise
@@ -333,7 +350,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         if isinstance(self.model, torch.jit.ScriptModule):
             del self.methods["deep_lift"]  # it hooks modules, which TorchScript does not allow
         self._explain_keys = EXPLAIN_KEYS.union(*self.methods.values())
-        self._explainer = Explainer(eager_copy(self.model, self.example(2)), config.explain_batch_limit)
+        self._explainer = Explainer(eager, config.explain_batch_limit)
         if self.explainable:
             target = torch.zeros(1, dtype=torch.int64, device=self.device)
             self._explainer.attribute("saliency", self.example(1), target, {})

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import pytest
 import torch
@@ -48,6 +49,29 @@ def test_a_cpu_refuses_what_needs_a_gpu(section: Dict[str, Any], archive: Path) 
 
 
 def test_auto_depends_on_the_device() -> None:
-    assert choose_mode("auto", "fp32", torch.device("cpu")) == "torchscript"
-    assert choose_mode("auto", "fp16", torch.device("cuda")) == "cuda_graph"
-    assert choose_mode("none", "fp32", torch.device("cuda")) == "none"
+    assert choose_mode("auto", "fp32", torch.device("cpu"), fixed=True) == "torchscript"
+    assert choose_mode("auto", "fp16", torch.device("cuda"), fixed=True) == "cuda_graph"
+    assert choose_mode("none", "fp32", torch.device("cuda"), fixed=True) == "none"
+
+
+@pytest.mark.parametrize(
+    ("found", "named", "good"),
+    [("gcc", None, True), ("clang", None, True), ("cc", None, False), ("gcc", "mine", False), ("mine", "mine", True)],
+)
+def test_inductor_on_a_gpu_needs_a_compiler(
+    found: str, named: Optional[str], good: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}" if name == found else None)
+    monkeypatch.delenv("CC", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CC", named)
+    assert choose_mode("inductor", "fp32", torch.device("cpu"), fixed=True) == "inductor"
+    with nullcontext() if good else pytest.raises(ConfigError, match="inductor needs a C compiler on a GPU"):
+        assert choose_mode("inductor", "fp32", torch.device("cuda"), fixed=True) == "inductor"
+
+
+def test_rows_of_any_length_have_no_cuda_graphs() -> None:
+    assert choose_mode("auto", "fp32", torch.device("cpu"), fixed=False) == "torchscript"
+    assert choose_mode("auto", "fp32", torch.device("cuda"), fixed=False) == "none"
+    with pytest.raises(ConfigError, match="cuda_graph needs rows of one shape"):
+        choose_mode("cuda_graph", "fp32", torch.device("cuda"), fixed=False)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 import pytest
 import torch
@@ -56,9 +56,15 @@ def test_only_what_cannot_run_alone_fails(heavy: set[int], limit: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes")]
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
 )
-def test_a_cpu_runs_out_too(error: Exception) -> None:
+def test_whoever_runs_out_is_understood(error: Exception) -> None:
     outcome = Engine([Device(2, error)], 16).run([values(9)])
     assert outcome.scores is not None
     assert torch.equal(outcome.scores, values(9) * 2 + 1)
@@ -82,3 +88,14 @@ def test_warm_up_runs_every_size_of_every_form() -> None:
     Engine([first, second], 8, [1, 2, 8]).warm_up([values(1)])
     assert set(first.calls) == set(second.calls) == {1, 2, 8}
     assert min(first.calls.count(size) for size in (1, 2, 8)) >= 2
+
+
+def test_warm_up_has_tensors_like_a_requests() -> None:
+    seen: List[Tuple[bool, bool]] = []
+
+    def model(rows: torch.Tensor) -> torch.Tensor:
+        seen.append((rows.is_inference(), rows.is_contiguous()))
+        return rows
+
+    Engine([model], 4, [1, 2, 4]).warm_up([values(1)])
+    assert set(seen) == {(True, True)}

@@ -244,6 +244,61 @@ def test_a_bug_of_the_model_is_raised(archive: Path, digits: np.ndarray[Any, Any
         ask(handler, v2(digits[:1]))
 
 
+@pytest.mark.parametrize("stage", ["preprocess", "inference", "postprocess"])
+def test_out_of_memory_is_a_507_wherever_it_strikes(
+    stage: str, archive: Path, digits: np.ndarray[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = start(archive, {"device_batch_limit": 1, "compile": "none"})
+
+    def full(*_: Any) -> Any:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(handler, stage, full)
+    context = handler.context
+    context.request_processor = [RequestProcessor({})]
+    handler.handle([{"body": {"instances": [b64(png(digits[0]))]}}], context)
+    assert context.get_response_status(0)[0] == 507
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_worker_whose_device_is_lost_ends(
+    lost: bool,
+    archive: Path,
+    digits: np.ndarray[Any, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """No CUDA here: the handler is told that its device is one, and what stands for it fails, or does not."""
+    handler = start(archive, {"device_batch_limit": 1, "compile": "none"})
+    waited: List[torch.device] = []
+
+    def synchronize(device: torch.device) -> None:
+        waited.append(device)
+        if lost:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(handler, "device", torch.device("cuda", 0))
+    monkeypatch.setattr(handler, "preprocess", broken)
+    monkeypatch.setattr("torch.cuda.synchronize", synchronize)
+    context = handler.context
+    context.request_processor = [RequestProcessor({})]
+    bodies = [{"body": {"instances": [b64(png(digits[0]))]}}]
+    if lost:
+        with pytest.raises(SystemExit) as ended:
+            handler.handle(bodies, context)
+        assert ended.value.code == 1
+        assert [one.message for one in caplog.records if one.levelname == "CRITICAL"] == [
+            "the CUDA context is lost; this worker ends"
+        ]
+    else:
+        handler.handle(bodies, context)
+        assert context.get_response_status(0)[0] == 500
+    assert waited == [torch.device("cuda", 0)]
+
+
 @pytest.mark.parametrize("config", [{"precision": "bf16"}, {"compile": "none"}, {"intra_op_threads": 2}])
 def test_settings_change_no_answer(
     config: Dict[str, Any], archive: Path, handler: RowHandler, digits: np.ndarray[Any, Any]

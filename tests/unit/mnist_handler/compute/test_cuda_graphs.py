@@ -1,0 +1,117 @@
+"""How CUDA graphs are captured. No CUDA here: stand-ins for streams and graphs note what they are asked."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any, Iterator, List
+
+import pytest
+import torch
+
+from mnist_handler import RowHandler
+from mnist_handler.compiled import CudaGraphs
+from mnist_handler.config import ConfigError
+
+from .conftest import start
+
+
+class Stream:
+    def wait_stream(self, other: Any) -> None:
+        pass
+
+
+class Graph:
+    def pool(self) -> str:
+        return "pool"
+
+    def replay(self) -> None:
+        pass
+
+
+class Device:
+    """What ``torch.cuda`` is asked for; during a capture no tensor's value can be read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.streams: List[Stream] = []
+        self.used: List[Any] = []
+        self.capturing = False
+        main = Stream()
+        for name, value in {
+            "Stream": self._stream,
+            "current_stream": lambda: main,
+            "stream": self._use,
+            "CUDAGraph": Graph,
+            "graph": self._capture,
+        }.items():
+            monkeypatch.setattr(f"torch.cuda.{name}", value)
+
+    def read(self) -> None:
+        if self.capturing:
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nCompile with …")
+
+    def _stream(self) -> Stream:
+        self.streams.append(Stream())
+        return self.streams[-1]
+
+    @contextlib.contextmanager
+    def _use(self, stream: Stream) -> Iterator[None]:
+        self.used.append(stream)
+        yield
+
+    @contextlib.contextmanager
+    def _capture(self, graph: Graph, pool: Any, stream: Stream) -> Iterator[None]:
+        self.used.append(stream)
+        self.capturing = True
+        try:
+            yield
+        except Exception:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture") from None
+        finally:
+            self.capturing = False
+
+
+def test_all_sizes_share_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device(monkeypatch)
+    graphs = CudaGraphs(torch.nn.Identity(), contextlib.nullcontext)
+    for rows in (1, 2, 2, 4):
+        graphs(torch.zeros(rows, 3))
+    assert len(device.streams) == 1
+    assert device.used == device.streams * 6  # a warm-up and a capture for each of three sizes
+
+
+@pytest.mark.parametrize(("precision", "folded"), [("fp32", True), ("bf16", False)])
+def test_graphs_in_float32_are_of_the_folded_model(
+    precision: str, folded: bool, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captured: List[Any] = []
+
+    def compile_model(model: torch.nn.Module, *_: Any) -> List[Any]:
+        captured.append(model)
+        return [model]
+
+    monkeypatch.setattr("mnist_handler.handler.choose_mode", lambda *_: "cuda_graph")
+    monkeypatch.setattr("mnist_handler.handler.compile_model", compile_model)
+    start(archive, {"device_batch_limit": 1, "precision": precision})
+    assert [isinstance(one, torch.fx.GraphModule) for one in captured] == [folded]
+
+
+def test_what_cannot_be_captured_ends_the_load(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device(monkeypatch)
+    after: List[int] = []
+
+    class Branches(torch.nn.Module):
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            after.append(len(rows))
+            device.read()
+            return rows
+
+    graphs = CudaGraphs(Branches(), contextlib.nullcontext)
+    monkeypatch.setattr("mnist_handler.handler.compile_model", lambda *_: [graphs])
+    monkeypatch.setattr(RowHandler, "_check_shapes", lambda _: pytest.fail("the model ran after a broken capture"))
+    words = (
+        r"cuda_graph cannot capture this model \(CUDA error: operation not permitted .* capturing\); set compile: none"
+    )
+    with pytest.raises(ConfigError, match=words):
+        start(archive, {"device_batch_limit": 1})
+    assert after == [1] * 4
