@@ -28,7 +28,7 @@ class CoalescerLimits:
     in_flight_per_worker: int = 1
     #: Seconds before a batch is expected back that the next goes out, so that the worker finds it there; one batch at
     #: most for all workers. Until then it collects requests, unless it is full. 0 waits for the answer.
-    ahead: float = 0.002
+    ahead: float = 0.0015
     #: ``in_flight_per_worker`` while ``enabled`` is False: what TorchServe's own batching gets to see.
     in_flight_per_worker_alone: int = 8
     #: Upstream requests that one failed batch may cost beyond the first.

@@ -66,7 +66,9 @@ class Settings:
         1, "upstream requests at a time per ready worker; one more may be ahead", "requests", minimum=1
     )
     send_ahead: float = option(
-        0.002, "a batch leaves when full, or this long before one under way is expected back; 0 waits for it", "seconds"
+        0.0015,
+        "a batch leaves when full, or this long before one under way is expected back; 0 waits for it",
+        "seconds",
     )
     resends_per_batch: int = option(24, "upstream requests that narrowing down a failure may cost", "requests")
 
