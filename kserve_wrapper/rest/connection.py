@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections import deque
 from typing import Any, Awaitable, Callable, Deque, Dict, NamedTuple, Optional, Tuple, cast
 from urllib.parse import unquote_to_bytes
@@ -16,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 import httptools
 import orjson
 
+from kserve_wrapper.rest.deadline import Deadline
 from kserve_wrapper.rest.exchange import Exchange, compose_head
 from kserve_wrapper.rest.http import JSON, LOST, Headers, Receive, Scope, Send
 from kserve_wrapper.trace import INTERNAL
@@ -89,10 +89,7 @@ class HttpConnection(asyncio.Protocol):
         self._offered = False
         self._begun = False
         self._timed = False
-        # One timer, set again only when it goes off: most deadlines are over long before.
-        self._deadline = math.inf
-        self._timer: Optional[asyncio.TimerHandle] = None
-        self._timer_at = 0.0
+        self._deadline = Deadline(self._loop, self._late)
 
     # asyncio.Protocol
 
@@ -109,12 +106,11 @@ class HttpConnection(asyncio.Protocol):
             "server": tuple(server[:2]) if isinstance(server, (tuple, list)) else None,
         }
         self._begun = self._timed = True
-        self._due_in(self._limits.read_timeout)
+        self._deadline.set(self._limits.read_timeout)
 
     def connection_lost(self, error: Optional[Exception]) -> None:
         self._server.connections.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._deadline.end()
         self._parser = None
         if self._current is not None:
             self._current.lose()
@@ -137,7 +133,7 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(*self._too_long())
         elif self._begun and not self._timed:
             self._timed = True
-            self._due_in(self._limits.read_timeout)
+            self._deadline.set(self._limits.read_timeout)
 
     def _parse(self, data: bytes) -> None:
         """Feeds the parser, which stops at a request that offers another protocol: it goes on without the offer."""
@@ -220,7 +216,8 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._behind.append((exchange, scope))
             # What it takes from here on is no fault of the client's.
-            self._timed, self._deadline = True, math.inf
+            self._timed = True
+            self._deadline.clear()
             self.pause_reading()
 
     def on_body(self, body: bytes) -> None:
@@ -238,7 +235,7 @@ class HttpConnection(asyncio.Protocol):
         self._in_head = True
         self._head_size = 0
         self._counted = False
-        self._deadline = math.inf
+        self._deadline.clear()
         if self._current is None:
             self._go_on()
 
@@ -270,16 +267,16 @@ class HttpConnection(asyncio.Protocol):
         if self._current is not None or self._transport.is_closing():
             return
         if self._clogged:
-            self._due_in(self._limits.keep_alive)
+            self._deadline.set(self._limits.keep_alive)
         elif self._behind:
-            self._due_in(self._limits.read_timeout if self._begun else 0)
+            self._deadline.set(self._limits.read_timeout if self._begun else 0)
             self._start(*self._behind.popleft())
         elif self._leaving:
             self._transport.write(self._last_word)
             self._close()
         else:
             self.resume_reading()
-            self._due_in(self._limits.read_timeout if self._begun else self._limits.keep_alive)
+            self._deadline.set(self._limits.read_timeout if self._begun else self._limits.keep_alive)
 
     def _start(self, exchange: Exchange, scope: Scope) -> None:
         self._current = exchange
@@ -320,28 +317,8 @@ class HttpConnection(asyncio.Protocol):
     def _too_long(self) -> Tuple[int, str]:
         return 431, f"the headers are larger than the limit of {self._limits.header_size} bytes"
 
-    def _due_in(self, seconds: float) -> None:
-        """What is waited for is late after so many seconds; 0: never."""
-        if not seconds:
-            self._deadline = math.inf
-            return
-        self._deadline = self._loop.time() + seconds
-        if self._timer is None or self._timer_at > self._deadline:
-            self._set_timer()
-
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = self._deadline
-        self._timer = self._loop.call_at(self._deadline, self._look_at_the_clock)
-
-    def _look_at_the_clock(self) -> None:
-        self._timer = None
-        if self._deadline == math.inf:
-            return
-        if self._loop.time() < self._deadline:
-            self._set_timer()
-        elif self._transport.get_write_buffer_size():
+    def _late(self) -> None:
+        if self._transport.get_write_buffer_size():
             self._look_at_the_unread()
         elif self._begun and not self._transport.is_closing():
             self._refuse(408, f"the request did not arrive within {self._limits.read_timeout:g} seconds")
@@ -355,13 +332,13 @@ class HttpConnection(asyncio.Protocol):
             self._transport.abort()
         else:
             self._unread = unread
-            self._due_in(self._limits.keep_alive)
+            self._deadline.set(self._limits.keep_alive)
 
     def _close(self) -> None:
         """Closes the connection when all is written; a client that does not read has as long as an idle one."""
         self._transport.close()
         self._unread = self._transport.get_write_buffer_size()
-        self._due_in(self._limits.keep_alive if self._unread else 0)
+        self._deadline.set(self._limits.keep_alive if self._unread else 0)
 
     def _refuse_with(self, status: int, message: str) -> None:
         """Ends parsing with this refusal."""
@@ -373,7 +350,7 @@ class HttpConnection(asyncio.Protocol):
         if self._refused or self._transport.is_closing():
             return
         self._refused = True
-        self._deadline = math.inf
+        self._deadline.clear()
         arriving, self._arriving = self._arriving, None
         word = _refusal(status, message)
         if arriving is not None and self._behind and self._behind[-1][0] is arriving:

@@ -18,7 +18,7 @@ from kserve_wrapper.rest.exchange import compose_head
 from kserve_wrapper.rest.http import LOST, Receive, Scope, Send
 
 ANSWER = re.compile(rb"HTTP/1\.1 (\d+) [^\r]*\r\n(?:[^\r]+\r\n)*?content-length: (\d+)\r\n(?:[^\r]+\r\n)*\r\n")
-
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 NO_LIMITS = ConnectionLimits()
 
 
@@ -57,8 +57,11 @@ class FakeTransport:
 
     def answers(self) -> List[Tuple[int, bytes]]:
         """Status and body of every answer, the interim ones left out; asserts that nothing else was written."""
-        found, left = [], self.written.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")
+        found, left = [], self.written
         while left:
+            if left.startswith(INTERIM):
+                left = left[len(INTERIM) :]
+                continue
             head = ANSWER.match(left)
             assert head, left[:200]
             end = head.end() + int(head[2])
