@@ -192,6 +192,8 @@ def _own_error(error: WrapperError, rows: Dict[int, str]) -> WrapperError:
 
 def _copy(error: WrapperError, rows: Dict[int, str], message: str) -> WrapperError:
     """Each waiter raises an error of its own: a shared one would collect all their tracebacks."""
-    own = type(error)(message, error.retry_after, rows)
-    own.status = error.status
+    own = type(error).__new__(type(error))
+    own.__dict__.update(error.__dict__)
+    # Not by its class's own constructor, whose arguments may be others.
+    WrapperError.__init__(own, message, error.retry_after, rows)
     return own

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import socket
+import ssl
 from typing import Any, Iterator, List, Optional
 
 import uvicorn
@@ -65,4 +66,7 @@ def http_server(app: App, settings: Settings) -> HttpServer:
     )
     # Now rather than when it serves: certificates that do not fit end the start.
     config.load()
+    if config.ssl is not None:
+        # Some builds of Python leave the least version to the system's OpenSSL.
+        config.ssl.minimum_version = max(config.ssl.minimum_version, ssl.TLSVersion.TLSv1_2)
     return HttpServer(config)

@@ -63,8 +63,7 @@ def test_torchserve_killed(make_pod: MakePod) -> None:
     assert pod.supervisor.returncode == 1
     assert "TorchServe" in text
     assert "was ended by SIGKILL. Stopping everything; the exit status is 1." in text
-    assert tally.outcomes["late"] == tally.outcomes["wrong"] == 0
-    assert tally.outcomes["lost"] == 0, tally.faults[:5]
+    assert tally.outcomes["late"] == tally.outcomes["wrong"] == tally.outcomes["lost"] == 0, tally.faults[:5]
 
 
 def test_torchserve_hangs_for_good(make_pod: MakePod) -> None:

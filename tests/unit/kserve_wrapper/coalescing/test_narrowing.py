@@ -25,6 +25,7 @@ from kserve_wrapper.errors import (
 from kserve_wrapper.lane import DISTRUST
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.types import Reply, V1Call, V1Reply
+from kserve_wrapper.upstream_connection import Interrupted
 from kserve_wrapper.upstream_errors import Busy, NotReached, Refused
 
 
@@ -163,6 +164,27 @@ def test_too_large_a_batch_is_halved(kind: Type[WrapperError]) -> None:
         rig.model.on_send = fail
         assert await outcomes(rig, [False] * 16) == [answers(str(index)) for index in range(16)]
         assert [len(batch) for batch in rig.model.batches] == [16, 8, 4, 4, 8, 4, 4]
+
+    run(main())
+
+
+@pytest.mark.parametrize("error", [Interrupted(answered=True), Unavailable("gone", 1.0), NotFound("gone")])
+def test_each_request_of_a_batch_gets_the_error_whatever_its_class_is_made_of(error: WrapperError) -> None:
+    def fail(index: int, call: V1Call) -> Optional[Reply]:
+        raise error
+
+    async def main() -> None:
+        model = FakeModel()
+        model.on_send = fail
+        rig = Rig(model)
+        results = await asyncio.gather(rig.submit("a"), rig.submit("b"), return_exceptions=True)
+        assert [type(result) for result in results] == [type(error)] * 2
+        for result in results:
+            assert isinstance(result, WrapperError)
+            assert result is not error
+            assert (result.message, result.retry_after) == (error.message, error.retry_after)
+            assert result.status == error.status
+        assert model.batches == [["a", "b"]]
 
     run(main())
 
