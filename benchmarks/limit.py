@@ -42,12 +42,11 @@ def run(given: argparse.Namespace) -> Dict[str, Any]:
                     print(f"in-process, {rows} rows: {figures['rows_per_second']:.0f}/s", file=sys.stderr, flush=True)
                 for server in servers:
                     for case in _cases(server, given.connections):
-                        figures = _served(server, case, given, directory)
+                        measure(server, case, 1, directory)
                         if isinstance(server, Ours):
-                            figures["inside"] = worker.ask(
-                                do="serve", rows=figures["rows_per_batch"], seconds=given.seconds
-                            )["rows_per_second"]
-                        served.append(figures)
+                            served.append(_ours(server, case, given, directory, worker))
+                        else:
+                            served.append(_served(server, case, given, directory))
         finally:
             worker.stop()
             for server in servers:
@@ -63,17 +62,21 @@ def _cases(server: Server, connections: Sequence[int]) -> List[Case]:
 
 
 def _served(server: Server, case: Case, given: argparse.Namespace, directory: Path) -> Dict[str, Any]:
-    """One case's figures; for ours with the rows of its batches, which are then gone through in-process."""
-    measure(server, case, 1, directory)
-    before = server.batches() if isinstance(server, Ours) else (0, 0)
     figures, usage = measure(server, case, given.seconds, directory)
     print(f"{server.name}, {case.name}: {figures.requests_per_second:.0f}/s", file=sys.stderr, flush=True)
-    described: Dict[str, Any] = {"server": server.name, "connections": case.connections, "rows": case.rows}
-    if isinstance(server, Ours):
-        batches, rows = (now - then for now, then in zip(server.batches(), before))
-        described["rows_per_batch"] = max(1, round(rows / max(1, batches)))
+    described = {"server": server.name, "connections": case.connections, "rows": case.rows}
     rows_per_second = figures.requests_per_second * case.rows
     return {**described, "cpu_s": usage.cpu_s, **figures.to_json(), "rows_per_second": rows_per_second}
+
+
+def _ours(server: Ours, case: Case, given: argparse.Namespace, directory: Path, worker: Worker) -> Dict[str, Any]:
+    """One case's figures with the rows of its batches, and the rate of as large batches in-process, right after."""
+    before = server.batches()
+    figures = _served(server, case, given, directory)
+    batches, rows = (now - then for now, then in zip(server.batches(), before))
+    size = max(1, round(rows / max(1, batches)))
+    inside = worker.ask(do="serve", rows=size, seconds=given.seconds)["rows_per_second"]
+    return {**figures, "rows_per_batch": size, "inside": inside}
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

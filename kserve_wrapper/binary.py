@@ -17,7 +17,6 @@ from kserve_wrapper.types import Buffer, Parameters, Tensor
 #: HTTP header with the length in bytes of the JSON in front of the binary data.
 HEADER_LENGTH = "Inference-Header-Content-Length"
 _SIZE = "binary_data_size"
-_INTEGERS = frozenset({int})
 
 
 def parse_body(body: Buffer, header_length: Optional[str]) -> Tuple[Dict[str, Any], memoryview]:
@@ -151,7 +150,7 @@ def _take_binary(entry: Dict[str, Any], parameters: Parameters, binary: memoryvi
     if type(size) is not int or not 0 <= size <= len(binary):
         raise InvalidRequest(f"{where}: {_SIZE} {size!r} must be a number of the {len(binary)} bytes left")
     shape = entry["shape"]
-    if shape == -1 or not _INTEGERS.issuperset(map(type, shape)):
+    if shape == -1 or not set(map(type, shape)) <= {int}:
         raise InvalidRequest(f"{where}: shape must be a list of integers where data are binary")
     rest = {key: value for key, value in parameters.items() if key != _SIZE} if len(parameters) > 1 else {}
     tensor = Tensor(entry["name"], entry["datatype"], tuple(shape), binary[:size], rest)

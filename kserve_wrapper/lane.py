@@ -103,8 +103,6 @@ class Lane:
         if not self._order:
             return False
         group = self._groups[self._order[0][1]]
-        if not group:
-            return False
         return group.rows >= self._most_rows(group[0], limits) or group.bytes >= limits.bytes_per_batch
 
     def take(self, limits: CoalescerLimits, now: float) -> List[Waiter]:

@@ -15,7 +15,7 @@ What fits none of them goes alone and unchanged.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Hashable, List, Optional, Sequence, TypeVar, Union
+from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple, TypeVar, Union
 
 import orjson
 
@@ -101,8 +101,7 @@ def split(reply: Reply, portions: Sequence[Portion]) -> List[Reply]:
     if not columns:
         raise RowsMismatch("the model answered without any output")
     parameters = _split_parameters(reply.parameters, counts)
-    version = reply.model_version
-    return [V2Reply(list(row), version, own, reply.size) for row, own in zip(zip(*columns), parameters)]
+    return [_changed(reply, outputs=list(row), parameters=own) for row, own in zip(zip(*columns), parameters)]
 
 
 def _split_parameters(parameters: Parameters, counts: Sequence[int]) -> List[Parameters]:
@@ -157,7 +156,7 @@ def _prepare_v2(call: V2Call, metadata: ModelMetadata) -> Portion:
         return _prepare_stock(call, size)
     inputs = _align(call.inputs, metadata.inputs)
     rows = inputs[0].shape[0] if inputs else 0
-    if not inputs or (len(inputs) > 1 and any(tensor.shape[0] != rows for tensor in inputs)):
+    if not inputs or any(tensor.shape[0] != rows for tensor in inputs):
         return Portion(call, 1, size, None, counted=False)
     aligned = call if inputs is call.inputs else _changed(call, inputs=inputs)
     return Portion(aligned, rows, size, _key(call, inputs, 1))
@@ -211,16 +210,16 @@ def _with_rows(tensor: Tensor, known: TensorMetadata) -> Optional[Tensor]:
         return None
     if len(shape) == len(known.shape) - 1:
         shape = (1, *shape)
-    if shape[1:] != known.shape[1:] and not _fits(shape, known.shape):
+    if not _fits(shape[1:], known.shape[1:]):
         return None
     if shape is tensor.shape and tensor.name == known.name:
         return tensor
     return _changed(tensor, name=known.name, shape=shape)
 
 
-def _fits(shape: Sequence[int], known: Sequence[int]) -> bool:
-    """Beside the rows, each dimension is the known one, or that is variable."""
-    return len(shape) == len(known) and all(k in (-1, s) for k, s in zip(known[1:], shape[1:]))
+def _fits(shape: Tuple[int, ...], known: Tuple[int, ...]) -> bool:
+    """Each dimension is the known one, or that is variable."""
+    return shape == known or (len(shape) == len(known) and all(k in (-1, s) for k, s in zip(known, shape)))
 
 
 def _concatenate(tensors: Sequence[Tensor]) -> Tensor:
@@ -271,8 +270,7 @@ def _split_tensor(tensor: Tensor, counts: Sequence[int]) -> List[Tensor]:
         return [tensor]
     tail = tensor.shape[1:]
     chunks = _row_chunks(tensor, counts)
-    name, datatype, parameters = tensor.name, tensor.datatype, tensor.parameters
-    return [Tensor(name, datatype, (n, *tail), chunk, parameters) for n, chunk in zip(counts, chunks)]
+    return [_changed(tensor, shape=(count, *tail), data=chunk) for count, chunk in zip(counts, chunks)]
 
 
 def _row_chunks(tensor: Tensor, counts: Sequence[int]) -> List[Any]:

@@ -1,7 +1,6 @@
 """Counting what happens on each request, and telling Prometheus's client of it now and then.
 
-The client's own ``observe`` and ``inc`` take a lock and walk the buckets: with five of them a request they were a
-tenth of the wrapper's work.
+The client's own ``observe`` and ``inc`` take a lock and walk the buckets, five times a request.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a client asked and what it gets, freed of any transport: the types between fronts, coalescer and upstream.
 
 Nobody changes a value once it is made. They are not ``frozen`` all the same, where each request makes some: that costs
-three times as much to fill.
+several times as much to fill.
 """
 
 from __future__ import annotations

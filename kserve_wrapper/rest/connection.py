@@ -13,11 +13,10 @@ from typing import Any, Awaitable, Callable, Deque, Dict, NamedTuple, Optional, 
 from urllib.parse import unquote_to_bytes
 
 import httptools
-import orjson
 
 from kserve_wrapper.rest.deadline import Deadline
 from kserve_wrapper.rest.exchange import Exchange, compose_head
-from kserve_wrapper.rest.http import JSON, LOST, Headers, Receive, Scope, Send
+from kserve_wrapper.rest.http import LOST, Headers, Receive, Scope, Send, json_response
 from kserve_wrapper.trace import INTERNAL
 
 logger = logging.getLogger(__name__)
@@ -364,9 +363,8 @@ class HttpConnection(asyncio.Protocol):
 
 
 def _refusal(status: int, message: str) -> bytes:
-    body = orjson.dumps({"error": message})
-    length = (b"content-length", b"%d" % len(body))
-    return compose_head(status, [(b"content-type", JSON), length, (b"connection", b"close")]) + body
+    response = json_response({"error": message}, status, [(b"connection", b"close")])
+    return compose_head(response.status, response.headers) + response.body
 
 
 def _origin_form(url: bytes) -> bytes:

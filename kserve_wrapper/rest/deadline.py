@@ -30,7 +30,7 @@ class Deadline:
     def set(self, seconds: float) -> None:
         """Late after so many seconds from now; 0: never."""
         if not seconds:
-            self._at = math.inf
+            self.clear()
             return
         self._at = self._loop.time() + seconds
         if self._timer is None or self._timer_at > self._at:

@@ -50,7 +50,6 @@ class Exchange:
         "answered",
         "keep_alive",
         "lost",
-        "started",
         "task",
         "whole",
     )
@@ -59,8 +58,8 @@ class Exchange:
         self.keep_alive = keep_alive
         #: The request has arrived to its end.
         self.whole = False
-        #: The response has begun; has been written.
-        self.started = self.answered = False
+        #: The response has been written.
+        self.answered = False
         #: Nobody reads the response any more.
         self.lost = False
         self.task: Optional[asyncio.Task[None]] = None
@@ -91,11 +90,11 @@ class Exchange:
         self._wake()
 
     def lose(self) -> None:
-        """The connection is gone: ends the task, unless it has begun to answer."""
+        """The connection is gone: ends the task, unless it has answered."""
         self.lost = True
         self._wake()
         task, self.task = self.task, None
-        if task is not None and not self.started:
+        if task is not None and not self.answered:
             task.cancel()
 
     async def receive(self) -> Message:
@@ -125,7 +124,6 @@ class Exchange:
             elif not self.keep_alive:
                 headers = [*headers, _CLOSE]
             self._head = compose_head(message["status"], headers)
-            self.started = True
         elif not (self.answered or self.lost):
             self._wire.write(self._head + message["body"])
             self.answered = True
