@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from dataclasses import dataclass
-from typing import Optional
+from typing import Awaitable, Optional
 
 from kserve_wrapper.coalescer import Coalescer
 from kserve_wrapper.dataplane import DataPlane
@@ -59,10 +59,12 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         ssl=tls_context(config.inference, config.certificate_file),
     )
 
-    async def send(call: Call, metadata: ModelMetadata, deadline: float) -> Reply:
-        started = time.monotonic()
+    def send(call: Call, metadata: ModelMetadata, deadline: float) -> Awaitable[Reply]:
+        return observe(upstream.send(call, metadata, deadline, call.trace), time.monotonic())
+
+    async def observe(sent: Awaitable[Reply], started: float) -> Reply:
         try:
-            reply = await upstream.send(call, metadata, deadline, call.trace)
+            reply = await sent
         except NotReached:
             follower.report_unreachable()
             raise
@@ -147,7 +149,7 @@ def _limits(settings: Settings, config: TorchServeConfig) -> CoalescerLimits:
         queued_rows=settings.queued_rows,
         queued_bytes=settings.queued_bytes,
         in_flight_per_worker=settings.in_flight_per_worker,
-        ahead=settings.send_ahead if _queue_holds(settings.workers, config.job_queue_size) else 0.0,
+        ahead=settings.send_ahead and _queue_holds(settings.workers, config.job_queue_size),
         resends_per_batch=settings.resends_per_batch,
     )
 

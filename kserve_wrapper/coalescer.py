@@ -1,8 +1,8 @@
 """Requests of many clients, few upstream requests: who waits, who shares, who goes when.
 
 An idle model is sent its request at once. While all slots of a model are taken, requests collect, and when a slot
-frees, or is about to, or the batch is full, the oldest goes, with all behind it that may share its batch. There is no
-delay to tune.
+frees the oldest goes, with all behind it that may share its batch. One batch goes ahead of that, to be there when a
+worker wants it: as soon as as many rows wait as the batches under way have. There is no delay to tune.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from kserve_wrapper import tasks
 from kserve_wrapper.errors import DeadlineExceeded, QueueFull, Unavailable
-from kserve_wrapper.lane import Lane, Waiter, kind_of
+from kserve_wrapper.lane import Lane, Waiter
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.merge import Portion, prepare
 from kserve_wrapper.narrowing import Delivery, Observer, Send
@@ -23,8 +23,6 @@ from kserve_wrapper.types import Call, ModelMetadata, Reply
 
 #: Entries of the deadline heap that may be over and done before it is swept.
 _SWEEP = 1024
-#: Seconds by which a timer of the event loop may go off early: uvloop's count whole milliseconds.
-_TIMERS = 0.0005
 
 
 class Coalescer:
@@ -52,7 +50,7 @@ class Coalescer:
     ) -> None:
         self._send = send
         self._limits = limits
-        self._ahead = limits.ahead if limits.enabled else 0.0
+        self._ahead = limits.ahead and limits.enabled
         self._slots = slots
         self._metadata = metadata
         self._default_version = default_version
@@ -163,64 +161,45 @@ class Coalescer:
 
     def _pump_soon(self, lane: Lane) -> None:
         """Requests that the event loop reads in one turn meet in one batch; no time passes in between."""
-        if lane.pump_is_due:
-            return
-        if self._has_room(lane):
+        if not lane.pump_is_due and self._may_send(lane):
             lane.pump_is_due = True
             asyncio.get_running_loop().call_soon(self._pump, lane)
-        elif lane.wake is None:
-            self._wake_ahead(lane)
 
     def _capacity(self, lane: Lane) -> int:
         limits = self._limits
         per_worker = limits.in_flight_per_worker if limits.enabled else limits.in_flight_per_worker_alone
         return max(1, self._slots(lane.model, lane.version)) * per_worker
 
-    def _has_room(self, lane: Lane) -> bool:
-        """A slot is free; or all are taken and the next batch is full, or would reach a worker just in time."""
-        free = self._capacity(lane) - lane.in_flight
-        if free or not self._ahead:
-            return free > 0
-        if lane.has_full_batch(self._limits):
+    def _may_send(self, lane: Lane) -> bool:
+        """A slot is free; or all are taken, and there is a batch to go ahead."""
+        capacity = self._capacity(lane)
+        if lane.in_flight < capacity:
             return True
-        expected = lane.pace.expected()
-        return expected is not None and expected - self._ahead <= self._clock() + _TIMERS
-
-    def _wake_ahead(self, lane: Lane) -> None:
-        """Has the lane pumped when a worker nears its end."""
-        expected = lane.pace.expected() if self._ahead and lane.in_flight == self._capacity(lane) else None
-        if expected is not None:
-            delay = max(0.0, expected - self._ahead - self._clock())
-            lane.wake = asyncio.get_running_loop().call_later(delay, self._pump, lane)
+        return self._ahead and lane.in_flight == capacity and lane.has_batch(self._limits, capacity + 1)
 
     def _pump(self, lane: Lane) -> None:
         lane.pump_is_due = False
-        if lane.wake is not None:
-            lane.wake.cancel()
-            lane.wake = None
-        while self._has_room(lane):
-            batch = lane.take(self._limits, self._clock())
+        while self._may_send(lane):
+            batches = max(self._capacity(lane), lane.in_flight + 1)
+            batch = lane.take(self._limits, self._clock(), batches)
             if not batch:
                 return
             for waiter in batch:
                 self._leave_queue(waiter)
-            lane.pace.sent(self._clock(), self._capacity(lane), kind_of(batch[0].portion.call))
+            delivery = Delivery(batch, lane, self._send, self._limits.resends_per_batch, self._clock, self._observer)
             lane.in_flight += 1
-            task = asyncio.get_running_loop().create_task(self._deliver(lane, batch))
+            lane.rows_in_flight += delivery.rows
+            delivery.begin()
+            task = asyncio.get_running_loop().create_task(self._deliver(lane, delivery))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        if lane.waiting:
-            self._wake_ahead(lane)
 
-    async def _deliver(self, lane: Lane, batch: List[Waiter]) -> None:
-        kind = kind_of(batch[0].portion.call)
-        resends = self._limits.resends_per_batch
-        delivery = Delivery(batch, lane, self._send, resends, self._clock, self._observer)
+    async def _deliver(self, lane: Lane, delivery: Delivery) -> None:
         try:
             await delivery.run()
         finally:
             lane.in_flight -= 1
-            lane.pace.answered(self._clock(), kind, delivery.at_first_try)
+            lane.rows_in_flight -= delivery.rows
             self._pump(lane)
 
     def _watch(self, waiter: Waiter) -> List[Any]:

@@ -8,7 +8,6 @@ from typing import Deque, Dict, Hashable, List, Optional, Tuple
 
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.merge import Portion
-from kserve_wrapper.pace import Pace
 from kserve_wrapper.types import Call, ModelMetadata, Reply, V1Call
 
 #: What a reply's size depends on most: protocol and verb.
@@ -73,11 +72,10 @@ class Lane:
     def __init__(self, model: str, version: Optional[str]) -> None:
         self.model = model
         self.version = version
+        #: Upstream requests under way, and the rows in them.
         self.in_flight = 0
-        self.pace = Pace()
+        self.rows_in_flight = 0
         self.pump_is_due = False
-        #: Pumps it in a while.
-        self.wake: Optional[asyncio.TimerHandle] = None
         self._groups: Dict[Hashable, _Group] = {}
         #: Groups by the arrival of their oldest; an entry may be older than what its group still holds.
         self._order: List[Tuple[int, Hashable]] = []
@@ -98,17 +96,22 @@ class Lane:
             heapq.heappush(self._order, (waiter.arrival, key))
         group.put(waiter)
 
-    def has_full_batch(self, limits: CoalescerLimits) -> bool:
-        """The next batch has all that it may have, but for requests that have ended meanwhile."""
+    def has_batch(self, limits: CoalescerLimits, batches: int) -> bool:
+        """The next batch has all that ``take`` would give it, but for requests that have ended meanwhile."""
         if not self._order:
             return False
         group = self._groups[self._order[0][1]]
-        return group.rows >= self._most_rows(group[0], limits) or group.bytes >= limits.bytes_per_batch
+        most = min(self._share(group, batches), self._most_rows(group[0], limits))
+        return group.rows >= most or group.bytes >= limits.bytes_per_batch
 
-    def take(self, limits: CoalescerLimits, now: float) -> List[Waiter]:
+    def take(self, limits: CoalescerLimits, now: float, batches: int) -> List[Waiter]:
         """The next batch: the oldest request and those behind it that may share, within the limits.
 
         Finished (cancelled, expired) requests are dropped on the way. Empty when nothing waits.
+
+        Args:
+            batches: that the rows of this group and those under way are shared out to, this one among them. Equal
+                ones keep workers busiest: behind a small one, a worker would wait for the clients of a large one.
         """
         while self._order:
             arrival, key = self._order[0]
@@ -116,7 +119,7 @@ class Lane:
             while group and (group[0].future.done() or group[0].deadline <= now):
                 group.pop_oldest()
             if group and group[0].arrival == arrival:
-                batch = self._fill(group, limits, now)
+                batch = self._fill(group, limits, now, self._share(group, batches))
                 self._reorder(key, group)
                 return batch
             self._reorder(key, group)
@@ -137,11 +140,11 @@ class Lane:
             return True
         return now >= self._distrusted_until.get(kind_of(call), now)
 
-    def _fill(self, group: _Group, limits: CoalescerLimits, now: float) -> List[Waiter]:
+    def _fill(self, group: _Group, limits: CoalescerLimits, now: float, share: int) -> List[Waiter]:
         first = group.pop_oldest()
         batch = [first]
         rows, size = first.portion.rows, first.portion.size
-        most = self._most_rows(first, limits)
+        most = min(share, self._most_rows(first, limits))
         while group:
             waiter = group[0]
             if not (waiter.future.done() or waiter.deadline <= now):
@@ -152,6 +155,9 @@ class Lane:
                 batch.append(waiter)
             group.pop_oldest()
         return batch
+
+    def _share(self, group: _Group, batches: int) -> int:
+        return -(-(group.rows + self.rows_in_flight) // batches)
 
     def _most_rows(self, first: Waiter, limits: CoalescerLimits) -> int:
         row_bytes = self._row_bytes.get(kind_of(first.portion.call))

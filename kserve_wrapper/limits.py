@@ -26,9 +26,9 @@ class CoalescerLimits:
     #: Upstream requests at a time per ready worker. 1 keeps what follows collecting here rather than in
     #: TorchServe's queue.
     in_flight_per_worker: int = 1
-    #: Seconds before a batch is expected back that the next goes out, so that the worker finds it there; one batch at
-    #: most for all workers. Until then it collects requests, unless it is full. 0 waits for the answer.
-    ahead: float = 0.0015
+    #: Whether one batch beyond those goes out, for all workers together, once it has as many rows as they have on
+    #: average, or is full: the worker that is done first finds it there. False waits for the answer.
+    ahead: bool = True
     #: ``in_flight_per_worker`` while ``enabled`` is False: what TorchServe's own batching gets to see.
     in_flight_per_worker_alone: int = 8
     #: Upstream requests that one failed batch may cost beyond the first.

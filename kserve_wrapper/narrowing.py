@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import Awaitable, Callable, Dict, List
+from typing import Awaitable, Callable, Dict, List, Optional
 
 from kserve_wrapper.errors import (
     DeadlineExceeded,
@@ -45,6 +45,16 @@ class Observer:
         """A request ends without an answer: ``expired``, ``cancelled`` or ``full``."""
 
 
+@dataclass
+class _Sent:
+    """What is on its way upstream."""
+
+    waiters: List[Waiter]
+    call: Call
+    rows: int
+    reply: Awaitable[Reply]
+
+
 @dataclass(frozen=True)
 class _Part:
     waiters: List[Waiter]
@@ -69,17 +79,21 @@ class Delivery:
         self._batch = batch
         self._lane = lane
         self._metadata = batch[0].metadata
+        self.rows = sum([waiter.portion.rows for waiter in batch])
         self._send = send
         self._sends_left = 1 + resends
         self._clock = clock
         self._observer = observer
         self._retried = False
-        self._answered = self._failed = 0
+        self._begun: Optional[_Sent] = None
 
-    @property
-    def at_first_try(self) -> bool:
-        """One upstream request answered all."""
-        return (self._answered, self._failed) == (1, 0)
+    def begin(self) -> None:
+        """Sends the batch now, where ``run`` would in another turn of the event loop."""
+        try:
+            self._begun = self._start(self._batch)
+        except Exception as error:
+            # For ``run`` to deal with.
+            self._begun = _Sent(self._batch, self._batch[0].portion.call, self.rows, _raise(error))
 
     async def run(self) -> None:
         """Returns when every request of the batch is resolved, whatever happens."""
@@ -98,35 +112,36 @@ class Delivery:
 
     async def _step(self, parts: List[_Part]) -> None:
         part = parts.pop()
-        waiters = [waiter for waiter in part.waiters if not waiter.future.done()]
+        sent, self._begun = self._begun, None
+        waiters = sent.waiters if sent else [waiter for waiter in part.waiters if not waiter.future.done()]
         if not waiters:
             return
         self._sends_left -= 1
         try:
-            await self._send_once(waiters)
+            await self._finish(sent or self._start(waiters))
         except Unseen as error:
-            self._failed += 1
             await self._retry_or_fail(parts, waiters, error)
         except WrapperError as error:
-            self._failed += 1
             self._observer.failed(waiters[0].portion.call, error, len(waiters))
             if part.speaks_for_next and isinstance(error, InvalidRequest) and not error.rows:
                 self._fail(waiters + parts.pop().waiters, error)
             else:
                 self._narrow(parts, waiters, error)
         else:
-            self._answered += 1
             if part.fault_here_or_next or part.speaks_for_next:
                 parts.extend(_halves(parts.pop().waiters, one_at_fault=True))
 
-    async def _send_once(self, waiters: List[Waiter]) -> None:
-        portions = [waiter.portion for waiter in waiters]
-        call = merge(portions)
-        rows = sum([portion.rows for portion in portions])
+    def _start(self, waiters: List[Waiter]) -> _Sent:
+        call = merge([waiter.portion for waiter in waiters])
+        rows = sum([waiter.portion.rows for waiter in waiters])
+        reply = self._send(call, self._metadata, max([waiter.deadline for waiter in waiters]))
         self._observer.sent(call, len(waiters), rows)
-        reply = await self._send(call, self._metadata, max([waiter.deadline for waiter in waiters]))
-        self._lane.learn_size(call, reply, rows)
-        for waiter, own in zip(waiters, split(reply, portions)):
+        return _Sent(waiters, call, rows, reply)
+
+    async def _finish(self, sent: _Sent) -> None:
+        reply = await sent.reply
+        self._lane.learn_size(sent.call, reply, sent.rows)
+        for waiter, own in zip(sent.waiters, split(reply, [waiter.portion for waiter in sent.waiters])):
             waiter.resolve(own)
 
     async def _retry_or_fail(self, parts: List[_Part], waiters: List[Waiter], error: Unseen) -> None:
@@ -161,6 +176,10 @@ class Delivery:
         for waiter in waiters:
             if not waiter.future.done():
                 waiter.fail(_copy(error, error.rows, error.message))
+
+
+async def _raise(error: Exception) -> Reply:
+    raise error
 
 
 def _halves(waiters: List[Waiter], one_at_fault: bool) -> List[_Part]:

@@ -65,11 +65,7 @@ class Settings:
     in_flight_per_worker: int = option(
         1, "upstream requests at a time per ready worker; one more may be ahead", "requests", minimum=1
     )
-    send_ahead: float = option(
-        0.0015,
-        "a batch leaves when full, or this long before one under way is expected back; 0 waits for it",
-        "seconds",
-    )
+    send_ahead: bool = option(True, "one batch as large as those under way is at TorchServe before a worker wants it")
     resends_per_batch: int = option(24, "upstream requests that narrowing down a failure may cost", "requests")
 
     start_limit: float = option(600.0, "live until TorchServe has first answered, at most", "seconds")

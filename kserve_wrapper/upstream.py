@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl as ssl_module
 import time
-from typing import Callable, List, Mapping, Optional, Set
+from typing import Awaitable, Callable, List, Mapping, Optional, Set
 from urllib.parse import urlsplit
 
 from kserve_wrapper.binary import HEADER_LENGTH
@@ -58,10 +58,10 @@ class Upstream:
         self._open: Set[Connection] = set()
         self._connecting = 0
 
-    async def send(
+    def send(
         self, call: Call, metadata: ModelMetadata, deadline: float, headers: Mapping[str, str] = NO_HEADERS
-    ) -> Reply:
-        """Sends one call and reads its reply.
+    ) -> Awaitable[Reply]:
+        """Sends one call, at once where a connection is kept for it; to be awaited for its reply.
 
         Args:
             call: as the handler shall get it.
@@ -70,8 +70,9 @@ class Upstream:
             headers: further ones. Each costs the worker three reads of its socket.
 
         Raises:
-            WrapperError: of the class that says what a client should hear. Unseen (an Unavailable) where no worker
-                saw the request, NotReached (an Unseen) where TorchServe did not either.
+            TooLarge, InvalidRequest: at once; it cannot be sent.
+            WrapperError: when awaited, of the class that says what a client should hear. Unseen (an Unavailable) where
+                no worker saw the request, NotReached (an Unseen) where TorchServe did not either.
         """
         request = encode_call(call, metadata)
         if len(request.body) > self._request_limit:
@@ -80,14 +81,8 @@ class Upstream:
                 "config.properties): send fewer rows in one request"
             )
         key = self._authorize() if self._authorize else None
-        try:
-            return _read(call, await self._exchange(request, key, headers, deadline))
-        except Refused:
-            # The key may have been replaced since it was read.
-            fresh = self._authorize() if self._authorize else None
-            if fresh == key:
-                raise
-        return _read(call, await self._exchange(request, fresh, headers, deadline))
+        response = self._exchange(self._head(request, key, headers), request.body, deadline)
+        return self._reply(call, request, key, headers, deadline, response)
 
     async def aclose(self) -> None:
         """Closes all connections; requests under way end as Unavailable."""
@@ -97,24 +92,49 @@ class Upstream:
         self._idle.clear()
         await asyncio.sleep(0)
 
-    async def _exchange(
-        self, request: UpstreamRequest, key: Optional[str], headers: Mapping[str, str], deadline: float
-    ) -> Response:
-        head = self._head(request, key, headers)
-        connection = self._take_idle()
-        if connection is not None:
-            try:
-                return await self._on(connection, head, request.body, deadline)
-            except Interrupted as error:
-                # A kept connection that ends without a byte was closed while the request travelled.
-                if error.answered:
-                    raise
-        connection = await self._connect(deadline)
-        return await self._on(connection, head, request.body, deadline)
-
-    async def _on(self, connection: Connection, head: bytes, body: bytes, deadline: float) -> Response:
+    async def _reply(
+        self,
+        call: Call,
+        request: UpstreamRequest,
+        key: Optional[str],
+        headers: Mapping[str, str],
+        deadline: float,
+        response: Awaitable[Response],
+    ) -> Reply:
         try:
-            response = await connection.request(head, body, deadline)
+            return _read(call, await response)
+        except Refused:
+            # The key may have been replaced since it was read.
+            fresh = self._authorize() if self._authorize else None
+            if fresh == key:
+                raise
+        return _read(call, await self._exchange(self._head(request, fresh, headers), request.body, deadline))
+
+    def _exchange(self, head: bytes, body: bytes, deadline: float) -> Awaitable[Response]:
+        """Sends a request, at once where a connection is kept; to be awaited for the response."""
+        connection = self._take_idle()
+        if connection is None:
+            return self._on_new(head, body, deadline)
+        return self._on_kept(connection, connection.request(head, body, deadline), head, body, deadline)
+
+    async def _on_kept(
+        self, connection: Connection, answer: Awaitable[Response], head: bytes, body: bytes, deadline: float
+    ) -> Response:
+        try:
+            return await self._finish(connection, answer)
+        except Interrupted as error:
+            # A kept connection that ends without a byte was closed while the request travelled.
+            if error.answered:
+                raise
+        return await self._on_new(head, body, deadline)
+
+    async def _on_new(self, head: bytes, body: bytes, deadline: float) -> Response:
+        connection = await self._connect(deadline)
+        return await self._finish(connection, connection.request(head, body, deadline))
+
+    async def _finish(self, connection: Connection, answer: Awaitable[Response]) -> Response:
+        try:
+            response = await answer
         except BaseException:
             self._open.discard(connection)
             raise

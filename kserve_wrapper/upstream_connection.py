@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Union, cast
+from typing import Awaitable, Dict, List, Optional, Union, cast
 
 import httptools
 
@@ -60,8 +60,8 @@ class Connection(asyncio.Protocol):
         """Open, and no request under way."""
         return self._transport is not None and not self._transport.is_closing() and self._answer is None
 
-    async def request(self, head: bytes, body: bytes, deadline: float) -> Response:
-        """Sends a request and reads its answer.
+    def request(self, head: bytes, body: bytes, deadline: float) -> Awaitable[Response]:
+        """Sends a request; to be awaited for its answer.
 
         Args:
             head: request line and headers, the empty line included.
@@ -69,7 +69,8 @@ class Connection(asyncio.Protocol):
             deadline: on ``time.monotonic``.
 
         Raises:
-            DeadlineExceeded, Interrupted, TooLarge, BadGateway: and the connection is closed.
+            Interrupted: at once, or as the others when awaited.
+            DeadlineExceeded, TooLarge, BadGateway: and the connection is closed.
         """
         if self._transport is None or self._transport.is_closing():
             raise Interrupted(answered=False)
@@ -80,8 +81,11 @@ class Connection(asyncio.Protocol):
         self._transport.write(head + body if len(body) < HEADER_LIMIT else head)
         if len(body) >= HEADER_LIMIT:
             self._transport.write(body)
+        return self._answered(self._answer, timer)
+
+    async def _answered(self, answer: asyncio.Future[Response], timer: asyncio.TimerHandle) -> Response:
         try:
-            return await self._answer
+            return await answer
         except BaseException:
             self.close()
             raise

@@ -37,7 +37,8 @@ class HandlerConfig:
     max_image_pixels: int = DEFAULT_IMAGE_PIXELS
     #: Whether times and rows go to TorchServe's metrics.
     metrics: bool = True
-    #: Seconds between two reports; the values in between are summed up. 0 = every batch.
+    #: Seconds between two reports; the values in between are summed up. 0 = every batch. TorchServe's own lines for
+    #: each batch come no more often either.
     metrics_interval: float = 1.0
 
 

@@ -42,6 +42,7 @@ from mnist_handler.requests import Answer, Block, Request, RequestError, row_err
 from mnist_handler.rows import READY, InputSpec, Piece, Rows, by_form, count, places, stack
 from mnist_handler.targets import read_targets, split_targets
 from mnist_handler.wire import asks_description
+from mnist_handler.worker_log import thin_out
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         self.model = self._place(load_model(directory, self.manifest, self.device))
         self.setup(context)
         self._build(self.config)
+        thin_out(self.config.metrics_interval)
         self._meter = Meter(self.config.metrics_interval) if self.config.metrics else None
         self._metadata = describe.metadata(self, context)
         self.initialized = True

@@ -73,7 +73,10 @@ class Watch(Observer):
 
 
 class Rig:
-    """A coalescer in front of a fake model, on the running loop's clock; ``slots`` may change."""
+    """A coalescer in front of a fake model, on the running loop's clock; ``slots`` may change.
+
+    Unless ``limits`` say otherwise nothing goes ahead: what does not find a slot waits.
+    """
 
     def __init__(self, model: FakeModel, limits: Optional[CoalescerLimits] = None, slots: int = 1) -> None:
         self.loop = asyncio.get_running_loop()
@@ -83,7 +86,7 @@ class Rig:
         self.watch = Watch()
         self.coalescer = Coalescer(
             model.send,
-            limits or CoalescerLimits(),
+            limits or CoalescerLimits(ahead=False),
             lambda name, version: self.slots,
             lambda name, version: model.metadata,
             lambda name: "1.0",

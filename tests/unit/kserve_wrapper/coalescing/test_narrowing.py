@@ -24,7 +24,7 @@ from kserve_wrapper.errors import (
 )
 from kserve_wrapper.lane import DISTRUST
 from kserve_wrapper.limits import CoalescerLimits
-from kserve_wrapper.types import Reply, V1Call, V1Reply
+from kserve_wrapper.types import Call, ModelMetadata, Reply, V1Call, V1Reply
 from kserve_wrapper.upstream_connection import Interrupted
 from kserve_wrapper.upstream_errors import Busy, NotReached, Refused
 
@@ -66,6 +66,49 @@ def test_rows_at_fault_are_counted_within_their_own_request() -> None:
         assert results[1].message == "row 1: three"
         assert results[2].rows == {0: "five", 1: "six"}
         assert results[2].message == "row 0: five; row 1: six"
+
+    run(main())
+
+
+class RefusingModel(FakeModel):
+    """Refuses more than two rows before anything is sent."""
+
+    def send(self, call: Call, metadata: ModelMetadata, deadline: float) -> Any:
+        if isinstance(call, V1Call) and len(call.instances) > 2:
+            raise TooLarge("more than max_request_size")
+        return super().send(call, metadata, deadline)
+
+
+def test_what_cannot_be_sent_is_narrowed_down_as_well() -> None:
+    async def main() -> None:
+        rig = Rig(RefusingModel())
+        tasks = [rig.submit("a"), rig.submit("b", "c", "d"), rig.submit("e"), rig.submit("f")]
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [results[0], *results[2:]] == [answers("a"), answers("e"), answers("f")]
+        assert isinstance(results[1], TooLarge)
+        assert rig.model.batches == [["a"], ["e", "f"]]
+
+    run(main())
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_fault_of_the_wrapper_itself_fails_its_batch_alone(at_once: bool, caplog: pytest.LogCaptureFixture) -> None:
+    class Faulty(FakeModel):
+        def send(self, call: Call, metadata: ModelMetadata, deadline: float) -> Any:
+            if at_once and not self.sent:
+                self.sent.append((0.0, V1Call("m", None, False, [])))
+                raise ZeroDivisionError
+            return super().send(call, metadata, deadline)
+
+    async def main() -> None:
+        model = Faulty()
+        rig = Rig(model)
+        if not at_once:
+            model.on_send = lambda index, call: 1 / 0 if not index else None  # type: ignore[return-value]
+        results = await asyncio.gather(rig.submit("a"), rig.submit("b"), return_exceptions=True)
+        assert [type(result) for result in results] == [InternalError, InternalError]
+        assert "failed in the wrapper" in caplog.text
+        assert await rig.submit("c") == answers("c")
 
     run(main())
 

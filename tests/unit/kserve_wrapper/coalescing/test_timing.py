@@ -11,7 +11,7 @@ from virtual_time import run
 
 from kserve_wrapper.errors import DeadlineExceeded, NotFound, Unavailable
 from kserve_wrapper.limits import CoalescerLimits
-from kserve_wrapper.types import ModelMetadata
+from kserve_wrapper.types import Call, ModelMetadata
 
 
 def test_idle_model_is_sent_its_request_at_once() -> None:
@@ -47,9 +47,31 @@ def test_requests_read_in_one_turn_of_the_loop_share_a_batch() -> None:
     run(main())
 
 
+class PlainModel(FakeModel):
+    """Sends when it is called, not only when it is awaited."""
+
+    def send(self, call: Call, metadata: ModelMetadata, deadline: float) -> Any:
+        self.started = super().send(call, metadata, deadline)
+        return asyncio.ensure_future(self.started)
+
+
+def test_a_batch_is_sent_in_the_turn_of_the_loop_that_makes_it() -> None:
+    async def main() -> None:
+        model = PlainModel()
+        rig = Rig(model)
+        task = rig.submit("a")
+        await asyncio.sleep(0)  # admitted
+        assert not hasattr(model, "started")
+        await asyncio.sleep(0)  # made a batch
+        assert hasattr(model, "started")
+        assert await task == answers("a")
+
+    run(main())
+
+
 def test_slots_bound_what_is_in_flight() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(rows_per_batch=1, ahead=0.0), slots=3)
+        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(rows_per_batch=1, ahead=False), slots=3)
         await asyncio.gather(*[rig.submit(str(i)) for i in range(9)])
         assert rig.model.most_in_flight == 3
         assert rig.elapsed == 3.0
@@ -59,7 +81,7 @@ def test_slots_bound_what_is_in_flight() -> None:
 
 def test_those_who_name_the_default_version_share_its_slots() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(ahead=0.0))
+        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(ahead=False))
         tasks = [rig.submit("a"), rig.submit("b", version="1.0"), rig.submit("c", version="2.0")]
         await asyncio.gather(*tasks)
         assert [(when - rig.start, call.version) for when, call in rig.model.sent] == [
@@ -71,78 +93,85 @@ def test_those_who_name_the_default_version_share_its_slots() -> None:
     run(main())
 
 
-def test_next_batch_leaves_shortly_before_the_one_under_way_is_expected() -> None:
+def test_a_batch_as_large_as_those_under_way_goes_ahead() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=0.5), CoalescerLimits(ahead=0.1))
+        rig = Rig(FakeModel(delay=1.0), CoalescerLimits())
+        tasks = [rig.submit("a"), rig.submit("b")]
+        await asyncio.sleep(0.1)
+        tasks.append(rig.submit("c"))
+        await asyncio.sleep(0.1)
+        tasks.append(rig.submit("d"))
+        await asyncio.sleep(0.1)
+        tasks += [rig.submit("e"), rig.submit("f"), rig.submit("g")]  # one batch is ahead already
+        assert await asyncio.gather(*tasks) == [answers(row) for row in "abcdefg"]
+        assert rig.model.batches == [["a", "b"], ["c", "d"], ["e", "f", "g"]]
+        assert [round(when - rig.start, 6) for when, _ in rig.model.sent] == [0.0, 0.2, 1.0]
+
+    run(main())
+
+
+def test_what_goes_ahead_leaves_half_of_all_rows_to_the_next() -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(delay=1.0), CoalescerLimits())
         tasks = [rig.submit("a")]
         await asyncio.sleep(0.1)
-        tasks.append(rig.submit("b"))  # nothing is known of the model yet: waits for a slot
-        await asyncio.sleep(0.5)
-        tasks.append(rig.submit("c"))
-        await asyncio.sleep(0.2)
-        tasks.append(rig.submit("d"))
-        await asyncio.sleep(0.15)
-        tasks.append(rig.submit("e"))  # one batch is ahead already
+        tasks += [rig.submit(row) for row in "bcdef"]
         await asyncio.gather(*tasks)
-        assert rig.model.batches == [["a"], ["b"], ["c", "d"], ["e"]]
-        assert [round(when - rig.start, 6) for when, _ in rig.model.sent] == [0.0, 0.5, 0.9, 1.4]
+        assert rig.model.batches == [["a"], ["b", "c", "d"], ["e", "f"]]
+        # Two rows are less than the three under way: they wait for a slot.
+        assert [round(when - rig.start, 6) for when, _ in rig.model.sent] == [0.0, 0.1, 1.1]
 
     run(main())
 
 
-def test_request_that_comes_when_a_batch_is_about_to_end_leaves_at_once() -> None:
+def test_idle_workers_share_what_comes_in_one_turn() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=0.5), CoalescerLimits(ahead=0.1), slots=2)
-        await rig.submit("a")
-        tasks = [rig.submit("b"), rig.submit("c", extra={"parameters": 1})]
-        await asyncio.sleep(0.45)
-        tasks += [rig.submit("d"), rig.submit("e", extra={"parameters": 1})]
-        await asyncio.gather(*tasks)
-        assert [round(when - rig.start, 6) for when, _ in rig.model.sent] == [0.0, 0.5, 0.5, 0.95, 1.0]
+        rig = Rig(FakeModel(delay=1.0), slots=2)
+        await asyncio.gather(*[rig.submit(row) for row in "abcde"])
+        assert rig.model.batches == [["a", "b", "c"], ["d", "e"]]
+        assert rig.elapsed == 1.0
 
     run(main())
 
 
-@pytest.mark.parametrize(
-    "limits", [CoalescerLimits(rows_per_batch=2, ahead=0.1), CoalescerLimits(bytes_per_batch=18, ahead=0.1)]
-)
+@pytest.mark.parametrize("limits", [CoalescerLimits(rows_per_batch=2), CoalescerLimits(bytes_per_batch=18)])
 def test_a_full_batch_goes_ahead_at_once(limits: CoalescerLimits) -> None:
     """It would gain nothing by waiting; the one behind it waits for an answer, as one may be ahead."""
 
     async def main() -> None:
         rig = Rig(FakeModel(delay=1.0), limits)
-        tasks = [rig.submit("a")]
+        tasks = [rig.submit("a1", "a2", "a3")]
         await asyncio.sleep(0.1)
         tasks.append(rig.submit("b"))
         await asyncio.sleep(0.1)
         tasks.append(rig.submit("c"))  # fills a batch with b
         await asyncio.sleep(0.1)
         tasks += [rig.submit("d"), rig.submit("e")]
-        assert await asyncio.gather(*tasks) == [answers(row) for row in "abcde"]
-        assert rig.model.batches == [["a"], ["b", "c"], ["d", "e"]]
+        assert await asyncio.gather(*tasks) == [answers("a1", "a2", "a3"), *[answers(row) for row in "bcde"]]
+        assert rig.model.batches == [["a1", "a2", "a3"], ["b", "c"], ["d", "e"]]
         assert [round(when - rig.start, 6) for when, _ in rig.model.sent] == [0.0, 0.2, 1.0]
 
     run(main())
 
 
-def test_a_batch_is_not_full_of_requests_that_have_ended() -> None:
+def test_what_was_counted_for_a_batch_may_have_ended() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(rows_per_batch=2, ahead=0.1))
-        first = rig.submit("a")
+        rig = Rig(FakeModel(delay=1.0), CoalescerLimits())
+        first = rig.submit("a1", "a2", "a3")
         await asyncio.sleep(0.1)
-        gone = rig.submit("gone")
+        gone = rig.submit("gone", "too")
         await asyncio.sleep(0.1)
         gone.cancel()
         later = rig.submit("b")
         await asyncio.gather(first, later)
-        assert rig.model.batches == [["a"], ["b"]]
+        assert rig.model.batches == [["a1", "a2", "a3"], ["b"]]
 
     run(main())
 
 
 def test_workers_that_come_and_go_change_what_is_in_flight() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(rows_per_batch=1, ahead=0.0))
+        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(rows_per_batch=1, ahead=False))
         tasks = [rig.submit(str(number)) for number in range(12)]
         await asyncio.sleep(0.5)
         assert rig.model.in_flight == 1
@@ -161,11 +190,11 @@ def test_workers_that_come_and_go_change_what_is_in_flight() -> None:
 
 def test_a_new_worker_is_given_what_comes_while_another_is_busy() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=10.0), CoalescerLimits(ahead=0.1))
+        rig = Rig(FakeModel(delay=10.0), CoalescerLimits(ahead=False))
         await rig.submit("a")
         tasks = [rig.submit("b")]
         await asyncio.sleep(1)
-        tasks.append(rig.submit("c"))  # a timer is set for it
+        tasks.append(rig.submit("c"))
         await asyncio.sleep(1)
         rig.slots = 2
         tasks.append(rig.submit("d"))
@@ -186,7 +215,7 @@ def test_no_ready_worker_counts_as_one_slot() -> None:
 
 def test_group_with_the_oldest_request_goes_first() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(rows_per_batch=2))
+        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(rows_per_batch=2, ahead=False))
         tasks = [rig.submit("first")]
         await asyncio.sleep(0.1)
         for row, extra in [("a1", "a"), ("b1", "b"), ("a2", "a"), ("a3", "a"), ("b2", "b")]:
@@ -385,25 +414,24 @@ def test_drain_finishes_what_is_here_and_refuses_what_is_new() -> None:
     run(main())
 
 
-def test_drain_while_a_batch_is_set_to_leave() -> None:
+def test_drain_with_a_batch_ahead_and_another_behind_it() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=0.5), CoalescerLimits(ahead=0.1))
-        await rig.submit("a")
-        tasks = [rig.submit("b")]
-        await asyncio.sleep(0.1)
-        tasks.append(rig.submit("c"))  # a timer sends it at 0.9
-        await asyncio.sleep(0.1)
+        rig = Rig(FakeModel(delay=0.5), CoalescerLimits())
+        tasks = []
+        for row in "abc":
+            tasks.append(rig.submit(row))
+            await asyncio.sleep(0.1)
         await rig.coalescer.drain(10)
-        assert await asyncio.gather(*tasks) == [answers("b"), answers("c")]
-        assert [round(when - rig.start, 6) for when, _ in rig.model.sent] == [0.0, 0.5, 0.9]
-        assert rig.elapsed == 1.4
+        assert await asyncio.gather(*tasks) == [answers(row) for row in "abc"]
+        assert [round(when - rig.start, 6) for when, _ in rig.model.sent] == [0.0, 0.1, 0.5]
+        assert rig.elapsed == 1.0
 
     run(main())
 
 
-def test_drain_in_vain_leaves_no_timer_that_sends() -> None:
+def test_drain_in_vain_leaves_nothing_that_sends() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=0.5), CoalescerLimits(ahead=0.1))
+        rig = Rig(FakeModel(delay=0.5), CoalescerLimits(ahead=False))
         await rig.submit("a")
         tasks = [rig.submit("b")]
         await asyncio.sleep(0.1)

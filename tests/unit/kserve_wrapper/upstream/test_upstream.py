@@ -88,6 +88,21 @@ def test_connection_is_kept_and_used_again() -> None:
     run(main())
 
 
+def test_a_kept_connection_takes_the_request_at_once() -> None:
+    async def main() -> None:
+        async with HttpServer([predictions(1), predictions(2)]) as server:
+            upstream = server.upstream()
+            await send(upstream)
+            reply = upstream.send(CALL, STOCK, time.monotonic() + 30)
+            while len(server.received) < 2:
+                await asyncio.sleep(0.005)
+            assert await reply == V1Reply([2])
+            assert server.connections == 1
+            await upstream.aclose()
+
+    run(main())
+
+
 BODY = b'{"predictions": ["ab", "cd"]}'
 WHOLE = response(BODY)
 CHUNKED = (
