@@ -11,6 +11,7 @@ import tempfile
 from types import FrameType
 from typing import Optional, Set
 
+from kserve_wrapper import parent
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.torchserve.config import TorchServeConfig
 
@@ -58,6 +59,7 @@ def _pass_on_signals(children: Set[int]) -> _Told:
 
 
 def _fork(settings: Settings, config: TorchServeConfig, http: socket.socket, grpc_port: int) -> int:
+    mine = os.getpid()
     child = os.fork()
     if child:
         return child
@@ -65,6 +67,8 @@ def _fork(settings: Settings, config: TorchServeConfig, http: socket.socket, grp
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
+        # Else they would hold the port while whoever runs this starts it anew.
+        parent.end_with_parent(signal.SIGTERM, mine)
         from kserve_wrapper.server import run
 
         status = run(settings, config, http, grpc_port)

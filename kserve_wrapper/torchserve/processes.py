@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Dict, Mapping, Optional, Sequence
 
-_SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36
+from kserve_wrapper import parent
+
 #: What the supervisor waits for; blocked in it, and free again in its children.
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
@@ -26,8 +26,9 @@ class Child:
         self.name = name
         self.status: Optional[int] = None
         # A session of its own: Ctrl-C reaches the supervisor alone, and the group holds TorchServe's workers too.
+        prepare = partial(_prepare, os.getpid())
         self._process = subprocess.Popen(
-            list(command), env=dict(environ), cwd=cwd, start_new_session=True, preexec_fn=_prepare
+            list(command), env=dict(environ), cwd=cwd, start_new_session=True, preexec_fn=prepare
         )
         self.pid = self._process.pid
 
@@ -62,7 +63,7 @@ class Child:
 
 def become_reaper() -> None:
     """Orphans (TorchServe's workers, when TorchServe dies) come to this process and not to process 1."""
-    _prctl(_SET_CHILD_SUBREAPER, 1)
+    parent.adopt_orphans()
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
@@ -95,12 +96,7 @@ def wait_end(children: Sequence[Child], deadline: float, known: Dict[int, Child]
     return None
 
 
-def _prepare() -> None:
+def _prepare(supervisor: int) -> None:
     """In the child, before it becomes the program."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    _prctl(_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _prctl(option: int, value: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+    parent.end_with_parent(signal.SIGKILL, supervisor)

@@ -30,7 +30,8 @@ _LIST_EVERY = 3
 class Settings:
     """All times are seconds.
 
-    ``poll_interval`` + ``poll_timeout`` bounds how long a hung TorchServe passes for ready; the sum stays under 2.
+    ``poll_interval`` and twice ``poll_timeout`` bound how long a hung TorchServe passes for ready; together they stay
+    under 2.
     ``start_limit`` is how long TorchServe may take to answer at all, ``gone_limit`` how long it may be gone after
     that, and ``worker_limit`` how long a model that was ready may be without any worker, before ``live`` is false.
     ``load_*`` are the stock wrapper's MODEL_LOAD_*: whether a model without customized metadata never counts as ready,
@@ -38,7 +39,7 @@ class Settings:
     """
 
     poll_interval: float = 0.4
-    poll_timeout: float = 1.1
+    poll_timeout: float = 0.65
     start_limit: float = 600.0
     gone_limit: float = 60.0
     worker_limit: float = 300.0
@@ -190,7 +191,7 @@ class Readiness:
 
     async def _poll(self, listing: bool) -> None:
         try:
-            await asyncio.wait_for(self._look(listing), self._settings.poll_timeout)
+            await self._look_again(listing)
             self._found()
         except (asyncio.TimeoutError, DeadlineExceeded):
             if time.monotonic() - self._last_answer > self._settings.poll_timeout:
@@ -201,6 +202,14 @@ class Readiness:
             # The task must outlive whatever TorchServe answers; readiness would freeze otherwise.
             logger.exception("following TorchServe failed")
             self._lost("its answer could not be understood")
+
+    async def _look_again(self, listing: bool) -> None:
+        """A second time where the first was not answered in time: that may have been the machine that stood still."""
+        timeout = self._settings.poll_timeout
+        try:
+            await asyncio.wait_for(self._look(listing), timeout)
+        except (asyncio.TimeoutError, DeadlineExceeded):
+            await asyncio.wait_for(self._look(listing), timeout)
 
     async def _look(self, listing: bool) -> None:
         await self._renew_keys()

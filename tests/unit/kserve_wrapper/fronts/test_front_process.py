@@ -181,6 +181,25 @@ def test_a_worker_that_dies_takes_all_down(start: Callable[..., Process]) -> Non
     assert process.process.wait(30) == 1
 
 
+def test_workers_end_with_a_parent_that_was_killed(start: Callable[..., Process]) -> None:
+    process = start("--workers", "2", "--enable_grpc", "false")
+    lines = process.serving(2)
+    os.kill(process.process.pid, signal.SIGKILL)
+    process.process.wait(30)
+
+    def free() -> bool:
+        with socket.socket() as port:
+            # As a wrapper that is started anew takes it, but for sharing it with what is left of the old one.
+            port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                port.bind(("127.0.0.1", lines[0]["http_port"]))
+            except OSError:
+                return False
+            return True
+
+    process.wait(free)
+
+
 def test_a_missing_configuration_is_told(start: Callable[..., Process], tmp_path: Path) -> None:
     process = start(config=tmp_path / "nowhere.properties")
     assert process.process.wait(30) == 2

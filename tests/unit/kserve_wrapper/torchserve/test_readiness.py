@@ -258,6 +258,21 @@ def test_torchserve_gone_hung_and_back() -> None:
     follow(scenario, Settings(poll_timeout=0.05), models=mnist(worker(0)))
 
 
+def test_one_silence_is_not_yet_taken_for_torchserves_end() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        await poll(readiness)
+        server.hung = asyncio.Event()
+        asked = len(server.asked)
+        task = asyncio.ensure_future(readiness._poll(listing=False))
+        await until(lambda: len(server.asked) > asked)
+        server.hung = None
+        await task
+        assert readiness.problem is None
+        assert readiness.model_ready("mnist")
+
+    follow(scenario, Settings(poll_timeout=0.2), models=mnist(worker(0)))
+
+
 def test_a_slow_poll_counts_for_nothing_while_requests_are_answered() -> None:
     async def scenario(server: ManagementServer, readiness: Readiness) -> None:
         await poll(readiness)
