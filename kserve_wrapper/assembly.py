@@ -60,9 +60,10 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
     )
 
     def send(call: Call, metadata: ModelMetadata, deadline: float) -> Awaitable[Reply]:
-        return observe(upstream.send(call, metadata, deadline, call.trace), time.monotonic())
+        started = time.monotonic()
+        return observe(started, upstream.send(call, metadata, deadline, call.trace))
 
-    async def observe(sent: Awaitable[Reply], started: float) -> Reply:
+    async def observe(started: float, sent: Awaitable[Reply]) -> Reply:
         try:
             reply = await sent
         except NotReached:
@@ -149,14 +150,11 @@ def _limits(settings: Settings, config: TorchServeConfig) -> CoalescerLimits:
         queued_rows=settings.queued_rows,
         queued_bytes=settings.queued_bytes,
         in_flight_per_worker=settings.in_flight_per_worker,
-        ahead=settings.send_ahead and _queue_holds(settings.workers, config.job_queue_size),
+        ahead=settings.send_ahead,
+        processes=settings.workers,
+        upstream_queue=config.job_queue_size,
         resends_per_batch=settings.resends_per_batch,
     )
-
-
-def _queue_holds(processes: int, job_queue_size: int) -> bool:
-    """Each process may have one request at a worker and one ahead of it: all but one may wait in TorchServe."""
-    return 2 * processes - 1 <= job_queue_size
 
 
 def _readiness_settings(settings: Settings) -> readiness.Settings:

@@ -1,8 +1,9 @@
 """Requests of many clients, few upstream requests: who waits, who shares, who goes when.
 
 An idle model is sent its request at once. While all slots of a model are taken, requests collect, and when a slot
-frees the oldest goes, with all behind it that may share its batch. One batch goes ahead of that, to be there when a
-worker wants it: as soon as as many rows wait as the batches under way have. There is no delay to tune.
+frees the oldest goes, with those behind it that may share its batch; several workers get equal parts. One batch goes
+ahead of that, to be there when a worker wants it: as soon as as many rows wait as the batches under way have. There is
+no delay to tune.
 """
 
 from __future__ import annotations
@@ -110,6 +111,8 @@ class Coalescer:
                 await asyncio.sleep(0)
         for waiter in [entry[2] for entry in self._deadlines if entry[2] is not None]:
             waiter.fail(Unavailable("the server is shutting down"))
+        # What was just sent is awaited, so that it can be cancelled.
+        await asyncio.sleep(0)
         await tasks.end(self._tasks)
 
     def _admit(self, call: Call, deadline: float) -> Waiter:
@@ -161,27 +164,27 @@ class Coalescer:
 
     def _pump_soon(self, lane: Lane) -> None:
         """Requests that the event loop reads in one turn meet in one batch; no time passes in between."""
-        if not lane.pump_is_due and self._may_send(lane):
+        if not lane.pump_is_due and self._batches(lane):
             lane.pump_is_due = True
             asyncio.get_running_loop().call_soon(self._pump, lane)
 
-    def _capacity(self, lane: Lane) -> int:
+    def _batches(self, lane: Lane) -> int:
+        """How many batches share the lane's rows, the next among them; 0 where none may go."""
         limits = self._limits
-        per_worker = limits.in_flight_per_worker if limits.enabled else limits.in_flight_per_worker_alone
-        return max(1, self._slots(lane.model, lane.version)) * per_worker
-
-    def _may_send(self, lane: Lane) -> bool:
-        """A slot is free; or all are taken, and there is a batch to go ahead."""
-        capacity = self._capacity(lane)
+        workers = max(1, self._slots(lane.model, lane.version))
+        capacity = workers * (limits.in_flight_per_worker if limits.enabled else limits.in_flight_per_worker_alone)
         if lane.in_flight < capacity:
-            return True
-        return self._ahead and lane.in_flight == capacity and lane.has_batch(self._limits, capacity + 1)
+            return max(1, workers // limits.processes)
+        if not self._ahead or lane.in_flight > capacity:
+            return 0
+        fits = limits.processes * (capacity + 1) - workers <= limits.upstream_queue
+        return capacity + 1 if fits and lane.has_batch(limits, capacity + 1) else 0
 
     def _pump(self, lane: Lane) -> None:
         lane.pump_is_due = False
-        while self._may_send(lane):
-            batches = max(self._capacity(lane), lane.in_flight + 1)
-            batch = lane.take(self._limits, self._clock(), batches)
+        while True:
+            batches = self._batches(lane)
+            batch = lane.take(self._limits, self._clock(), batches) if batches else []
             if not batch:
                 return
             for waiter in batch:

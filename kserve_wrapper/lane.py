@@ -101,6 +101,8 @@ class Lane:
         if not self._order:
             return False
         group = self._groups[self._order[0][1]]
+        if group[0].portion.key is None:
+            return True
         most = min(self._share(group, batches), self._most_rows(group[0], limits))
         return group.rows >= most or group.bytes >= limits.bytes_per_batch
 

@@ -29,6 +29,11 @@ class CoalescerLimits:
     #: Whether one batch beyond those goes out, for all workers together, once it has as many rows as they have on
     #: average, or is full: the worker that is done first finds it there. False waits for the answer.
     ahead: bool = True
+    #: Wrapper processes that serve the same models, this one among them.
+    processes: int = 1
+    #: Upstream requests of a model that may wait at TorchServe (its job_queue_size): nothing goes ahead that could
+    #: be one more, if all processes did.
+    upstream_queue: int = 10
     #: ``in_flight_per_worker`` while ``enabled`` is False: what TorchServe's own batching gets to see.
     in_flight_per_worker_alone: int = 8
     #: Upstream requests that one failed batch may cost beyond the first.

@@ -134,8 +134,8 @@ class Delivery:
     def _start(self, waiters: List[Waiter]) -> _Sent:
         call = merge([waiter.portion for waiter in waiters])
         rows = sum([waiter.portion.rows for waiter in waiters])
-        reply = self._send(call, self._metadata, max([waiter.deadline for waiter in waiters]))
         self._observer.sent(call, len(waiters), rows)
+        reply = self._send(call, self._metadata, max([waiter.deadline for waiter in waiters]))
         return _Sent(waiters, call, rows, reply)
 
     async def _finish(self, sent: _Sent) -> None:

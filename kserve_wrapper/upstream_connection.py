@@ -69,11 +69,10 @@ class Connection(asyncio.Protocol):
             deadline: on ``time.monotonic``.
 
         Raises:
-            Interrupted: at once, or as the others when awaited.
-            DeadlineExceeded, TooLarge, BadGateway: and the connection is closed.
+            DeadlineExceeded, Interrupted, TooLarge, BadGateway: when awaited, and the connection is closed.
         """
         if self._transport is None or self._transport.is_closing():
-            raise Interrupted(answered=False)
+            return _interrupted()
         loop = asyncio.get_running_loop()
         self._start_message()
         self._answer = loop.create_future()
@@ -176,3 +175,7 @@ class Connection(asyncio.Protocol):
     def _fail(self, error: Union[WrapperError, Interrupted]) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
+
+
+async def _interrupted() -> Response:
+    raise Interrupted(answered=False)

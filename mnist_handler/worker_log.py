@@ -24,7 +24,7 @@ class Thinned(logging.Filter):
         self._due = float("-inf")
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not str(record.msg).startswith(self._beginning):
+        if not (isinstance(record.msg, str) and record.msg.startswith(self._beginning)):
             return True
         now = time.monotonic()
         if now < self._due:

@@ -59,12 +59,13 @@ class Management:
         self.timeout = timeout
         self._tls = tls_context(address, certificate)
 
-    async def models(self) -> List[str]:
+    async def models(self, timeout: Optional[float] = None) -> List[str]:
         """Names of all registered models, sorted."""
         names: List[str] = []
         page: Optional[str] = None
         while True:
-            answer = await self._json("GET", "/models" + client.query({"limit": 100, "next_page_token": page}))
+            target = "/models" + client.query({"limit": 100, "next_page_token": page})
+            answer = await self._json("GET", target, timeout)
             fields = answer if isinstance(answer, dict) else {}
             names += [str(item.get("modelName")) for item in _list(fields.get("models"))]
             following = fields.get("nextPageToken")

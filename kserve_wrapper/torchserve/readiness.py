@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Set
 
+from kserve_wrapper import tasks
 from kserve_wrapper.errors import BadGateway, DeadlineExceeded, InternalError, NotFound, WrapperError
 from kserve_wrapper.torchserve.config import TorchServeConfig
 from kserve_wrapper.torchserve.management import Description, Management
@@ -30,8 +31,7 @@ _LIST_EVERY = 3
 class Settings:
     """All times are seconds.
 
-    ``poll_interval`` and twice ``poll_timeout`` bound how long a hung TorchServe passes for ready; together they stay
-    under 2.
+    ``poll_interval`` + ``poll_timeout`` bounds how long a hung TorchServe passes for ready; the sum stays under 2.
     ``start_limit`` is how long TorchServe may take to answer at all, ``gone_limit`` how long it may be gone after
     that, and ``worker_limit`` how long a model that was ready may be without any worker, before ``live`` is false.
     ``load_*`` are the stock wrapper's MODEL_LOAD_*: whether a model without customized metadata never counts as ready,
@@ -39,7 +39,7 @@ class Settings:
     """
 
     poll_interval: float = 0.4
-    poll_timeout: float = 0.65
+    poll_timeout: float = 1.3
     start_limit: float = 600.0
     gone_limit: float = 60.0
     worker_limit: float = 300.0
@@ -204,17 +204,23 @@ class Readiness:
             self._lost("its answer could not be understood")
 
     async def _look_again(self, listing: bool) -> None:
-        """A second time where the first was not answered in time: that may have been the machine that stood still."""
-        timeout = self._settings.poll_timeout
+        """A second look beside the first after half of the time: that may have been the machine that stood still."""
+        looks: List[asyncio.Task[None]] = []
         try:
-            await asyncio.wait_for(self._look(listing), timeout)
-        except (asyncio.TimeoutError, DeadlineExceeded):
-            await asyncio.wait_for(self._look(listing), timeout)
+            for _ in range(2):
+                looks.append(asyncio.ensure_future(self._look(listing)))
+                timeout = self._settings.poll_timeout / 2
+                done, _ = await asyncio.wait(looks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                if done:
+                    return done.pop().result()
+            raise asyncio.TimeoutError
+        finally:
+            await tasks.end([look for look in looks if not look.done()])
 
     async def _look(self, listing: bool) -> None:
         await self._renew_keys()
         if listing:
-            self._list(await self._management.models())
+            self._list(await self._management.models(self._settings.poll_timeout))
         await asyncio.gather(*[self._look_at(model) for model in list(self._models.values()) if model.registered])
 
     def _list(self, names: List[str]) -> None:

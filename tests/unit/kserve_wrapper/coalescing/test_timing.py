@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import pytest
-from fake_model import FakeModel, Rig, answers
+from fake_model import STOCK, FakeModel, Rig, answers
 from virtual_time import run
 
 from kserve_wrapper.errors import DeadlineExceeded, NotFound, Unavailable
@@ -130,6 +130,48 @@ def test_idle_workers_share_what_comes_in_one_turn() -> None:
         await asyncio.gather(*[rig.submit(row) for row in "abcde"])
         assert rig.model.batches == [["a", "b", "c"], ["d", "e"]]
         assert rig.elapsed == 1.0
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("limits", "slots", "sizes"),
+    [
+        (CoalescerLimits(in_flight_per_worker=4), 1, [8]),  # a worker has one batch at a time, however many wait for it
+        (CoalescerLimits(processes=2), 2, [8]),  # the other process may have as many rows for the other worker
+        (CoalescerLimits(processes=2), 4, [4, 4]),
+        (CoalescerLimits(), 3, [3, 3, 2]),
+    ],
+)
+def test_shares_are_of_workers(limits: CoalescerLimits, slots: int, sizes: List[int]) -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(), limits, slots=slots)
+        await asyncio.gather(*[rig.submit(str(number)) for number in range(8)])
+        assert [len(batch) for batch in rig.model.batches] == sizes
+
+    run(main())
+
+
+@pytest.mark.parametrize(("queue", "most"), [(8, 4), (11, 5)])
+def test_nothing_goes_ahead_that_torchserves_queue_might_not_hold(queue: int, most: int) -> None:
+    """Three processes with four workers: beyond the workers' own, 3 x 5 - 4 requests would wait."""
+
+    async def main() -> None:
+        rig = Rig(FakeModel(), CoalescerLimits(rows_per_batch=1, processes=3, upstream_queue=queue), slots=4)
+        await asyncio.gather(*[rig.submit(str(number)) for number in range(20)])
+        assert rig.model.most_in_flight == most
+
+    run(main())
+
+
+def test_a_request_that_shares_with_nobody_goes_ahead_at_once() -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(delay=1.0, metadata=STOCK), CoalescerLimits())
+        tasks = [rig.submit("a1", "a2", "a3")]
+        await asyncio.sleep(0.1)
+        tasks.append(rig.submit("b", explain=True))  # stock handlers explain with the target of row 0
+        await asyncio.gather(*tasks)
+        assert [round(when - rig.start, 6) for when, _ in rig.model.sent] == [0.0, 0.1]
 
     run(main())
 

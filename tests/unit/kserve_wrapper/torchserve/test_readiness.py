@@ -273,6 +273,18 @@ def test_one_silence_is_not_yet_taken_for_torchserves_end() -> None:
     follow(scenario, Settings(poll_timeout=0.2), models=mnist(worker(0)))
 
 
+def test_a_management_address_that_is_always_slow_is_waited_for() -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        server.hung = asyncio.Event()
+        task = asyncio.ensure_future(readiness._poll(listing=True))
+        await until(lambda: len(server.asked) == 2)  # the second look has begun, the first is still there
+        server.hung.set()
+        await task
+        assert readiness.problem is None
+
+    follow(scenario, Settings(poll_timeout=2.0), models=mnist(worker(0)))
+
+
 def test_a_slow_poll_counts_for_nothing_while_requests_are_answered() -> None:
     async def scenario(server: ManagementServer, readiness: Readiness) -> None:
         await poll(readiness)

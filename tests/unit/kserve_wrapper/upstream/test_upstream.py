@@ -22,7 +22,7 @@ from kserve_wrapper.errors import (
 )
 from kserve_wrapper.types import ModelMetadata, Reply, V1Call, V1Reply
 from kserve_wrapper.upstream import Upstream
-from kserve_wrapper.upstream_connection import HEADER_LIMIT
+from kserve_wrapper.upstream_connection import HEADER_LIMIT, Interrupted
 from kserve_wrapper.upstream_errors import Busy, NotReached, Refused
 
 STOCK = ModelMetadata("m", ["1"])
@@ -98,6 +98,28 @@ def test_a_kept_connection_takes_the_request_at_once() -> None:
                 await asyncio.sleep(0.005)
             assert await reply == V1Reply([2])
             assert server.connections == 1
+            await upstream.aclose()
+
+    run(main())
+
+
+def test_connections_that_close_before_they_are_used_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = Upstream._open_connection
+
+    async def closed(upstream: Upstream) -> Any:
+        connection = await connect(upstream)
+        connection.close()
+        return connection
+
+    async def main() -> None:
+        async with HttpServer([predictions(1)]) as server:
+            upstream = server.upstream(connections=2)
+            monkeypatch.setattr(Upstream, "_open_connection", closed)
+            for _ in range(4):
+                with pytest.raises(Interrupted):
+                    await send(upstream)
+            monkeypatch.undo()
+            assert await send(upstream) == V1Reply([1])
             await upstream.aclose()
 
     run(main())
