@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -12,6 +13,7 @@ from benchmarks import machine
 from benchmarks.cases import Case
 from benchmarks.measure import measure
 from benchmarks.output import add_output, write_result
+from benchmarks.quiet import Quiet, add_patience
 from benchmarks.servers import archives
 from benchmarks.servers.base import Server
 from benchmarks.servers.ours import Ours
@@ -28,6 +30,7 @@ ROWS_SERVED = (1, 8, 64)
 def run(given: argparse.Namespace) -> Dict[str, Any]:
     inside: List[Dict[str, float]] = []
     served: List[Dict[str, Any]] = []
+    quiet = Quiet(given.patience)
     servers: List[Server] = [Ours(), TorchServeEmpty(1), TorchServeEmpty(32)]
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         directory = Path(place)
@@ -37,21 +40,25 @@ def run(given: argparse.Namespace) -> Dict[str, Any]:
                 server.start(directory / server.name)
             for number in range(given.rounds):
                 for rows in interleaved([str(one) for one in ROWS], number):
-                    figures = worker.ask(do="serve", rows=int(rows), seconds=given.seconds)
+                    once = partial(worker.ask, do="serve", rows=int(rows), seconds=given.seconds)
+                    figures = quiet.run(once)
                     inside.append({"rows": int(rows), **figures})
                     print(f"in-process, {rows} rows: {figures['rows_per_second']:.0f}/s", file=sys.stderr, flush=True)
                 for server in servers:
                     for case in _cases(server, given.connections):
                         measure(server, case, 1, directory)
                         if isinstance(server, Ours):
-                            served.append(_ours(server, case, given, directory, worker))
+                            once = partial(_ours, server, case, given, directory, worker)
+                            served.append(quiet.run(once))
                         else:
-                            served.append(_served(server, case, given, directory))
+                            once = partial(_served, server, case, given, directory)
+                            served.append(quiet.run(once))
         finally:
             worker.stop()
             for server in servers:
                 server.stop()
-    return {"kind": "limit", "machine": machine.describe(), "inside": inside, "served": served}
+    described = {**machine.describe(), "steal": quiet.to_json()}
+    return {"kind": "limit", "machine": described, "inside": inside, "served": served}
 
 
 def _cases(server: Server, connections: Sequence[int]) -> List[Case]:
@@ -84,6 +91,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="rounds (default: 3)")
     parser.add_argument("--seconds", type=float, default=3, help="seconds of load a round (default: 3)")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 64], help="default: 1 64")
+    add_patience(parser)
     add_output(parser)
     given = parser.parse_args(arguments)
     write_result(run(given), given)

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -15,6 +16,7 @@ from benchmarks.check import check
 from benchmarks.latency import latency_curves
 from benchmarks.measure import Record, can, measure
 from benchmarks.output import add_output, write_result
+from benchmarks.quiet import Quiet, add_patience
 from benchmarks.servers.base import Server
 from benchmarks.servers.choice import ALL, SHORT_NAMES, choose
 from benchmarks.servers.stock import StockParts
@@ -35,23 +37,24 @@ def start_all(servers: Sequence[Server], directory: Path) -> None:
             measure(server, case, 3, directory)  # Java compiles what is hot, thread pools fill
 
 
-def rounds(servers: Sequence[Server], cases: Sequence[Case], count: int, seconds: float, at: Path) -> List[Record]:
-    """``count`` rounds of every case; within a round the servers take turns, in a rotated order."""
-    records: List[Record] = []
-    for case in cases:
-        able = {server.name: server for server in servers if can(server, case)}
-        ours = {name: Record(name, case) for name in able}
-        for name, server in able.items():
-            ours[name].fault = prepare(server, case, at)
-        fit = [name for name in able if not ours[name].fault]
-        for number in range(count):
-            for name in interleaved(fit, number):
-                figures, usage = measure(able[name], case, max(seconds, case.least_seconds), at)
+def rounds(
+    servers: Sequence[Server], cases: Sequence[Case], count: int, seconds: float, at: Path, quiet: Quiet
+) -> List[Record]:
+    """``count`` rounds of all cases; within a round the servers take turns at each, in a rotated order."""
+    able = {server.name: server for server in servers}
+    records = {case: {s.name: Record(s.name, case) for s in servers if can(s, case)} for case in cases}
+    for case, ours in records.items():
+        for name, record in ours.items():
+            record.fault = prepare(able[name], case, at)
+    for number in range(count):
+        for case, ours in records.items():
+            for name in interleaved([name for name in ours if not ours[name].fault], number):
+                once = partial(measure, able[name], case, max(seconds, case.least_seconds), at)
+                figures, usage = quiet.run(once)
                 ours[name].add(figures, usage)
                 errors = f", {figures.errors} ERRORS" if figures.errors else ""
                 say(f"{case.name}: {name}: {figures.requests_per_second:.0f}/s, p50 {figures.p50_ms:.1f} ms{errors}")
-        records.extend(ours.values())
-    return records
+    return [record for ours in records.values() for record in ours.values()]
 
 
 def prepare(server: Server, case: Case, directory: Path) -> str:
@@ -78,7 +81,9 @@ def run(given: argparse.Namespace) -> Dict[str, Any]:
         result["peer_network"] = given.peer_network
         try:
             start_all(servers, directory)
-            records = rounds(servers, cases, given.rounds, given.seconds, directory)
+            quiet = Quiet(given.patience)
+            records = rounds(servers, cases, given.rounds, given.seconds, directory, quiet)
+            result["machine"]["steal"] = quiet.to_json()
             result["runs"] = [record.to_json() for record in records]
             if not given.short and not given.no_latency:
                 result["latency"] = latency_curves(servers, given.seconds, given.rounds, directory)
@@ -110,6 +115,7 @@ def parse(arguments: Optional[Sequence[str]]) -> argparse.Namespace:
         default=Path(".venv-stock/bin/python"),
         help="a Python with the stock runtime's packages, kserve and grpcio-tools (default: %(default)s)",
     )
+    add_patience(parser)
     add_output(parser)
     given = parser.parse_args(arguments)
     given.stock_python = given.stock_python.absolute()

@@ -50,6 +50,12 @@ def heading(kind: str, machine: Mapping[str, Any]) -> str:
         f"Python {machine['python']}, {machine['java']}; {versions}.",
         "",
         "Medians of the rounds, extremes in brackets. Servers took turns within each round: read the ratios.",
-        "",
     ]
+    steal = machine.get("steal")
+    if steal and (steal["repeated"] or steal["disturbed"]):
+        lines.append(
+            f"Of {steal['disturbed']} measurements the hypervisor stole more than {steal['most_stolen']:.0%} of the "
+            f"processor time; {steal['repeated']} more that it disturbed so were repeated."
+        )
+    lines.append("")
     return "\n".join(lines)
