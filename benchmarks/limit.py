@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -40,19 +39,16 @@ def run(given: argparse.Namespace) -> Dict[str, Any]:
                 server.start(directory / server.name)
             for number in range(given.rounds):
                 for rows in interleaved([str(one) for one in ROWS], number):
-                    once = partial(worker.ask, do="serve", rows=int(rows), seconds=given.seconds)
-                    figures = quiet.run(once)
+                    figures = quiet.run(worker.ask, do="serve", rows=int(rows), seconds=given.seconds)
                     inside.append({"rows": int(rows), **figures})
                     print(f"in-process, {rows} rows: {figures['rows_per_second']:.0f}/s", file=sys.stderr, flush=True)
                 for server in servers:
                     for case in _cases(server, given.connections):
                         measure(server, case, 1, directory)
                         if isinstance(server, Ours):
-                            once = partial(_ours, server, case, given, directory, worker)
-                            served.append(quiet.run(once))
+                            served.append(quiet.run(_ours, server, case, given, directory, worker))
                         else:
-                            once = partial(_served, server, case, given, directory)
-                            served.append(quiet.run(once))
+                            served.append(quiet.run(_served, server, case, given, directory))
         finally:
             worker.stop()
             for server in servers:

@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Callable, Dict, Tuple, TypeVar
+from typing import Any, Callable, Dict, Tuple, TypeVar
 
 T = TypeVar("T")
 
@@ -28,11 +28,11 @@ class Quiet:
         self._patience = patience
         self.repeated = self.disturbed = 0
 
-    def run(self, measurement: Callable[[], T]) -> T:
+    def run(self, measurement: Callable[..., T], *given: Any, **options: Any) -> T:
         """The first measurement that was not disturbed, or the last, when patience is at its end."""
         while True:
             began, before = time.monotonic(), cpu_times()
-            result = measurement()
+            result = measurement(*given, **options)
             stolen = stolen_share(before, cpu_times())
             if stolen <= MOST_STOLEN:
                 return result

@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -49,8 +48,7 @@ def rounds(
     for number in range(count):
         for case, ours in records.items():
             for name in interleaved([name for name in ours if not ours[name].fault], number):
-                once = partial(measure, able[name], case, max(seconds, case.least_seconds), at)
-                figures, usage = quiet.run(once)
+                figures, usage = quiet.run(measure, able[name], case, max(seconds, case.least_seconds), at)
                 ours[name].add(figures, usage)
                 errors = f", {figures.errors} ERRORS" if figures.errors else ""
                 say(f"{case.name}: {name}: {figures.requests_per_second:.0f}/s, p50 {figures.p50_ms:.1f} ms{errors}")

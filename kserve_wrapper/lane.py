@@ -82,11 +82,6 @@ class Lane:
         self._row_bytes: Dict[ReplyKind, float] = {}
         self._distrusted_until: Dict[ReplyKind, float] = {}
 
-    @property
-    def waiting(self) -> bool:
-        """Some request waits, or did when it was last looked at."""
-        return bool(self._order)
-
     def add(self, waiter: Waiter) -> None:
         # Whatever shares with nobody is a group of one.
         key = waiter.arrival if waiter.portion.key is None else waiter.portion.key

@@ -54,8 +54,8 @@ def heading(kind: str, machine: Mapping[str, Any]) -> str:
     steal = machine.get("steal")
     if steal and (steal["repeated"] or steal["disturbed"]):
         lines.append(
-            f"Of {steal['disturbed']} measurements the hypervisor stole more than {steal['most_stolen']:.0%} of the "
-            f"processor time; {steal['repeated']} more that it disturbed so were repeated."
+            f"Measurements of which the hypervisor stole more than {steal['most_stolen']:.0%} of the processor time: "
+            f"{steal['repeated']} repeated, {steal['disturbed']} kept all the same."
         )
     lines.append("")
     return "\n".join(lines)

@@ -25,8 +25,8 @@ class Child:
     ) -> None:
         self.name = name
         self.status: Optional[int] = None
-        # A session of its own: Ctrl-C reaches the supervisor alone, and the group holds TorchServe's workers too.
         prepare = partial(_prepare, os.getpid())
+        # A session of its own: Ctrl-C reaches the supervisor alone, and the group holds TorchServe's workers too.
         self._process = subprocess.Popen(
             list(command), env=dict(environ), cwd=cwd, start_new_session=True, preexec_fn=prepare
         )
