@@ -35,7 +35,7 @@ def load_model(directory: Path, manifest: Mapping[str, Any], device: torch.devic
     if entry.get("modelFile"):
         model = build_model(directory / entry["modelFile"])
         if weights is not None:
-            _load_weights(model, weights, device)
+            _load_weights(model, weights)
         elif any(True for _ in model.parameters()):
             raise LoadError(
                 f"the archive has {entry['modelFile']} but no weights for it, and random ones are not served: "
@@ -75,9 +75,10 @@ def build_model(path: Path) -> nn.Module:
     return model
 
 
-def _load_weights(model: nn.Module, path: Path, device: torch.device) -> None:
+def _load_weights(model: nn.Module, path: Path) -> None:
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        # Where the model is built; from there it goes to the device as a whole.
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise LoadError(f"{path.name} is not a state_dict that loads with weights_only=True: {error}") from error
     try:

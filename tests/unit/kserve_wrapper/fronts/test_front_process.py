@@ -53,11 +53,12 @@ class Process:
         return [line for line in self.log() if line["message"] == "serving"]
 
     def wait(self, condition: Callable[[], object]) -> None:
-        """Waits until a condition holds, for at most 30 s."""
+        """Waits until a condition holds, for at most 30 s, and no longer than the process lives if it does now."""
         end = time.monotonic() + 30
+        before = self.process.poll()
         while not condition():
             assert time.monotonic() < end, self._log.read_text()
-            assert self.process.poll() is None, self._log.read_text()
+            assert self.process.poll() == before, self._log.read_text()
             time.sleep(0.02)
 
     def call(self, path: str, body: Optional[bytes] = None) -> Any:
