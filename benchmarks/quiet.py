@@ -68,5 +68,5 @@ def add_patience(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help=f"repeat measurements of which the hypervisor stole more than {MOST_STOLEN:.0%}, for so long (default: 0)",
+        help=f"repeat, for so long, measurements of which the hypervisor stole over {MOST_STOLEN:.0%}% (default: 0)",
     )

@@ -253,12 +253,12 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
 
     def _merge(self, spec: InputSpec, pieces: List[Piece]) -> torch.Tensor:
         ready = {form: self.prepare(spec, form, stack(some, self.device)) for form, some in by_form(pieces).items()}
-        first = next(iter(ready.values()))
         if len(ready) == 1:
-            return first
-        whole = first.new_empty((count(pieces), *first.shape[1:]))
-        for form, part in ready.items():
-            whole[torch.tensor(places(pieces, form), device=self.device)] = part
+            return next(iter(ready.values()))
+        joined = torch.cat(list(ready.values()))
+        order = [place for form in ready for place in places(pieces, form)]
+        whole = torch.empty_like(joined)
+        whole[torch.tensor(order, device=self.device)] = joined
         return whole
 
     def _compute(self, jobs: List[Job], results: Dict[int, Result], watch: Stopwatch) -> None:

@@ -65,13 +65,16 @@ def start(
     return handler
 
 
-@pytest.fixture(scope="session")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of mnist.mar that the handler reads."""
-    folder = tmp_path_factory.mktemp("mnist")
+def copy_archive(folder: Path) -> Path:
+    """The files of mnist.mar that the handler reads, in a folder."""
     for name in ("mnist.py", "mnist_cnn.pt"):
         shutil.copy(MODEL / name, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_archive(tmp_path_factory.mktemp("mnist"))
 
 
 @pytest.fixture(scope="session")
@@ -81,10 +84,8 @@ def handler(archive: Path) -> RowHandler:
 
 
 @pytest.fixture(scope="session")
-def labelled(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> RowHandler:
-    folder = tmp_path_factory.mktemp("labelled")
-    for name in ("mnist.py", "mnist_cnn.pt"):
-        shutil.copy(archive / name, folder)
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> RowHandler:
+    folder = copy_archive(tmp_path_factory.mktemp("labelled"))
     names = {str(digit): f"digit {digit}" for digit in range(10)}
     (folder / "index_to_name.json").write_text(json.dumps(names))
     return start(folder, {"device_batch_limit": 4})
