@@ -20,9 +20,14 @@ from kserve_wrapper.torchserve.environment import ENVIRONMENT
 from kserve_wrapper.torchserve.java import Java
 from kserve_wrapper.torchserve.properties import ConfigError
 
-#: What Java is told unless ``vmargs`` says otherwise: compile quickly, once. Coalescing leaves Java few requests, and
-#: the thorough compiler takes its time from the model just while a pod starts and warms up.
-_VIRTUAL = "-XX:TieredStopAtLevel=1"
+#: What Java is told unless ``vmargs`` says otherwise.
+#:
+#: Compile quickly, once: coalescing leaves Java few requests, and the thorough compiler takes its time from the model
+#: just while a pod starts and warms up.
+#:
+#: Keep the threads that TorchServe hands batches to: on one or two processors Java would start a thread for each batch.
+#: Such a thread waits while a worker does not read, so there may be more of them than workers that hang.
+_VIRTUAL = "-XX:TieredStopAtLevel=1 -Djava.util.concurrent.ForkJoinPool.common.parallelism=64"
 #: The first version that asks for tokens.
 _TOKENS_SINCE = (0, 11, 1)
 

@@ -8,7 +8,7 @@ import signal
 import stat
 import time
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Set
 
 import pytest
 
@@ -50,6 +50,21 @@ def test_the_handler_described_itself(running: System) -> None:
     metadata = running.served.get("/v2/models/obedient")
     assert metadata["inputs"] == [{"name": "seconds", "datatype": "FP32", "shape": [-1]}]
     assert metadata["versions"] == ["1.0"]
+
+
+def test_batches_are_handed_over_by_threads_that_stay(running: System) -> None:
+    """On one or two processors Java would start one for each batch."""
+
+    def pool() -> Set[str]:
+        tasks = Path(f"/proc/{running.torchserve()}/task").iterdir()
+        return {task.name for task in tasks if (task / "comm").read_text().startswith("ForkJoinPool")}
+
+    running.predict()
+    threads = pool()
+    assert threads
+    for _ in range(10):
+        running.predict()
+    assert pool() & threads
 
 
 @asks_for_tokens

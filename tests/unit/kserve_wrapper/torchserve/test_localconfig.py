@@ -97,13 +97,14 @@ def test_the_java_command(tmp_path: Path) -> None:
     assert command[command.index("--ts-config-file") + 1] == str(path)
 
 
-def test_java_compiles_quickly_unless_vmargs_say_otherwise(tmp_path: Path) -> None:
+def test_java_compiles_quickly_and_keeps_threads_unless_vmargs_say_otherwise(tmp_path: Path) -> None:
     java, installation = Java(Path("/java/bin/java"), 17, "PATH"), launch.Installation(Path("/site"), (0, 12, 0))
     path = tmp_path / "config.properties"
     for text, quick in (("", True), ("vmargs=-Xmx1g\n", False)):
         path.write_text(text)
         command = launch.command(java, installation, load(path, {}), None, tmp_path)
         assert ("-XX:TieredStopAtLevel=1" in command) == quick
+        assert ("-Djava.util.concurrent.ForkJoinPool.common.parallelism=64" in command) == quick
 
 
 def test_tokens_are_asked_for_since_their_version() -> None:
