@@ -12,14 +12,15 @@ INTERNAL = "internal error; the log has the cause"
 _ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 #: Printable ASCII; anything else could break a header line upstream.
 _VALUE = re.compile(r"[\x20-\x7e]{1,1024}\Z")
-_PASSED_ON = {"x-request-id": _ID, "traceparent": _VALUE, "tracestate": _VALUE}
+#: Headers that travel upstream, and what they may hold.
+PASSED_ON = {"x-request-id": _ID, "traceparent": _VALUE, "tracestate": _VALUE}
 
 
 def accept_id(given: Optional[str]) -> str:
     """The client's own id where it is harmless in logs and headers, else a new one of 32 hexadecimal digits."""
     if given is not None and _ID.match(given):
         return given
-    return f"{random.getrandbits(128):032x}"
+    return random.randbytes(16).hex()
 
 
 def trace_headers(header: Callable[[str], Optional[str]]) -> Dict[str, str]:
@@ -31,7 +32,7 @@ def trace_headers(header: Callable[[str], Optional[str]]) -> Dict[str, str]:
         header: looks up a header by its name in lower case.
     """
     headers: Dict[str, str] = {}
-    for name, allowed in _PASSED_ON.items():
+    for name, allowed in PASSED_ON.items():
         value = header(name)
         if value is not None and allowed.match(value):
             headers[name] = value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import Dict, Iterable, List, Optional, Protocol, Tuple
+from typing import Dict, List, Optional, Protocol, Sequence, Tuple
 
 from kserve_wrapper.rest.http import Message
 
@@ -136,12 +136,14 @@ class Exchange:
             self._waiting = None
 
 
-def compose_head(status: int, headers: Iterable[Tuple[bytes, bytes]]) -> bytes:
+def compose_head(status: int, headers: Sequence[Tuple[bytes, bytes]]) -> bytes:
     """A response's head. Raises ValueError for a header that would be more than one line."""
-    lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+    pieces = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
     for name, value in headers:
-        if b"\n" in value or b"\r" in value:
-            raise ValueError(f"header {name!r} holds a line break")
-        lines += (name, b": ", value, b"\r\n")
-    lines.append(b"\r\n")
-    return b"".join(lines)
+        pieces += (name, b": ", value, b"\r\n")
+    pieces.append(b"\r\n")
+    head = b"".join(pieces)
+    lines = len(headers) + 2
+    if head.count(b"\n") != lines or head.count(b"\r") != lines:
+        raise ValueError(f"a header holds a line break: {headers}")
+    return head

@@ -7,7 +7,7 @@ from typing import Any, Awaitable, Callable, Dict, List, Mapping, MutableMapping
 import orjson
 
 from kserve_wrapper.errors import InvalidRequest, TooLarge, UnsupportedMedia
-from kserve_wrapper.trace import accept_id, trace_headers
+from kserve_wrapper.trace import PASSED_ON, accept_id, trace_headers
 from kserve_wrapper.types import Buffer
 
 Scope = MutableMapping[str, Any]
@@ -20,6 +20,7 @@ JSON = b"application/json"
 #: Of the scope's extensions: tells whether the connection is lost.
 LOST = "kserve_wrapper.lost"
 _IDENTITY = (b"", b"identity")
+_TRACE = frozenset(name.encode() for name in PASSED_ON)
 
 
 class ClientGone(Exception):
@@ -58,6 +59,8 @@ class Request:
 
     def trace(self) -> Dict[str, str]:
         """The headers that travel upstream with the request."""
+        if _TRACE.isdisjoint(self.headers):
+            return {}
         return trace_headers(lambda name: self.header(name.encode()))
 
     async def body(self) -> Buffer:
