@@ -6,6 +6,7 @@ What only a GPU can show is in ``test_cuda.py``.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,8 @@ if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 9):
 
 
 def simulate(kind: str) -> Dict[str, Any]:
-    done = subprocess.run([sys.executable, "-m", PROGRAM, kind], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    command, environ = [sys.executable, "-m", PROGRAM, kind], {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     found: Dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
