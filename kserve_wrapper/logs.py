@@ -92,10 +92,9 @@ class AccessLog:
 
 def access_fields(request: Request, route: str, status: int, seconds: float, size: int) -> Dict[str, Any]:
     """What is said of a request. Nothing of its body, and no header but its id and trace."""
-    client = request.scope.get("client") or ("-",)
     fields = {
         "request_id": request.id,
-        "client": client[0],
+        "client": request.client,
         "method": request.method,
         "path": request.raw_path.decode("latin-1"),
         "route": route,

@@ -1,1 +1,1 @@
-"""V1 and V2 over HTTP: bare ASGI, so that a request costs little more than its parsing."""
+"""V1 and V2 over HTTP, with nothing between connection and application: a request costs little beyond its parsing."""

@@ -1,4 +1,4 @@
-"""The ASGI application: finds the handler, turns errors into answers, and tells metrics and log of each request."""
+"""The application: finds the handler, turns errors into answers, and tells metrics and log of each request."""
 
 from __future__ import annotations
 
@@ -9,16 +9,7 @@ import time
 from typing import Optional, Protocol, Tuple
 
 from kserve_wrapper.errors import MethodNotAllowed, NotFound, WrapperError
-from kserve_wrapper.rest.http import (
-    ClientGone,
-    Headers,
-    Receive,
-    Request,
-    Response,
-    Scope,
-    Send,
-    json_response,
-)
+from kserve_wrapper.rest.http import ClientGone, Headers, Request, Response, json_response
 from kserve_wrapper.rest.routing import Router
 from kserve_wrapper.trace import INTERNAL
 
@@ -52,16 +43,9 @@ class App:
         #: may cut a request that is on its way.
         self.closing = False
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._serve(Request(scope, receive, self._max_body), send)
-        elif scope["type"] == "lifespan":
-            await _live(receive, send)
-        else:
-            await send({"type": "websocket.close", "code": 1000})
-
-    async def _serve(self, request: Request, send: Send) -> None:
+    async def __call__(self, request: Request) -> None:
         started = time.perf_counter()
+        request.max_body = self._max_body
         route, response = await self._answer(request)
         status, size = CLIENT_CLOSED_REQUEST, 0
         if response is not None:
@@ -69,7 +53,7 @@ class App:
             if self.closing:
                 response.headers.append((b"connection", b"close"))
             status, size = response.status, len(response.body)
-            await response.send(send, request.method == "HEAD")
+            request.answer(response)
         if self._observe is not None:
             self._observe(request, route, status, time.perf_counter() - started, size)
 
@@ -109,11 +93,3 @@ def error_response(error: WrapperError, headers: Optional[Headers] = None) -> Re
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
     return json_response({"error": error.message}, error.status, headers)
-
-
-async def _live(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return

@@ -9,21 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import Any, Awaitable, Callable, Deque, Dict, NamedTuple, Optional, Tuple, cast
-from urllib.parse import unquote_to_bytes
+from typing import Any, Callable, Coroutine, Deque, NamedTuple, Optional, Tuple, cast
 
 import httptools
 
 from kserve_wrapper.rest.deadline import Deadline
 from kserve_wrapper.rest.exchange import Exchange, compose_head
-from kserve_wrapper.rest.http import LOST, Headers, Receive, Scope, Send, json_response
+from kserve_wrapper.rest.http import Headers, Request, json_response
 from kserve_wrapper.trace import INTERNAL
 
 logger = logging.getLogger(__name__)
 
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+#: Answers a request, by its ``answer``.
+Application = Callable[[Request], Coroutine[Any, Any, None]]
 
-_ASGI = {"version": "3.0", "spec_version": "2.3"}
 _NOT_HTTP = (400, "this is not an HTTP request")
 #: Requests that may wait behind the one that is being answered.
 _MOST_BEHIND = 256
@@ -59,10 +58,10 @@ class HttpConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self._shared: Dict[str, Any] = {}
+        self._client = "-"
         #: The exchange that is being answered, those behind it, and the one whose body arrives.
         self._current: Optional[Exchange] = None
-        self._behind: Deque[Tuple[Exchange, Scope]] = deque()
+        self._behind: Deque[Tuple[Exchange, Request]] = deque()
         self._arriving: Optional[Exchange] = None
         self._paused = False
         #: The transport holds what the client does not read.
@@ -95,15 +94,8 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._server.connections.add(self)
-        client, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        self._shared = {
-            "type": "http",
-            "asgi": _ASGI,
-            "scheme": "https" if transport.get_extra_info("sslcontext") else "http",
-            "root_path": "",
-            "client": tuple(client[:2]) if isinstance(client, (tuple, list)) else None,
-            "server": tuple(server[:2]) if isinstance(server, (tuple, list)) else None,
-        }
+        peer = transport.get_extra_info("peername")
+        self._client = peer[0] if isinstance(peer, (tuple, list)) else "-"
         self._begun = self._timed = True
         self._deadline.set(self._limits.read_timeout)
 
@@ -206,14 +198,14 @@ class HttpConnection(asyncio.Protocol):
         version = self._parser.get_http_version()
         keep_alive = version != "1.0" and self._parser.should_keep_alive() and not self._leaving
         exchange = Exchange(self, keep_alive, self._expects and version != "1.0")
-        scope = self._scope(version, exchange)
+        request = self._request(exchange)
         self._arriving = exchange
         self._in_head = False
         self._beside_body = 0
         if self._current is None and not self._clogged:
-            self._start(exchange, scope)
+            self._start(exchange, request)
         else:
-            self._behind.append((exchange, scope))
+            self._behind.append((exchange, request))
             # What it takes from here on is no fault of the client's.
             self._timed = True
             self._deadline.clear()
@@ -277,13 +269,13 @@ class HttpConnection(asyncio.Protocol):
             self.resume_reading()
             self._deadline.set(self._limits.read_timeout if self._begun else self._limits.keep_alive)
 
-    def _start(self, exchange: Exchange, scope: Scope) -> None:
+    def _start(self, exchange: Exchange, request: Request) -> None:
         self._current = exchange
-        exchange.task = self._loop.create_task(self._run(exchange, scope))
+        exchange.task = self._loop.create_task(self._run(exchange, request))
 
-    async def _run(self, exchange: Exchange, scope: Scope) -> None:
+    async def _run(self, exchange: Exchange, request: Request) -> None:
         try:
-            await self._app(scope, exchange.receive, exchange.send)
+            await self._app(request)
         except Exception:
             logger.exception("the application failed")
         finally:
@@ -291,21 +283,12 @@ class HttpConnection(asyncio.Protocol):
                 self._transport.write(_refusal(500, INTERNAL))
                 self._close()
 
-    def _scope(self, version: str, exchange: Exchange) -> Scope:
+    def _request(self, exchange: Exchange) -> Request:
         url = self._url if self._url.startswith(b"/") else _origin_form(self._url)
         if not url.isascii():
             raise ValueError("bytes that no URL has")
-        path, _, query = url.partition(b"?")
-        return {
-            **self._shared,
-            "http_version": version,
-            "method": self._parser.get_method().decode("ascii"),
-            "path": (unquote_to_bytes(path) if b"%" in path else path).decode("utf-8", "replace"),
-            "raw_path": path,
-            "query_string": query,
-            "headers": self._headers,
-            "extensions": {LOST: exchange.is_lost},
-        }
+        method = self._parser.get_method().decode("ascii")
+        return Request(exchange, method, url.partition(b"?")[0], self._headers, self._client)
 
     # limits
 

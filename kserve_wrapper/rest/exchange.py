@@ -1,4 +1,4 @@
-"""One request and its response on a connection: ASGI's ``receive`` and ``send``."""
+"""One request and its response on a connection."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Dict, List, Optional, Protocol, Sequence, Tuple
 
-from kserve_wrapper.rest.http import Message
+from kserve_wrapper.rest.http import ClientGone, Headers
 
 #: Bytes of a body that may wait for the application; beyond, the connection is not read.
 HIGH_WATER = 65536
@@ -42,7 +42,6 @@ class Exchange:
     __slots__ = (
         "_chunks",
         "_expects",
-        "_head",
         "_received",
         "_size",
         "_waiting",
@@ -69,10 +68,6 @@ class Exchange:
         self._size = 0
         self._received = False
         self._waiting: Optional[asyncio.Future[None]] = None
-        self._head = b""
-
-    def is_lost(self) -> bool:
-        return self.lost
 
     def feed(self, data: bytes) -> None:
         """A piece of the body came."""
@@ -97,7 +92,8 @@ class Exchange:
         if task is not None and not self.answered:
             task.cancel()
 
-    async def receive(self) -> Message:
+    async def receive(self) -> Tuple[bytes, bool]:
+        """What has come of the body, and whether more follows. Raises ClientGone where none will."""
         if self._expects and not self.whole:
             self._expects = False
             self._wire.write(_CONTINUE)
@@ -106,28 +102,25 @@ class Exchange:
             self._waiting = asyncio.get_running_loop().create_future()
             await self._waiting
         if self.lost or self.answered:
-            return {"type": "http.disconnect"}
+            raise ClientGone
         chunks, self._chunks, self._size = self._chunks, [], 0
         self._received = self.whole
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        return {"type": "http.request", "body": body, "more_body": not self.whole}
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks), not self.whole
 
-    async def send(self, message: Message) -> None:
-        """Takes responses that tell their length: a start and one body."""
-        if message["type"] == "http.response.start":
-            headers = message["headers"]
-            if self._expects and not self.whole:
-                # Whether the body comes all the same is for the client to decide: what follows could be either.
-                self.keep_alive = False
-            if _CLOSE in headers:
-                self.keep_alive = False
-            elif not self.keep_alive:
-                headers = [*headers, _CLOSE]
-            self._head = compose_head(message["status"], headers)
-        elif not (self.answered or self.lost):
-            self._wire.write(self._head + message["body"])
-            self.answered = True
-            self._wire.finished(self)
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """Writes the response, whose length the headers tell; once, and to nobody who is gone."""
+        if self.answered or self.lost:
+            return
+        if self._expects and not self.whole:
+            # Whether the body comes all the same is for the client to decide: what follows could be either.
+            self.keep_alive = False
+        if _CLOSE in headers:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            headers = [*headers, _CLOSE]
+        self._wire.write(compose_head(status, headers) + body)
+        self.answered = True
+        self._wire.finished(self)
 
     def _wake(self) -> None:
         if self._waiting is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Dict, List, Mapping, MutableMapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Protocol, Tuple
 
 import orjson
 
@@ -10,15 +10,9 @@ from kserve_wrapper.errors import InvalidRequest, TooLarge, UnsupportedMedia
 from kserve_wrapper.trace import PASSED_ON, accept_id, trace_headers
 from kserve_wrapper.types import Buffer
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Headers = List[Tuple[bytes, bytes]]
 
 JSON = b"application/json"
-#: Of the scope's extensions: tells whether the connection is lost.
-LOST = "kserve_wrapper.lost"
 _IDENTITY = (b"", b"identity")
 _TRACE = frozenset(name.encode() for name in PASSED_ON)
 
@@ -27,25 +21,43 @@ class ClientGone(Exception):
     """The client closed the connection before its request was whole; nobody reads an answer."""
 
 
+class Exchange(Protocol):
+    """What a request comes by and its response goes by."""
+
+    #: Nobody reads the response any more. The request's task is cancelled then, unless it has answered.
+    lost: bool
+
+    async def receive(self) -> Tuple[bytes, bool]:
+        """The next piece of the body, and whether more follows. Raises ClientGone where none will."""
+        ...
+
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """Writes the response, whose length the headers tell."""
+        ...
+
+
 class Request:
     """One HTTP request.
 
     Args:
-        scope: ASGI's.
-        receive: ASGI's.
-        max_body: bytes; 0 = any size.
+        exchange: see there.
+        method: in capitals.
+        raw_path: as it came, percent-encoded, without the query.
+        headers: names in lower case.
+        client: its address.
     """
 
-    __slots__ = ("_max_body", "_receive", "headers", "id", "method", "raw_path", "scope")
+    __slots__ = ("_exchange", "client", "headers", "id", "max_body", "method", "raw_path")
 
-    def __init__(self, scope: Scope, receive: Receive, max_body: int = 0) -> None:
-        self.scope = scope
-        self.method: str = scope["method"]
-        self.raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
-        self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
+    def __init__(self, exchange: Exchange, method: str, raw_path: bytes, headers: Headers, client: str = "-") -> None:
+        self._exchange = exchange
+        self.method = method
+        self.raw_path = raw_path
+        self.headers: Mapping[bytes, bytes] = dict(headers)
+        self.client = client
+        #: Bytes; 0 = any size.
+        self.max_body = 0
         self.id = accept_id(self.header(b"x-request-id"))
-        self._receive = receive
-        self._max_body = max_body
 
     def header(self, name: bytes) -> Optional[str]:
         """A header's value, or None; ``name`` in lower case."""
@@ -53,9 +65,12 @@ class Request:
         return None if value is None else value.decode("latin-1")
 
     def is_lost(self) -> bool:
-        """The client is gone, as far as the server tells: it then cancels the request's task."""
-        lost = self.scope.get("extensions", {}).get(LOST)
-        return lost is not None and bool(lost())
+        """The client is gone, as far as the server knows."""
+        return self._exchange.lost
+
+    def answer(self, response: Response) -> None:
+        """Writes the response; one to HEAD keeps its body's length and leaves the body out."""
+        self._exchange.answer(response.status, response.headers, b"" if self.method == "HEAD" else response.body)
 
     def trace(self) -> Dict[str, str]:
         """The headers that travel upstream with the request."""
@@ -74,42 +89,35 @@ class Request:
         if self.headers.get(b"content-encoding", b"") not in _IDENTITY:
             raise UnsupportedMedia("Content-Encoding is not supported: send the body as it is")
         length = self.headers.get(b"content-length")
-        if self._max_body and length is not None and int(length) > self._max_body:
+        if self.max_body and length is not None and int(length) > self.max_body:
             await self._refuse_body(int(length))
-        message = await self._receive()
-        if message["type"] == "http.request" and not message.get("more_body"):
-            body: bytes = message.get("body", b"")
-            self._check_size(len(body))
-            return body
-        return await self._join_body(message)
+        body, more = await self._exchange.receive()
+        self._check_size(len(body))
+        return await self._join_body(body) if more else body
 
-    async def _join_body(self, message: Message) -> Buffer:
-        body = bytearray()
-        while True:
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            body += message.get("body", b"")
+    async def _join_body(self, first: bytes) -> Buffer:
+        body = bytearray(first)
+        more = True
+        while more:
+            piece, more = await self._exchange.receive()
+            body += piece
             self._check_size(len(body))
-            if not message.get("more_body"):
-                return body
-            message = await self._receive()
+        return body
 
     def _check_size(self, size: int) -> None:
-        if self._max_body and size > self._max_body:
+        if self.max_body and size > self.max_body:
             raise self._too_large()
 
     def _too_large(self) -> TooLarge:
-        return TooLarge(f"the body is larger than the limit of {self._max_body} bytes")
+        return TooLarge(f"the body is larger than the limit of {self.max_body} bytes")
 
     async def _refuse_body(self, length: int) -> None:
         """Raises TooLarge; before that reads what little is left, for clients that send all before they listen."""
         unread = length if b"expect" not in self.headers else 0
-        if unread <= 4 * self._max_body:
+        if unread <= 4 * self.max_body:
             while unread > 0:
-                message = await self._receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                unread = unread - len(message.get("body", b"")) if message.get("more_body") else 0
+                piece, more = await self._exchange.receive()
+                unread = unread - len(piece) if more else 0
         raise self._too_large()
 
     async def json(self) -> Dict[str, Any]:
@@ -139,11 +147,6 @@ class Response:
         self.headers: Headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
         if headers:
             self.headers += headers
-
-    async def send(self, send: Send, head_only: bool = False) -> None:
-        """Writes it; ``head_only`` keeps the body's length and leaves the body out."""
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-        await send({"type": "http.response.body", "body": b"" if head_only else self.body})
 
 
 def json_response(content: Any, status: int = 200, headers: Optional[Headers] = None) -> Response:

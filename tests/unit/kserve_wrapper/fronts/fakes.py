@@ -1,4 +1,4 @@
-"""A data plane with nothing behind it, and a client that calls the ASGI application directly."""
+"""A data plane with nothing behind it, and a client that calls the application directly."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from kserve_wrapper.dataplane import DataPlane
 from kserve_wrapper.errors import NotFound, WrapperError
 from kserve_wrapper.metrics import Metrics
 from kserve_wrapper.rest.app import App
+from kserve_wrapper.rest.http import ClientGone, Headers, Request
 from kserve_wrapper.rest.routes import build_router
 from kserve_wrapper.torchserve.scrape import TorchServeMetrics
 from kserve_wrapper.types import Call, ModelMetadata, Reply, TensorMetadata, V1Call, V1Reply, V2Reply
@@ -122,6 +123,24 @@ class Answer:
         return json.loads(self.body)
 
 
+class FakeExchange:
+    """A client that sends a body in pieces, then is gone."""
+
+    def __init__(self, pieces: List[bytes]) -> None:
+        self.lost = False
+        self.answered: Optional[Answer] = None
+        self._pieces = pieces
+
+    async def receive(self) -> Tuple[bytes, bool]:
+        if not self._pieces:
+            raise ClientGone
+        return self._pieces.pop(0), bool(self._pieces)
+
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        assert self.answered is None
+        self.answered = Answer(status, {name.decode(): value.decode() for name, value in headers}, body)
+
+
 class Front:
     """The application with fakes behind it.
 
@@ -156,26 +175,11 @@ class Front:
     async def _call(self, method: str, path: str, body: bytes, headers: Dict[str, str], pieces: int) -> Answer:
         step = max(1, -(-len(body) // pieces))
         chunks = [body[i : i + step] for i in range(0, len(body), step)] or [b""]
-        messages = [{"type": "http.request", "body": c, "more_body": i + 1 < len(chunks)} for i, c in enumerate(chunks)]
-        sent: List[Any] = []
-
-        async def receive() -> Any:
-            return messages.pop(0) if messages else {"type": "http.disconnect"}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
         lowered = {name.lower(): value for name, value in headers.items()}
         if body and "content-length" not in lowered and pieces == 1:
             lowered["content-length"] = str(len(body))
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "raw_path": path.encode("latin-1"),
-            "headers": [(name.encode(), value.encode("latin-1")) for name, value in lowered.items()],
-        }
-        await self.app(scope, receive, send)
-        start, content = sent
-        found = {name.decode(): value.decode() for name, value in start["headers"]}
-        return Answer(start["status"], found, content["body"])
+        exchange = FakeExchange(chunks)
+        named = [(name.encode(), value.encode("latin-1")) for name, value in lowered.items()]
+        await self.app(Request(exchange, method, path.encode("latin-1"), named))
+        assert exchange.answered is not None
+        return exchange.answered

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kserve_wrapper.rest.connection import ConnectionLimits, HttpConnection
 from kserve_wrapper.rest.exchange import compose_head
-from kserve_wrapper.rest.http import LOST, Receive, Scope, Send
+from kserve_wrapper.rest.http import Request, Response
 
 ANSWER = re.compile(rb"HTTP/1\.1 (\d+) [^\r]*\r\n(?:[^\r]+\r\n)*?content-length: (\d+)\r\n(?:[^\r]+\r\n)*\r\n")
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -70,18 +70,9 @@ class FakeTransport:
         return found
 
 
-async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+async def echo(asked: Request) -> None:
     """Answers with path and body."""
-    body, more = b"", True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return
-        body, more = body + message["body"], message["more_body"]
-    content = scope["raw_path"] + b" " + body
-    headers = [(b"content-length", b"%d" % len(content))]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+    asked.answer(Response(asked.raw_path + b" " + await asked.body()))
 
 
 class Rig:
@@ -194,11 +185,11 @@ def test_what_is_no_request_takes_nothing_from_the_answers_before_it(wanted: Wan
 def test_a_body_that_goes_wrong_gets_its_refusal_and_ends_its_task() -> None:
     lost: List[bool] = []
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(asked: Request) -> None:
         try:
-            await echo(scope, receive, send)
+            await echo(asked)
         except asyncio.CancelledError:
-            lost.append(scope["extensions"][LOST]())
+            lost.append(asked.is_lost())
             raise
 
     async def main() -> None:
@@ -252,25 +243,22 @@ def test_an_upgrade_is_passed_over() -> None:
 
 def test_a_proxys_url_is_its_path() -> None:
     async def main() -> None:
-        seen: List[Scope] = []
+        seen: List[Request] = []
 
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            seen.append(scope)
-            await echo(scope, receive, send)
+        async def app(asked: Request) -> None:
+            seen.append(asked)
+            await echo(asked)
 
         rig = Rig(app)
         await rig.feed(request("http://h:80/a%20b?q=1", b""), request("/c?x=%2f", b""))
-        assert [(one["raw_path"], one["path"], one["query_string"]) for one in seen] == [
-            (b"/a%20b", "/a b", b"q=1"),
-            (b"/c", "/c", b"x=%2f"),
-        ]
-        assert seen[0]["client"] == ("10.0.0.1", 5)
+        assert [one.raw_path for one in seen] == [b"/a%20b", b"/c"]
+        assert seen[0].client == "10.0.0.1"
 
     run(main)
 
 
 def test_an_application_that_fails_is_a_500_that_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(asked: Request) -> None:
         raise RuntimeError("the inside")
 
     async def main() -> None:
@@ -288,9 +276,9 @@ def test_an_application_that_fails_is_a_500_that_tells_nothing(caplog: pytest.Lo
 def test_much_body_that_nobody_takes_is_not_read() -> None:
     gate = asyncio.Event()
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(asked: Request) -> None:
         await gate.wait()
-        await echo(scope, receive, send)
+        await echo(asked)
 
     async def main() -> None:
         rig = Rig(app)
@@ -332,9 +320,9 @@ def test_who_does_not_read_is_not_answered_further_and_let_go() -> None:
 def test_an_idle_connection_is_closed_and_a_busy_one_is_not() -> None:
     gate = asyncio.Event()
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(asked: Request) -> None:
         await gate.wait()
-        await echo(scope, receive, send)
+        await echo(asked)
 
     async def main() -> None:
         rig = Rig(app, ConnectionLimits(read_timeout=0.03, keep_alive=0.03))
@@ -384,9 +372,9 @@ class Gated:
     def __init__(self) -> None:
         self.gate = asyncio.Event()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, asked: Request) -> None:
         await self.gate.wait()
-        await echo(scope, receive, send)
+        await echo(asked)
 
 
 def test_a_client_that_reads_again_is_not_late() -> None:
@@ -427,9 +415,9 @@ def test_a_request_that_we_did_not_read_on_is_not_late() -> None:
 def test_trailers_are_passed_over() -> None:
     seen: List[Any] = []
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.append(dict(scope["headers"]))
-        await echo(scope, receive, send)
+    async def app(asked: Request) -> None:
+        seen.append(asked.headers)
+        await echo(asked)
 
     async def main() -> None:
         rig = Rig(app)
@@ -483,7 +471,7 @@ def test_who_does_not_read_its_last_answer_is_let_go() -> None:
 
 
 def test_an_application_that_is_cancelled_for_no_reason_is_a_500() -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(asked: Request) -> None:
         raise asyncio.CancelledError
 
     async def main() -> None:
@@ -511,9 +499,8 @@ def test_too_many_requests_at_once() -> None:
 def test_an_early_answer_to_a_client_that_waits_to_go_on_ends_the_connection() -> None:
     """Its body may follow or not: nothing else may be read from what comes."""
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b""})
+    async def app(asked: Request) -> None:
+        asked.answer(Response(b"", 413))
 
     async def main() -> None:
         rig = Rig(app)
