@@ -52,13 +52,12 @@ class Process:
     def _serving(self) -> List[Dict[str, Any]]:
         return [line for line in self.log() if line["message"] == "serving"]
 
-    def wait(self, condition: Callable[[], object]) -> None:
-        """Waits until a condition holds, for at most 30 s, and no longer than the process lives if it does now."""
+    def wait(self, condition: Callable[[], object], ended: bool = False) -> None:
+        """Waits until a condition holds, for at most 30 s, while the process lives, or after it has ended."""
         end = time.monotonic() + 30
-        before = self.process.poll()
         while not condition():
             assert time.monotonic() < end, self._log.read_text()
-            assert self.process.poll() == before, self._log.read_text()
+            assert (self.process.poll() is not None) == ended, self._log.read_text()
             time.sleep(0.02)
 
     def call(self, path: str, body: Optional[bytes] = None) -> Any:
@@ -198,7 +197,7 @@ def test_workers_end_with_a_parent_that_was_killed(start: Callable[..., Process]
                 return False
             return True
 
-    process.wait(free)
+    process.wait(free, ended=True)
 
 
 def test_a_missing_configuration_is_told(start: Callable[..., Process], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from mnist_handler.config import ConfigError
 from mnist_handler.loading import LoadError, build_model, load_labels, load_model
 from mnist_handler.mnist import MNISTDigitClassifier
 
-from .conftest import start
+from .conftest import copy_archive, start
 from .helpers import ask_one, v2
 
 CPU = torch.device("cpu")
@@ -98,9 +98,8 @@ def test_label_files(mapping: Any, names: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [9, 11])
-def test_as_many_names_as_classes(count: int, archive: Path, tmp_path: Path) -> None:
-    for name in ("mnist.py", "mnist_cnn.pt"):
-        shutil.copy(archive / name, tmp_path)
+def test_as_many_names_as_classes(count: int, tmp_path: Path) -> None:
+    copy_archive(tmp_path)
     (tmp_path / "index_to_name.json").write_text(json.dumps({str(index): "name" for index in range(count)}))
     with pytest.raises(LoadError, match=f"has {count} names, the model 10 classes"):
         start(tmp_path, {"device_batch_limit": 1, "compile": "none"})
