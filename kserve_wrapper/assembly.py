@@ -6,11 +6,13 @@ import logging
 import os
 import time
 from dataclasses import dataclass
-from typing import Awaitable, Optional
+from typing import Awaitable, Callable, Optional
 
 from kserve_wrapper.coalescer import Coalescer
 from kserve_wrapper.dataplane import DataPlane
 from kserve_wrapper.errors import NotFound, WrapperError
+from kserve_wrapper.handover import Handover
+from kserve_wrapper.lane import Lane
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.logs import AccessLog
 from kserve_wrapper.metrics import Metrics
@@ -82,7 +84,15 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
 
     limits = _limits(settings, config)
     default = follower.default_version
-    coalescer = Coalescer(send, limits, slots, follower.metadata, default, observer=_Counter(metrics))
+    coalescer = Coalescer(
+        send,
+        limits,
+        slots,
+        follower.metadata,
+        default,
+        observer=_Counter(metrics),
+        answer_came=answer_came(settings),
+    )
     plane = DataPlane(
         follower,
         coalescer,
@@ -137,6 +147,13 @@ def _torchserve_metrics(settings: Settings, config: TorchServeConfig) -> Optiona
 
 def _observer(settings: Settings, metrics: Metrics) -> _Requests:
     return _Requests(metrics, AccessLog(settings.access_log_format) if settings.access_log else None)
+
+
+def answer_came(settings: Settings) -> Callable[[Lane], None]:
+    """What to do when an answer comes. Answers to single requests are not worth a pause each."""
+    if settings.give_way and settings.coalesce:
+        return Handover(settings.workers).give_way
+    return lambda lane: None
 
 
 def _limits(settings: Settings, config: TorchServeConfig) -> CoalescerLimits:

@@ -37,6 +37,7 @@ class Coalescer:
         default_version: the version that answers calls without one; None while that is unknown.
         clock: monotonic seconds; deadlines are on it.
         observer: told of what happens.
+        answer_came: called with each answer from upstream, before it is dealt with.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Coalescer:
         default_version: Callable[[str], Optional[str]] = lambda model: None,
         clock: Callable[[], float] = time.monotonic,
         observer: Optional[Observer] = None,
+        answer_came: Callable[[Lane], None] = lambda lane: None,
     ) -> None:
         self._send = send
         self._limits = limits
@@ -57,6 +59,7 @@ class Coalescer:
         self._default_version = default_version
         self._clock = clock
         self._observer = observer or Observer()
+        self._answer_came = answer_came
         self._lanes: Dict[Tuple[str, Optional[str]], Lane] = {}
         self._arrivals = itertools.count()
         self._tasks: Set[asyncio.Task[None]] = set()
@@ -171,7 +174,7 @@ class Coalescer:
     def _batches(self, lane: Lane) -> int:
         """How many batches share the lane's rows, the next among them; 0 where none may go."""
         limits = self._limits
-        workers = max(1, self._slots(lane.model, lane.version))
+        workers = lane.workers = max(1, self._slots(lane.model, lane.version))
         capacity = workers * (limits.in_flight_per_worker if limits.enabled else limits.in_flight_per_worker_alone)
         if lane.in_flight < capacity:
             return max(1, workers // limits.processes)
@@ -189,7 +192,15 @@ class Coalescer:
                 return
             for waiter in batch:
                 self._leave_queue(waiter)
-            delivery = Delivery(batch, lane, self._send, self._limits.resends_per_batch, self._clock, self._observer)
+            delivery = Delivery(
+                batch,
+                lane,
+                self._send,
+                self._limits.resends_per_batch,
+                self._clock,
+                self._observer,
+                self._answer_came,
+            )
             lane.in_flight += 1
             lane.rows_in_flight += delivery.rows
             delivery.begin()

@@ -75,6 +75,7 @@ class Delivery:
         resends: int,
         clock: Callable[[], float],
         observer: Observer,
+        answer_came: Callable[[Lane], None],
     ) -> None:
         self._batch = batch
         self._lane = lane
@@ -84,6 +85,7 @@ class Delivery:
         self._sends_left = 1 + resends
         self._clock = clock
         self._observer = observer
+        self._answer_came = answer_came
         self._retried = False
         self._begun: Optional[_Sent] = None
 
@@ -140,6 +142,7 @@ class Delivery:
 
     async def _finish(self, sent: _Sent) -> None:
         reply = await sent.reply
+        self._answer_came(self._lane)
         self._lane.learn_size(sent.call, reply, sent.rows)
         for waiter, own in zip(sent.waiters, split(reply, [waiter.portion for waiter in sent.waiters])):
             waiter.resolve(own)

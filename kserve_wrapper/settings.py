@@ -66,6 +66,9 @@ class Settings:
         1, "upstream requests at a time per ready worker; one more may be ahead", "requests", minimum=1
     )
     send_ahead: bool = option(True, "one batch as large as those under way is at TorchServe before a worker wants it")
+    give_way: bool = option(
+        True, "where processors are few, TorchServe hands out its next batch before an answer is dealt with"
+    )
     resends_per_batch: int = option(24, "upstream requests that narrowing down a failure may cost", "requests")
 
     start_limit: float = option(600.0, "live until TorchServe has first answered, at most", "seconds")

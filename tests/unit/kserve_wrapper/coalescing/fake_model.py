@@ -7,6 +7,7 @@ from typing import Any, Callable, List, Optional, Tuple
 
 from kserve_wrapper.coalescer import Coalescer
 from kserve_wrapper.errors import InternalError, InvalidRequest
+from kserve_wrapper.lane import Lane
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.narrowing import Observer
 from kserve_wrapper.types import Call, ModelMetadata, Reply, V1Call, V1Reply
@@ -78,7 +79,13 @@ class Rig:
     Unless ``limits`` say otherwise nothing goes ahead: what does not find a slot waits.
     """
 
-    def __init__(self, model: FakeModel, limits: Optional[CoalescerLimits] = None, slots: int = 1) -> None:
+    def __init__(
+        self,
+        model: FakeModel,
+        limits: Optional[CoalescerLimits] = None,
+        slots: int = 1,
+        answer_came: Callable[[Lane], None] = lambda lane: None,
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.model = model
         self.slots = slots
@@ -92,6 +99,7 @@ class Rig:
             lambda name: "1.0",
             self.loop.time,
             self.watch,
+            answer_came,
         )
         self.watch.coalescer = self.coalescer
 
