@@ -12,7 +12,6 @@ from kserve_wrapper.coalescer import Coalescer
 from kserve_wrapper.dataplane import DataPlane
 from kserve_wrapper.errors import NotFound, WrapperError
 from kserve_wrapper.handover import Handover
-from kserve_wrapper.lane import Lane
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.logs import AccessLog
 from kserve_wrapper.metrics import Metrics
@@ -149,11 +148,11 @@ def _observer(settings: Settings, metrics: Metrics) -> _Requests:
     return _Requests(metrics, AccessLog(settings.access_log_format) if settings.access_log else None)
 
 
-def answer_came(settings: Settings) -> Callable[[Lane], None]:
+def answer_came(settings: Settings) -> Callable[[int, int], None]:
     """What to do when an answer comes. Answers to single requests are not worth a pause each."""
     if settings.give_way and settings.coalesce:
         return Handover(settings.workers).give_way
-    return lambda lane: None
+    return lambda in_flight, workers: None
 
 
 def _limits(settings: Settings, config: TorchServeConfig) -> CoalescerLimits:

@@ -37,7 +37,8 @@ class Coalescer:
         default_version: the version that answers calls without one; None while that is unknown.
         clock: monotonic seconds; deadlines are on it.
         observer: told of what happens.
-        answer_came: called with each answer from upstream, before it is dealt with.
+        answer_came: called with each answer from upstream, before it is dealt with, with the model's batches under way
+            (that one among them) and its workers.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Coalescer:
         default_version: Callable[[str], Optional[str]] = lambda model: None,
         clock: Callable[[], float] = time.monotonic,
         observer: Optional[Observer] = None,
-        answer_came: Callable[[Lane], None] = lambda lane: None,
+        answer_came: Callable[[int, int], None] = lambda in_flight, workers: None,
     ) -> None:
         self._send = send
         self._limits = limits
@@ -171,10 +172,13 @@ class Coalescer:
             lane.pump_is_due = True
             asyncio.get_running_loop().call_soon(self._pump, lane)
 
+    def _workers(self, lane: Lane) -> int:
+        return max(1, self._slots(lane.model, lane.version))
+
     def _batches(self, lane: Lane) -> int:
         """How many batches share the lane's rows, the next among them; 0 where none may go."""
         limits = self._limits
-        workers = lane.workers = max(1, self._slots(lane.model, lane.version))
+        workers = self._workers(lane)
         capacity = workers * (limits.in_flight_per_worker if limits.enabled else limits.in_flight_per_worker_alone)
         if lane.in_flight < capacity:
             return max(1, workers // limits.processes)
@@ -199,7 +203,7 @@ class Coalescer:
                 self._limits.resends_per_batch,
                 self._clock,
                 self._observer,
-                self._answer_came,
+                self._tell_of_answer,
             )
             lane.in_flight += 1
             lane.rows_in_flight += delivery.rows
@@ -207,6 +211,9 @@ class Coalescer:
             task = asyncio.get_running_loop().create_task(self._deliver(lane, delivery))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _tell_of_answer(self, lane: Lane) -> None:
+        self._answer_came(lane.in_flight, self._workers(lane))
 
     async def _deliver(self, lane: Lane, delivery: Delivery) -> None:
         try:

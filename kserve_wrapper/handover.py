@@ -11,8 +11,6 @@ import os
 import time
 from typing import Callable, Optional
 
-from kserve_wrapper.lane import Lane
-
 #: Seconds asked for; operating systems add half of that. TorchServe's threads need about as much.
 PAUSE = 100e-6
 #: A wrapper that computes for more of the time than this is what everybody waits for, and does not pause.
@@ -49,16 +47,20 @@ class Handover:
         # Both fade alike; their quotient counts.
         self._elapsed = self._busy = 0.0
 
-    def give_way(self, lane: Lane) -> None:
+    def give_way(self, in_flight: int, workers: int) -> None:
         """To be called when an answer is there, before anything is done about it.
 
         Pauses where a further batch waits for a worker, and Java has no processor beside the workers' and the
         wrapper's. It blocks the event loop: all of this process shall wait.
+
+        Args:
+            in_flight: the model's batches under way, the answered one among them.
+            workers: of the model.
         """
-        if self._processors > lane.workers + self._wrappers:
+        if self._processors > workers + self._wrappers:
             return
         busy = self._busy_part()
-        if lane.in_flight > lane.workers and busy <= BUSIEST:
+        if in_flight > workers and busy <= BUSIEST:
             self._sleep(PAUSE)
 
     def _busy_part(self) -> float:

@@ -72,8 +72,6 @@ class Lane:
     def __init__(self, model: str, version: Optional[str]) -> None:
         self.model = model
         self.version = version
-        #: Ready ones, when that was last asked; 1 for less.
-        self.workers = 1
         #: Upstream requests under way, and the rows in them.
         self.in_flight = 0
         self.rows_in_flight = 0

@@ -7,7 +7,6 @@ from typing import Any, Callable, List, Optional, Tuple
 
 from kserve_wrapper.coalescer import Coalescer
 from kserve_wrapper.errors import InternalError, InvalidRequest
-from kserve_wrapper.lane import Lane
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.narrowing import Observer
 from kserve_wrapper.types import Call, ModelMetadata, Reply, V1Call, V1Reply
@@ -84,7 +83,7 @@ class Rig:
         model: FakeModel,
         limits: Optional[CoalescerLimits] = None,
         slots: int = 1,
-        answer_came: Callable[[Lane], None] = lambda lane: None,
+        answer_came: Callable[[int, int], None] = lambda in_flight, workers: None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.model = model

@@ -13,7 +13,6 @@ from virtual_time import run
 
 from kserve_wrapper.assembly import answer_came
 from kserve_wrapper.handover import BUSIEST, PAUSE, Handover
-from kserve_wrapper.lane import Lane
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.settings import Settings
 
@@ -38,12 +37,6 @@ class Machine:
         return Handover(wrappers, processors, lambda: self.now, lambda: self.computed, self.sleep)
 
 
-def lane(workers: int, in_flight: int) -> Lane:
-    made = Lane("m", None)
-    made.workers, made.in_flight = workers, in_flight
-    return made
-
-
 @pytest.mark.parametrize(
     ("processors", "wrappers", "workers", "in_flight", "pauses"),
     [
@@ -65,7 +58,7 @@ def test_pauses_where_a_batch_waits_and_processors_are_few(
     machine = Machine(busy=0.3)
     handover = machine.handover(processors, wrappers)
     machine.pass_time(0.005)
-    handover.give_way(lane(workers, in_flight))
+    handover.give_way(in_flight, workers)
     assert machine.pauses == ([PAUSE] if pauses else [])
 
 
@@ -74,12 +67,12 @@ def test_a_wrapper_that_everybody_waits_for_does_not_pause() -> None:
     handover = machine.handover(2)
     for _ in range(10):
         machine.pass_time(0.005)
-        handover.give_way(lane(1, 2))
+        handover.give_way(2, 1)
     assert machine.pauses == []
     machine.busy = BUSIEST - 0.3
     for _ in range(20):
         machine.pass_time(0.005)
-        handover.give_way(lane(1, 2))
+        handover.give_way(2, 1)
     # Not at once, as one quick answer proves nothing; but before long.
     assert 10 < len(machine.pauses) < 20
 
@@ -89,22 +82,22 @@ def test_what_was_before_a_quiet_time_does_not_count() -> None:
     handover = machine.handover(2)
     for _ in range(50):
         machine.pass_time(0.005)
-        handover.give_way(lane(1, 2))
+        handover.give_way(2, 1)
     assert machine.pauses == []
     machine.busy = 0.0
     machine.pass_time(10.0)
-    handover.give_way(lane(1, 2))
+    handover.give_way(2, 1)
     assert machine.pauses == [PAUSE]
 
 
-def test_by_itself_it_knows_the_machine_and_really_pauses() -> None:
+def test_by_itself_it_knows_the_machine_and_what_this_thread_computes() -> None:
     workers = max(1, len(os.sched_getaffinity(0)) - 1)
     slept: List[float] = []
     handover = Handover(sleep=slept.append)
     for _ in range(10):
         # Quiet, so that this thread is not busy.
         threading.Event().wait(0.02)
-        handover.give_way(lane(workers, workers + 1))
+        handover.give_way(workers + 1, workers)
     assert slept
     assert set(slept) == {PAUSE}
 
@@ -112,10 +105,10 @@ def test_by_itself_it_knows_the_machine_and_really_pauses() -> None:
 def test_the_coalescer_tells_of_each_answer_before_it_is_dealt_with() -> None:
     async def main() -> None:
         seen: List[Any] = []
-        rig = Rig(FakeModel(delay=0.5), CoalescerLimits(), answer_came=lambda lane: seen.append(note(lane)))
+        rig = Rig(FakeModel(delay=0.5), CoalescerLimits(), answer_came=lambda *told: seen.append(note(*told)))
 
-        def note(lane: Lane) -> Any:
-            return rig.elapsed, lane.workers, lane.in_flight, [task.done() for task in tasks]
+        def note(in_flight: int, workers: int) -> Any:
+            return rig.elapsed, workers, in_flight, [task.done() for task in tasks]
 
         tasks = [rig.submit("a")]
         await asyncio.sleep(0.1)
@@ -129,8 +122,8 @@ def test_the_coalescer_tells_of_each_answer_before_it_is_dealt_with() -> None:
 
 def test_an_answer_that_is_an_error_is_not_told() -> None:
     async def main() -> None:
-        seen: List[Lane] = []
-        rig = Rig(FakeModel(), answer_came=seen.append)
+        seen: List[Any] = []
+        rig = Rig(FakeModel(), answer_came=lambda *told: seen.append(told))
         with pytest.raises(Exception, match="a is bad"):
             await rig.submit("a", bad=True)
         assert seen == []
