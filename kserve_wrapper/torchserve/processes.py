@@ -47,6 +47,14 @@ class Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
+    def left_any(self) -> bool:
+        """Something of its group exists: itself, or an orphan of it."""
+        try:
+            os.killpg(self.pid, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
     def reaped(self, status: int) -> None:
         """Takes the status from ``os.waitpid``."""
         self.status = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
@@ -94,6 +102,13 @@ def wait_end(children: Sequence[Child], deadline: float, known: Dict[int, Child]
         if number in (signal.SIGTERM, signal.SIGINT):
             return number
     return None
+
+
+def wait_gone(children: Sequence[Child], deadline: float, known: Dict[int, Child]) -> None:
+    """Until nothing is left of their groups, or the monotonic clock passes ``deadline``."""
+    while any(child.left_any() for child in children) and time.monotonic() < deadline:
+        wait_signal(0.05)
+        reap(known)
 
 
 def _prepare(supervisor: int) -> None:

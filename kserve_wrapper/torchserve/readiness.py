@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 #: Polls between two listings of all models; the models known are looked at in every poll.
 _LIST_EVERY = 3
+#: Seconds for one question; a look is ended sooner, by ``poll_timeout``.
+_LOOK_LIMIT = 60.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Settings:
     """All times are seconds.
 
     ``poll_interval`` + ``poll_timeout`` bounds how long a hung TorchServe passes for ready; the sum stays under 2.
+    Time in which this process stood still does not count.
     ``start_limit`` is how long TorchServe may take to answer at all, ``gone_limit`` how long it may be gone after
     that, and ``worker_limit`` how long a model that was ready may be without any worker, before ``live`` is false.
     ``load_*`` are the stock wrapper's MODEL_LOAD_*: whether a model without customized metadata never counts as ready,
@@ -118,9 +121,10 @@ class Readiness:
         return {version.url for model in self._models.values() for version in model.versions.values()}
 
     def workers(self, name: str, version: Optional[str] = None) -> int:
-        """Workers that can answer now, 0 or more. Raises NotFound."""
-        found = self._find(name)
-        return len(found.version(version).ready) if found is not None and self._reachable else 0
+        """Workers that can answer now; none of what is not served."""
+        model = self._models.get(name)
+        found = model.find(version) if model is not None and self._reachable else None
+        return len(found.ready) if found is not None else 0
 
     def versions(self, name: str) -> List[str]:
         """Registered versions, sorted. Raises NotFound."""
@@ -209,10 +213,9 @@ class Readiness:
         try:
             for _ in range(2):
                 looks.append(asyncio.ensure_future(self._look(listing)))
-                timeout = self._settings.poll_timeout / 2
-                done, _ = await asyncio.wait(looks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-                if done:
-                    return done.pop().result()
+                ended = await tasks.first_ended(looks, self._settings.poll_timeout / 2)
+                if ended:
+                    return ended.pop().result()
             raise asyncio.TimeoutError
         finally:
             await tasks.end([look for look in looks if not look.done()])
@@ -220,7 +223,7 @@ class Readiness:
     async def _look(self, listing: bool) -> None:
         await self._renew_keys()
         if listing:
-            self._list(await self._management.models(self._settings.poll_timeout))
+            self._list(await self._management.models(_LOOK_LIMIT))
         await asyncio.gather(*[self._look_at(model) for model in list(self._models.values()) if model.registered])
 
     def _list(self, names: List[str]) -> None:
@@ -238,12 +241,11 @@ class Readiness:
             self._models.pop(model.name, None)
 
     async def _look_at(self, model: Model) -> None:
-        timeout = self._settings.poll_timeout
         try:
-            found = await self._management.describe(model.name, "all", timeout=timeout)
+            found = await self._management.describe(model.name, "all", timeout=_LOOK_LIMIT)
             default = found[0].version if found else ""
             if len(found) > 1:
-                default = (await self._management.describe(model.name, timeout=timeout))[0].version
+                default = (await self._management.describe(model.name, timeout=_LOOK_LIMIT))[0].version
         except NotFound:
             self._drop(model)
             return

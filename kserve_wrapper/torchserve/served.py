@@ -109,13 +109,17 @@ class Model:
 
     def version(self, version: Optional[str]) -> Version:
         """Raises NotFound for a version that is not registered."""
-        wanted = self.default if version is None else version
-        found = self.versions.get(wanted) if wanted is not None else None
+        found = self.find(version)
         if found is not None:
             return found
         if version is None or not self.registered:
             return Version()
         raise NotFound(f"model {self.name} has no version {version}; it has {', '.join(self.versions) or 'none'}")
+
+    def find(self, version: Optional[str]) -> Optional[Version]:
+        """A version that TorchServe has told of; None for the default one."""
+        wanted = self.default if version is None else version
+        return self.versions.get(wanted) if wanted is not None else None
 
     def update(self, descriptions: List[Description], default: str, now: float) -> None:
         """Takes over what TorchServe says of all versions."""

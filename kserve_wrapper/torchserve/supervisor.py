@@ -21,7 +21,7 @@ from kserve_wrapper.torchserve import checks, java, launch, localconfig, options
 from kserve_wrapper.torchserve.config import TorchServeConfig, load
 from kserve_wrapper.torchserve.options import Options, WrapperFlags
 from kserve_wrapper.torchserve.probe import Probe
-from kserve_wrapper.torchserve.processes import Child, become_reaper, reap, wait_end, wait_signal
+from kserve_wrapper.torchserve.processes import Child, become_reaper, reap, wait_end, wait_gone, wait_signal
 
 #: Of the time to drain, what is kept for TorchServe to stop in: seconds at most, and as a fraction.
 _TORCHSERVE_SECONDS, _TORCHSERVE_PART = 6.0, 0.3
@@ -72,7 +72,8 @@ class Supervisor:
         finally:
             for child in self._children.values():
                 child.kill_group()
-            wait_end(list(self._children.values()), time.monotonic() + 2.0, self._children)
+            # A killed process ends when the kernel comes to it; who sees this one end must find none of them.
+            wait_gone(list(self._children.values()), time.monotonic() + _HURRY, self._children)
 
     def _drain(self, cause: str) -> int:
         say(f"{cause}: the wrapper drains, then TorchServe stops, within {self._drain_timeout:g} s")
