@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from benchmarks.capacity import REPORT, ROOT
 from kserve_wrapper.modelstore import write
+from kserve_wrapper.torchserve.localconfig import free_port
 
 #: Seconds after which a start counts as failed, and between two looks.
 LIMIT, PAUSE = 120.0, 0.01
@@ -36,15 +36,6 @@ LIMIT, PAUSE = 120.0, 0.01
 
 class StartFailed(RuntimeError):
     """The pod did not get ready; the message has the end of its output."""
-
-
-def free_ports(count: int) -> List[int]:
-    """Ports of loopback that nothing uses now, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in sockets]
 
 
 def answers(url: str, body: Optional[bytes] = None) -> bool:
@@ -90,7 +81,7 @@ def one_start(mar: Path, path: str, body: bytes) -> Dict[str, float]:
     with tempfile.TemporaryDirectory() as temporary:
         store, log = Path(temporary, "models"), Path(temporary, "log")
         write(store, [mar])
-        ports = free_ports(7)
+        ports = [free_port() for _ in range(7)]
         base, upstream = (f"http://127.0.0.1:{port}" for port in (ports[0], ports[2]))
         steps: Dict[str, Callable[[], bool]] = {
             "wrapper answers (live)": lambda: answers(f"{base}/v2/health/live"),

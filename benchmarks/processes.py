@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -17,18 +16,6 @@ import psutil
 
 class StartError(RuntimeError):
     """A server did not start; the message holds the end of its log."""
-
-
-def free_ports(count: int) -> List[int]:
-    """Ports of the loopback interface that the kernel says are free; held together until all are known."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Awaitable, Callable, Optional
 
 from kserve_wrapper.coalescer import Coalescer
 from kserve_wrapper.dataplane import DataPlane
-from kserve_wrapper.errors import NotFound, WrapperError
+from kserve_wrapper.errors import WrapperError
 from kserve_wrapper.handover import Handover
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.logs import AccessLog
@@ -75,20 +75,13 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         follower.report_answered()
         return reply
 
-    def slots(model: str, version: Optional[str]) -> int:
-        try:
-            return follower.workers(model, version)
-        except NotFound:
-            return 0
-
     limits = _limits(settings, config)
-    default = follower.default_version
     coalescer = Coalescer(
         send,
         limits,
-        slots,
+        follower.workers,
         follower.metadata,
-        default,
+        follower.default_version,
         observer=_Counter(metrics),
         answer_came=answer_came(settings),
     )
@@ -102,7 +95,6 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
     )
     app = App(
         build_router(plane, metrics, settings.enable_docs_url, settings.compat, _torchserve_metrics(settings, config)),
-        settings.max_body_size,
         _observer(settings, metrics),
     )
     return Parts(app, plane, coalescer, upstream, follower, metrics)
@@ -133,7 +125,7 @@ class _Requests:
         self._log = log
 
     def __call__(self, request: Request, route: str, status: int, seconds: float, size: int) -> None:
-        self._metrics.count_request("http", route, str(status), seconds)
+        self._metrics.count_request("http", route, status, seconds)
         if self._log is not None:
             self._log.write(request, route, status, seconds, size)
 
@@ -170,6 +162,7 @@ def _limits(settings: Settings, config: TorchServeConfig) -> CoalescerLimits:
         processes=settings.workers,
         upstream_queue=config.job_queue_size,
         resends_per_batch=settings.resends_per_batch,
+        linger=config.longest_response_timeout,
     )
 
 

@@ -4,6 +4,10 @@ An idle model is sent its request at once. While all slots of a model are taken,
 frees the oldest goes, with those behind it that may share its batch; several workers get equal parts. One batch goes
 ahead of that, to be there when a worker wants it: as soon as as many rows wait as the batches under way have. There is
 no delay to tune.
+
+Where more come than the model can answer, the pace of its latest batches tells who would have an answer too late: they
+are refused when they come, or in favour of those behind them. A batch whose requests have all expired keeps its slot
+until its answer comes: the worker is at it still.
 """
 
 from __future__ import annotations
@@ -22,12 +26,15 @@ from kserve_wrapper.merge import Portion, prepare
 from kserve_wrapper.narrowing import Delivery, Observer, Send
 from kserve_wrapper.types import Call, ModelMetadata, Reply
 
+#: Of the time until a request's deadline, what the line may take that it is the end of. If it were all, half of the
+#: answers would come just too late while the model is overloaded.
+_IN_TIME = 0.8
 #: Entries of the deadline heap that may be over and done before it is swept.
 _SWEEP = 1024
 
 
 class Coalescer:
-    """One per process, for all models; used from one event loop.
+    """One per process, for all models; made and used within one event loop.
 
     Args:
         send: sends one call upstream until a deadline; raises WrapperError.
@@ -52,6 +59,7 @@ class Coalescer:
         observer: Optional[Observer] = None,
         answer_came: Callable[[int, int], None] = lambda in_flight, workers: None,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._send = send
         self._limits = limits
         self._ahead = limits.ahead and limits.enabled
@@ -69,7 +77,7 @@ class Coalescer:
         self._timer: Optional[asyncio.TimerHandle] = None
         self._timer_at = 0.0
         self._closing = False
-        self._open = 0
+        self._open = tasks.UnderWay()
         self.queued_requests = 0
         self.queued_rows = 0
         self.queued_bytes = 0
@@ -95,7 +103,7 @@ class Coalescer:
             self._observer.dropped(call, "cancelled")
             raise
         finally:
-            self._open -= 1
+            self._open.end()
             watch[2] = None
             self._leave_queue(waiter)
             # The error's traceback holds this frame, and the waiter the error: a circle.
@@ -104,15 +112,7 @@ class Coalescer:
     async def drain(self, timeout: float) -> None:
         """Refuses what is new, finishes what is here, and after ``timeout`` seconds fails the rest."""
         self._closing = True
-        end = self._clock() + timeout
-        while self._tasks or self.queued_requests:
-            left = end - self._clock()
-            if left <= 0:
-                break
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            else:
-                await asyncio.sleep(0)
+        await self._open.wait(timeout)
         for waiter in [entry[2] for entry in self._deadlines if entry[2] is not None]:
             waiter.fail(Unavailable("the server is shutting down"))
         # What was just sent is awaited, so that it can be cancelled.
@@ -129,9 +129,11 @@ class Coalescer:
         lane = self._lane(call)
         portion = prepare(call, metadata, self._limits.enabled and lane.may_merge(call, now))
         self._check_room(call, portion)
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        waiter = Waiter(portion, metadata, deadline, next(self._arrivals), future)
-        self._open += 1
+        self._check_time(lane, call, portion, deadline - now)
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        waiter = Waiter(lane, portion, metadata, deadline, next(self._arrivals), future)
+        self._open.begin()
+        lane.rows_waiting += portion.rows
         self.queued_requests += 1
         self.queued_rows += portion.rows
         self.queued_bytes += portion.size
@@ -159,9 +161,26 @@ class Coalescer:
             self._observer.dropped(call, "full")
             raise QueueFull("too many requests are waiting: try again later", limits.retry_after)
 
+    def _check_time(self, lane: Lane, call: Call, portion: Portion, left: float) -> None:
+        """Nobody is refused whom nobody is before: so a pace that changed is learned anew."""
+        line = lane.line
+        if line and lane.pace.seconds(line + portion.rows) > _IN_TIME * left:
+            raise self._too_late(call)
+
+    def _too_late(self, call: Call) -> QueueFull:
+        self._observer.dropped(call, "late")
+        cause = "the requests that wait take the model longer than this one's deadline allows: try again later"
+        return QueueFull(cause, self._limits.retry_after)
+
+    def _give_up(self, waiter: Waiter) -> None:
+        if not waiter.future.done():
+            self._leave_queue(waiter)
+            waiter.fail(self._too_late(waiter.portion.call))
+
     def _leave_queue(self, waiter: Waiter) -> None:
         if waiter.queued:
             waiter.queued = False
+            waiter.lane.rows_waiting -= waiter.portion.rows
             self.queued_requests -= 1
             self.queued_rows -= waiter.portion.rows
             self.queued_bytes -= waiter.portion.size
@@ -170,7 +189,7 @@ class Coalescer:
         """Requests that the event loop reads in one turn meet in one batch; no time passes in between."""
         if not lane.pump_is_due and self._batches(lane):
             lane.pump_is_due = True
-            asyncio.get_running_loop().call_soon(self._pump, lane)
+            self._loop.call_soon(self._pump, lane)
 
     def _workers(self, lane: Lane) -> int:
         return max(1, self._slots(lane.model, lane.version))
@@ -191,7 +210,7 @@ class Coalescer:
         lane.pump_is_due = False
         while True:
             batches = self._batches(lane)
-            batch = lane.take(self._limits, self._clock(), batches) if batches else []
+            batch = lane.take(self._limits, self._clock(), batches, self._give_up) if batches else []
             if not batch:
                 return
             for waiter in batch:
@@ -200,7 +219,7 @@ class Coalescer:
                 batch,
                 lane,
                 self._send,
-                self._limits.resends_per_batch,
+                self._limits,
                 self._clock,
                 self._observer,
                 self._tell_of_answer,
@@ -208,7 +227,7 @@ class Coalescer:
             lane.in_flight += 1
             lane.rows_in_flight += delivery.rows
             delivery.begin()
-            task = asyncio.get_running_loop().create_task(self._deliver(lane, delivery))
+            task = self._loop.create_task(self._deliver(lane, delivery))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -227,7 +246,7 @@ class Coalescer:
         """One timer for the earliest deadline of all; a heap has the others."""
         entry = [waiter.deadline, waiter.arrival, waiter]
         heapq.heappush(self._deadlines, entry)
-        if len(self._deadlines) > 2 * self._open + _SWEEP:
+        if len(self._deadlines) > 2 * self._open.count + _SWEEP:
             self._deadlines = [entry for entry in self._deadlines if entry[2] is not None]
             heapq.heapify(self._deadlines)
         if self._timer is None or waiter.deadline < self._timer_at:
@@ -243,7 +262,7 @@ class Coalescer:
         if self._deadlines:
             self._timer_at = self._deadlines[0][0]
             delay = max(0.0, self._timer_at - self._clock())
-            self._timer = asyncio.get_running_loop().call_later(delay, self._expire)
+            self._timer = self._loop.call_later(delay, self._expire)
 
     def _expire(self) -> None:
         self._timer = None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any, Callable, Dict, List, Optional, Protocol
 
 from kserve_wrapper._version import __version__
 from kserve_wrapper.errors import DeadlineExceeded, TooLarge, Unavailable
+from kserve_wrapper.tasks import UnderWay
 from kserve_wrapper.types import Call, ModelMetadata, Reply, V1Call
 
 NAME = "ts-kserve-wrapper"
@@ -81,9 +81,8 @@ class DataPlane:
         self._request_timeout = request_timeout or 3600.0
         self._max_rows = max_rows
         self._observe = observe
-        self._in_flight = 0
+        self._in_flight = UnderWay()
         self._draining = False
-        self._idle: Optional[asyncio.Event] = None
 
     def live(self) -> bool:
         return self.models.live()
@@ -118,34 +117,25 @@ class DataPlane:
         limit = self._request_timeout if timeout is None else min(timeout, self._request_timeout)
         if limit <= 0:
             raise DeadlineExceeded("the deadline passed before the request was read")
-        self._in_flight += 1
+        self._in_flight.begin()
         started = time.monotonic()
         try:
             return await self._submitter.submit(call, started + limit)
         finally:
             self._observe(time.monotonic() - started)
-            self._in_flight -= 1
-            if self._idle is not None and not self._in_flight:
-                self._idle.set()
+            self._in_flight.end()
 
     async def drain(self, timeout: float) -> bool:
         """Stops admitting calls and waits, up to ``timeout`` seconds, for those in flight; True when none is left."""
         self._draining = True
-        if self._in_flight:
-            self._idle = asyncio.Event()
-            try:
-                await asyncio.wait_for(self._idle.wait(), timeout)
-            except asyncio.TimeoutError:
-                return False
-        return True
+        return await self._in_flight.wait(timeout)
 
     def _admit(self, call: Call) -> None:
         if self._draining:
             raise Unavailable("the server is shutting down", retry_after=1)
         if not self.models.model_ready(call.model, call.version):
             raise self._not_ready(call.model, call.version)
-        rows = count_rows(call)
-        if self._max_rows and rows > self._max_rows:
+        if self._max_rows and (rows := count_rows(call)) > self._max_rows:
             raise TooLarge(f"{rows} rows in one request; the limit is {self._max_rows}: send them in parts")
 
     def _not_ready(self, name: str, version: Optional[str]) -> Unavailable:

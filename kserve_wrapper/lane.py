@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from typing import Deque, Dict, Hashable, List, Optional, Tuple
+from typing import Callable, Deque, Dict, Hashable, List, Optional, Tuple
 
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.merge import Portion
+from kserve_wrapper.pace import Pace
 from kserve_wrapper.types import Call, ModelMetadata, Reply, V1Call
 
 #: What a reply's size depends on most: protocol and verb.
@@ -19,16 +20,18 @@ DISTRUST = 60.0
 class Waiter:
     """One request, from its admission to its answer."""
 
-    __slots__ = ("arrival", "deadline", "future", "metadata", "portion", "queued")
+    __slots__ = ("arrival", "deadline", "future", "lane", "metadata", "portion", "queued")
 
     def __init__(
         self,
+        lane: Lane,
         portion: Portion,
         metadata: ModelMetadata,
         deadline: float,
         arrival: int,
         future: asyncio.Future[Reply],
     ) -> None:
+        self.lane = lane
         self.portion = portion
         self.metadata = metadata
         self.deadline = deadline
@@ -75,12 +78,19 @@ class Lane:
         #: Upstream requests under way, and the rows in them.
         self.in_flight = 0
         self.rows_in_flight = 0
+        self.rows_waiting = 0
+        self.pace = Pace()
         self.pump_is_due = False
         self._groups: Dict[Hashable, _Group] = {}
         #: Groups by the arrival of their oldest; an entry may be older than what its group still holds.
         self._order: List[Tuple[int, Hashable]] = []
         self._row_bytes: Dict[ReplyKind, float] = {}
         self._distrusted_until: Dict[ReplyKind, float] = {}
+
+    @property
+    def line(self) -> int:
+        """Rows that the model has yet to answer."""
+        return self.rows_waiting + self.rows_in_flight
 
     def add(self, waiter: Waiter) -> None:
         # Whatever shares with nobody is a group of one.
@@ -101,12 +111,15 @@ class Lane:
         most = min(self._share(group, batches), self._most_rows(group[0], limits))
         return group.rows >= most or group.bytes >= limits.bytes_per_batch
 
-    def take(self, limits: CoalescerLimits, now: float, batches: int) -> List[Waiter]:
+    def take(
+        self, limits: CoalescerLimits, now: float, batches: int, give_up: Callable[[Waiter], None]
+    ) -> List[Waiter]:
         """The next batch: the oldest request and those behind it that may share, within the limits.
 
         Finished (cancelled, expired) requests are dropped on the way. Empty when nothing waits.
 
         Args:
+            give_up: told of requests that had to be dropped in favour of those behind them.
             batches: that the rows of this group and those under way are shared out to, this one among them. Equal
                 ones keep workers busiest: behind a small one, a worker would wait for the clients of a large one.
         """
@@ -115,6 +128,8 @@ class Lane:
             group = self._groups[key]
             while group and (group[0].future.done() or group[0].deadline <= now):
                 group.pop_oldest()
+            if group:
+                self._give_up_hopeless(group, now, give_up)
             if group and group[0].arrival == arrival:
                 batch = self._fill(group, limits, now, self._share(group, batches))
                 self._reorder(key, group)
@@ -136,6 +151,15 @@ class Lane:
         if not self._distrusted_until:
             return True
         return now >= self._distrusted_until.get(kind_of(call), now)
+
+    def _give_up_hopeless(self, group: _Group, now: float, give_up: Callable[[Waiter], None]) -> None:
+        """Those whose answer would come late, so that it comes in time for those behind them; not all."""
+        soonest = now + self.pace.seconds(self.rows_in_flight + group[0].portion.rows)
+        if group[0].deadline >= soonest:
+            return
+        if any(waiter.deadline >= soonest and not waiter.future.done() for waiter in group):
+            while group[0].deadline < soonest:
+                give_up(group.pop_oldest())
 
     def _fill(self, group: _Group, limits: CoalescerLimits, now: float, share: int) -> List[Waiter]:
         first = group.pop_oldest()

@@ -38,5 +38,8 @@ class CoalescerLimits:
     in_flight_per_worker_alone: int = 8
     #: Upstream requests that one failed batch may cost beyond the first.
     resends_per_batch: int = 24
+    #: Seconds beyond the deadlines of its requests for which a batch keeps its slot, as the worker is at it still.
+    #: TorchServe's default_response_timeout, after which it starts the worker anew.
+    linger: float = 120.0
     #: Seconds, told to clients that find the queue full.
     retry_after: float = 1.0

@@ -7,7 +7,7 @@ lookup costs more than the count.
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -73,7 +73,7 @@ class Metrics:
         )
         self._dropped = Counter(
             "kserve_wrapper_dropped_requests_total",
-            "Requests that ended without an answer: expired, cancelled, full.",
+            "Requests that ended without an answer: expired, cancelled, full (the queue), late (foreseen to be).",
             ["reason"],
             registry=self.registry,
         )
@@ -83,7 +83,7 @@ class Metrics:
         self.in_flight = self._gauge("kserve_wrapper_upstream_in_flight", "Upstream requests under way.")
         self._slots = self._gauge("kserve_wrapper_slots", "Ready workers, which are slots, by model.", ["model"], "max")
         self._ready = self._gauge("kserve_wrapper_model_ready", "1 while the model is ready.", ["model"], "min")
-        self._counts: Dict[Tuple[str, str, str], Count] = {}
+        self._answers: Dict[Tuple[str, str, Union[int, str]], Tuple[Count, Tally]] = {}
         self._tallies: Dict[Tuple[str, str], Tally] = {}
         self._error_children: Dict[int, Counter] = {}
 
@@ -94,15 +94,21 @@ class Metrics:
         """``mode``: how the values of several processes become one."""
         return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)
 
-    def count_request(self, protocol: str, route: str, code: str, seconds: float) -> None:
+    def count_request(self, protocol: str, route: str, code: Union[int, str], seconds: float) -> None:
         """Counts one request that is over; ``code`` is the HTTP status or the name of gRPC's."""
-        count = self._counts.get((protocol, route, code))
-        if count is None:
-            count = self._counts[protocol, route, code] = Count(self._requests.labels(protocol, route, code))
-            if (protocol, route) not in self._tallies:
-                self._tallies[protocol, route] = Tally(self._durations.labels(protocol, route))
+        known = self._answers.get((protocol, route, code))
+        if known is None:
+            known = self._answers[protocol, route, code] = self._new_answer(protocol, route, str(code))
+        count, tally = known
         count.inc()
-        self._tallies[protocol, route].observe(seconds)
+        tally.observe(seconds)
+
+    def _new_answer(self, protocol: str, route: str, code: str) -> Tuple[Count, Tally]:
+        """What counts such answers; their time is told by route, whatever the code."""
+        tally = self._tallies.get((protocol, route))
+        if tally is None:
+            tally = self._tallies[protocol, route] = Tally(self._durations.labels(protocol, route))
+        return Count(self._requests.labels(protocol, route, code)), tally
 
     def count_upstream_error(self, status: int) -> None:
         child = self._error_children.get(status)
@@ -123,11 +129,11 @@ class Metrics:
         self.stages.hand_over()
         for tally in (self.batch_rows, self.batch_requests, *self._tallies.values()):
             tally.hand_over()
-        for count in self._counts.values():
+        for count, _ in self._answers.values():
             count.hand_over()
 
     def expose(self) -> bytes:
-        """The text for Prometheus; with several processes, that of all of them (of the others as of a second ago)."""
+        """The text for Prometheus; with several processes, that of all of them (of the others as of a moment ago)."""
         self.hand_over()
         if not os.environ.get(MULTIPROCESS_DIRECTORY):
             return bytes(generate_latest(self.registry))

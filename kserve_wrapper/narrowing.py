@@ -18,7 +18,9 @@ from kserve_wrapper.errors import (
     WrapperError,
 )
 from kserve_wrapper.lane import Lane, Waiter
+from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.merge import RowsMismatch, merge, split
+from kserve_wrapper.pace import Flight
 from kserve_wrapper.types import Call, ModelMetadata, Reply
 from kserve_wrapper.upstream_errors import Unseen
 
@@ -42,7 +44,7 @@ class Observer:
         """It came back with an error; it is narrowed down when it had several requests."""
 
     def dropped(self, call: Call, reason: str) -> None:
-        """A request ends without an answer: ``expired``, ``cancelled`` or ``full``."""
+        """A request ends without an answer: ``expired``, ``cancelled``, ``full`` or ``late`` (foreseen to be)."""
 
 
 @dataclass
@@ -53,6 +55,10 @@ class _Sent:
     call: Call
     rows: int
     reply: Awaitable[Reply]
+    #: On the coalescer's clock; and what was under way and in the line then.
+    departed: float
+    in_flight: int
+    line: int
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class Delivery:
         batch: List[Waiter],
         lane: Lane,
         send: Send,
-        resends: int,
+        limits: CoalescerLimits,
         clock: Callable[[], float],
         observer: Observer,
         answer_came: Callable[[Lane], None],
@@ -82,7 +88,8 @@ class Delivery:
         self._metadata = batch[0].metadata
         self.rows = sum([waiter.portion.rows for waiter in batch])
         self._send = send
-        self._sends_left = 1 + resends
+        self._sends_left = 1 + limits.resends_per_batch
+        self._linger = limits.linger
         self._clock = clock
         self._observer = observer
         self._answer_came = answer_came
@@ -95,7 +102,7 @@ class Delivery:
             self._begun = self._start(self._batch)
         except Exception as error:
             # For ``run`` to deal with.
-            self._begun = _Sent(self._batch, self._batch[0].portion.call, self.rows, _raise(error))
+            self._begun = self._sent(self._batch, self._batch[0].portion.call, self.rows, _raise(error))
 
     async def run(self) -> None:
         """Returns when every request of the batch is resolved, whatever happens."""
@@ -137,13 +144,19 @@ class Delivery:
         call = merge([waiter.portion for waiter in waiters])
         rows = sum([waiter.portion.rows for waiter in waiters])
         self._observer.sent(call, len(waiters), rows)
-        reply = self._send(call, self._metadata, max([waiter.deadline for waiter in waiters]))
-        return _Sent(waiters, call, rows, reply)
+        # Who gave up sooner would send more to a worker that is at this still.
+        patience = max([waiter.deadline for waiter in waiters]) + self._linger
+        reply = self._send(call, self._metadata, patience)
+        return self._sent(waiters, call, rows, reply)
+
+    def _sent(self, waiters: List[Waiter], call: Call, rows: int, reply: Awaitable[Reply]) -> _Sent:
+        return _Sent(waiters, call, rows, reply, self._clock(), self._lane.rows_in_flight, self._lane.line)
 
     async def _finish(self, sent: _Sent) -> None:
         reply = await sent.reply
         self._answer_came(self._lane)
         self._lane.learn_size(sent.call, reply, sent.rows)
+        self._lane.pace.learn(Flight(self._clock() - sent.departed, sent.in_flight, sent.line))
         for waiter, own in zip(sent.waiters, split(reply, [waiter.portion for waiter in sent.waiters])):
             waiter.resolve(own)
 

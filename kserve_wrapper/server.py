@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 #: New objects between two searches for cyclic garbage (Python's own: 700, 2,000 since 3.13).
 _ALLOCATIONS = 10_000
-#: Seconds between two updates of the gauges.
-_GAUGES = 1.0
+#: Seconds between two updates of the gauges, and between two times that counts are handed over, which takes a moment.
+_GAUGES = 0.25
 #: Seconds that connections get to close after the last answer.
 _CLOSING = 1.0
 #: Seconds that clients on kept connections get to send what is on its way, and to leave with the answer.
@@ -147,7 +147,7 @@ async def _show_gauges(parts: Parts) -> None:
         parts.metrics.hand_over()
         shown: List[str] = parts.readiness.models()
         for model in shown:
-            parts.metrics.show_model(model, _ready(parts, model), _workers(parts, model))
+            parts.metrics.show_model(model, _ready(parts, model), parts.readiness.workers(model))
         await asyncio.sleep(_GAUGES)
 
 
@@ -156,10 +156,3 @@ def _ready(parts: Parts, model: str, version: Optional[str] = None) -> bool:
         return parts.plane.model_ready(model, version)
     except NotFound:
         return False
-
-
-def _workers(parts: Parts, model: str) -> int:
-    try:
-        return parts.readiness.workers(model)
-    except NotFound:
-        return 0

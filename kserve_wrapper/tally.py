@@ -6,10 +6,12 @@ The client's own ``observe`` and ``inc`` take a lock and walk the buckets, five 
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
-from typing import Any, List
+from bisect import bisect_right
+from typing import Any, Callable, List, TypeVar
 
 from prometheus_client import Counter, Histogram
+
+T = TypeVar("T")
 
 
 class Count:
@@ -32,36 +34,34 @@ class Count:
 
 
 class Tally:
-    """Observations for a histogram without further labels. Used from one thread.
+    """Observations for a histogram without further labels. Used from one thread."""
 
-    As a context it times a block without ``await``, in seconds.
-    """
-
-    __slots__ = ("_bounds", "_counts", "_histogram", "_started", "_sum")
+    __slots__ = ("_bounds", "_histogram", "_new", "observe")
 
     def __init__(self, histogram: Histogram) -> None:
         # The client has no call for many observations: its parts are used, and a test compares the outcome.
         self._histogram: Any = histogram
         self._bounds: List[float] = list(self._histogram._upper_bounds)
-        self._counts = [0] * len(self._bounds)
-        self._sum = 0.0
-        self._started = 0.0
+        self._new: List[float] = []
+        #: Takes an amount. To sort it into its bucket can wait.
+        self.observe: Callable[[float], None] = self._new.append
 
-    def observe(self, amount: float) -> None:
-        self._counts[bisect_left(self._bounds, amount)] += 1
-        self._sum += amount
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(self, *error: object) -> None:
-        self.observe(time.perf_counter() - self._started)
+    def time(self, work: Callable[..., T], *given: Any) -> T:
+        """What ``work`` returns; observes the seconds that it takes, be it that it raises."""
+        started = time.perf_counter()
+        try:
+            return work(*given)
+        finally:
+            self.observe(time.perf_counter() - started)
 
     def hand_over(self) -> None:
         """Adds what was observed since the last time."""
-        for bucket, new in zip(self._histogram._buckets, self._counts):
-            if new:
-                bucket.inc(new)
-        self._histogram._sum.inc(self._sum)
-        self._counts = [0] * len(self._bounds)
-        self._sum = 0.0
+        amounts = sorted(self._new)
+        self._new.clear()
+        below = 0
+        for bound, bucket in zip(self._bounds, self._histogram._buckets):
+            reached = bisect_right(amounts, bound)
+            if reached > below:
+                bucket.inc(reached - below)
+            below = reached
+        self._histogram._sum.inc(sum(amounts))

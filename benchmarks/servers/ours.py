@@ -8,10 +8,11 @@ from typing import Dict, Mapping, Sequence, Tuple
 
 from benchmarks.environments import ROOT
 from benchmarks.payloads import grpc_raw, grpc_typed, v1, v2_binary, v2_bytes, v2_json
-from benchmarks.processes import ProcessGroup, free_ports
+from benchmarks.processes import ProcessGroup
 from benchmarks.servers import archives
 from benchmarks.servers.base import Build, GrpcBuild, Server, get
 from benchmarks.servers.torchserve_config import java_home
+from kserve_wrapper.torchserve.localconfig import free_port
 from scripts import serving
 
 
@@ -38,7 +39,7 @@ class Ours(Server):
         for model in self.models:
             if model != "mnist":
                 (store / f"{model}.mar").write_bytes(archive.read_bytes())
-        http, grpc = free_ports(2)
+        http, grpc = free_port(), free_port()
         self.http, self.grpc = f"127.0.0.1:{http}", f"127.0.0.1:{grpc}"
         flags = ["--http_port", str(http), "--grpc_port", str(grpc), *self.flags]
         command = serving.supervisor_command(store, {**serving.free_ports(), **self.settings}, flags)

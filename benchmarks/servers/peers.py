@@ -8,8 +8,9 @@ from typing import Dict, Mapping, Sequence
 
 from benchmarks.environments import ROOT, peer_python
 from benchmarks.payloads import HttpRequest, grpc_raw, grpc_typed, v1, v2_bytes, v2_json
-from benchmarks.processes import ProcessGroup, free_ports
+from benchmarks.processes import ProcessGroup
 from benchmarks.servers.base import Build, GrpcBuild, Server
+from kserve_wrapper.torchserve.localconfig import free_port
 
 PEERS = ROOT / "benchmarks" / "peers"
 MODEL = ROOT / "model-archiver" / "model-store" / "mnist"
@@ -34,7 +35,7 @@ class MLServer(Server):
 
     def launch(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        http, grpc, metrics = free_ports(3)
+        http, grpc, metrics = free_port(), free_port(), free_port()
         settings = {"host": "127.0.0.1", "http_port": http, "grpc_port": grpc, "metrics_port": metrics}
         settings["debug"] = False
         model = {
@@ -73,7 +74,7 @@ class LitServe(Server):
         self.network = network
 
     def launch(self, directory: Path) -> None:
-        (port,) = free_ports(1)
+        port = free_port()
         own = environment(self.network, PORT=str(port), WINDOW_MS=str(WINDOW_MS))
         command = [str(peer_python("litserve")), str(PEERS / "litserve_server.py")]
         self.http = f"127.0.0.1:{port}"
@@ -92,7 +93,7 @@ class BentoML(Server):
         self.network = network
 
     def launch(self, directory: Path) -> None:
-        (port,) = free_ports(1)
+        port = free_port()
         own = environment(
             self.network,
             LATENCY_MS="10000",

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Mapping
 
 from benchmarks.payloads import grpc_typed_image, v1, v2_separate_bytes, v2_separate_json
-from benchmarks.processes import ProcessGroup, free_ports, wait_until
+from benchmarks.processes import ProcessGroup, wait_until
 from benchmarks.servers import archives
 from benchmarks.servers.base import Build, GrpcBuild, Server
 from benchmarks.servers.torchserve import QUEUE, TorchServe, launch_torchserve, model_ready
 from benchmarks.servers.torchserve_config import address, properties
+from kserve_wrapper.torchserve.localconfig import free_port
 
 LAUNCHER = Path(__file__).with_name("stock_launcher.py")
 
@@ -43,7 +44,7 @@ class StockWrapper(TorchServe):
         self.groups = [upstream]
         # The stock wrapper tries ten times, 30 s apart: it is started when TorchServe is ready.
         wait_until(lambda: model_ready(address(settings)), [upstream], 120)
-        http, grpc = free_ports(2)
+        http, grpc = free_port(), free_port()
         self.http, self.grpc = f"127.0.0.1:{http}", f"127.0.0.1:{grpc}"
         environment = {
             "CONFIG_PATH": str(directory / "config.properties"),

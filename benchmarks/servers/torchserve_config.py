@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Dict, Mapping, Optional, Sequence
 
 from benchmarks.environments import ROOT
-from benchmarks.processes import free_ports
+from kserve_wrapper.torchserve.localconfig import free_port
 
 DOCUMENTED = ROOT / "config" / "config.properties"
 
@@ -31,7 +31,7 @@ def properties(store: Path, models: Sequence[str] = ("mnist",), queue: int = 10,
         queue: job_queue_size.
         snapshot: what differs from the documented snapshot (batchSize 1, maxBatchDelay 10, minWorkers 1 …).
     """
-    inference, metrics, grpc, grpc_management = free_ports(4)
+    inference, metrics, grpc, grpc_management = free_port(), free_port(), free_port(), free_port()
     one = {"defaultVersion": True, "minWorkers": 1, "maxWorkers": 5, "batchSize": 1, "maxBatchDelay": 10}
     described = {
         name: {"1.0": {**one, "marName": f"{name}.mar", "responseTimeout": 120, **snapshot}} for name in models

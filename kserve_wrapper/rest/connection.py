@@ -35,6 +35,8 @@ class ConnectionLimits(NamedTuple):
 
     #: Bytes of a request's head. Beyond: 431.
     header_size: int = 0
+    #: Bytes of a request's body. Beyond: 413.
+    body_size: int = 0
     #: Seconds for a whole request, from its first byte, or from the connection for the first one. Beyond: 408.
     read_timeout: float = 0.0
     #: Seconds without a request, or without the client reading its answer, until the connection is closed.
@@ -288,7 +290,8 @@ class HttpConnection(asyncio.Protocol):
         if not url.isascii():
             raise ValueError("bytes that no URL has")
         method = self._parser.get_method().decode("ascii")
-        return Request(exchange, method, url.partition(b"?")[0], self._headers, self._client)
+        path = url.partition(b"?")[0]
+        return Request(exchange, method, path, self._headers, self._client, self._limits.body_size)
 
     # limits
 

@@ -21,7 +21,7 @@ class ClientGone(Exception):
     """The client closed the connection before its request was whole; nobody reads an answer."""
 
 
-class Exchange(Protocol):
+class Channel(Protocol):
     """What a request comes by and its response goes by."""
 
     #: Nobody reads the response any more. The request's task is cancelled then, unless it has answered.
@@ -40,23 +40,25 @@ class Request:
     """One HTTP request.
 
     Args:
-        exchange: see there.
+        channel: see there.
         method: in capitals.
         raw_path: as it came, percent-encoded, without the query.
         headers: names in lower case.
         client: its address.
+        max_body: bytes; 0 = any size.
     """
 
-    __slots__ = ("_exchange", "client", "headers", "id", "max_body", "method", "raw_path")
+    __slots__ = ("_channel", "_max_body", "client", "headers", "id", "method", "raw_path")
 
-    def __init__(self, exchange: Exchange, method: str, raw_path: bytes, headers: Headers, client: str = "-") -> None:
-        self._exchange = exchange
+    def __init__(
+        self, channel: Channel, method: str, raw_path: bytes, headers: Headers, client: str = "-", max_body: int = 0
+    ) -> None:
+        self._channel = channel
         self.method = method
         self.raw_path = raw_path
         self.headers: Mapping[bytes, bytes] = dict(headers)
         self.client = client
-        #: Bytes; 0 = any size.
-        self.max_body = 0
+        self._max_body = max_body
         self.id = accept_id(self.header(b"x-request-id"))
 
     def header(self, name: bytes) -> Optional[str]:
@@ -66,11 +68,11 @@ class Request:
 
     def is_lost(self) -> bool:
         """The client is gone, as far as the server knows."""
-        return self._exchange.lost
+        return self._channel.lost
 
     def answer(self, response: Response) -> None:
         """Writes the response; one to HEAD keeps its body's length and leaves the body out."""
-        self._exchange.answer(response.status, response.headers, b"" if self.method == "HEAD" else response.body)
+        self._channel.answer(response.status, response.headers, b"" if self.method == "HEAD" else response.body)
 
     def trace(self) -> Dict[str, str]:
         """The headers that travel upstream with the request."""
@@ -89,9 +91,9 @@ class Request:
         if self.headers.get(b"content-encoding", b"") not in _IDENTITY:
             raise UnsupportedMedia("Content-Encoding is not supported: send the body as it is")
         length = self.headers.get(b"content-length")
-        if self.max_body and length is not None and int(length) > self.max_body:
+        if self._max_body and length is not None and int(length) > self._max_body:
             await self._refuse_body(int(length))
-        body, more = await self._exchange.receive()
+        body, more = await self._channel.receive()
         self._check_size(len(body))
         return await self._join_body(body) if more else body
 
@@ -99,24 +101,24 @@ class Request:
         body = bytearray(first)
         more = True
         while more:
-            piece, more = await self._exchange.receive()
+            piece, more = await self._channel.receive()
             body += piece
             self._check_size(len(body))
         return body
 
     def _check_size(self, size: int) -> None:
-        if self.max_body and size > self.max_body:
+        if self._max_body and size > self._max_body:
             raise self._too_large()
 
     def _too_large(self) -> TooLarge:
-        return TooLarge(f"the body is larger than the limit of {self.max_body} bytes")
+        return TooLarge(f"the body is larger than the limit of {self._max_body} bytes")
 
     async def _refuse_body(self, length: int) -> None:
         """Raises TooLarge; before that reads what little is left, for clients that send all before they listen."""
         unread = length if b"expect" not in self.headers else 0
-        if unread <= 4 * self.max_body:
+        if unread <= 4 * self._max_body:
             while unread > 0:
-                piece, more = await self._exchange.receive()
+                piece, more = await self._channel.receive()
                 unread = unread - len(piece) if more else 0
         raise self._too_large()
 

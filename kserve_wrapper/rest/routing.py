@@ -10,7 +10,7 @@ import re
 from typing import Awaitable, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 from urllib.parse import unquote_to_bytes
 
-from kserve_wrapper.errors import InvalidRequest, NotFound
+from kserve_wrapper.errors import InvalidRequest, MethodNotAllowed, NotFound
 from kserve_wrapper.rest.http import Request, Response
 
 Handler = Callable[..., Awaitable[Response]]
@@ -23,21 +23,27 @@ _FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
 _CACHE_SIZE = 1024
 
 
+class WrongMethod(MethodNotAllowed):
+    """The route exists, this method does not; ``allow`` has those that do, as the header names them."""
+
+    def __init__(self, method: str, allow: str) -> None:
+        super().__init__(f"{method} is not allowed here")
+        self.allow = allow
+
+
 class Route(NamedTuple):
     """One path and what answers there, by method."""
 
     template: str
     handlers: Mapping[str, Handler]
 
-    @property
-    def allow(self) -> str:
-        """The value of the header Allow."""
-        methods = set(self.handlers) | ({"HEAD"} if "GET" in self.handlers else set())
-        return ", ".join(sorted(methods))
-
-    def handler(self, method: str) -> Optional[Handler]:
-        """HEAD is answered wherever GET is."""
-        return self.handlers.get("GET" if method == "HEAD" else method)
+    def handler(self, method: str) -> Handler:
+        """What answers to this method; HEAD is answered wherever GET is. Raises WrongMethod."""
+        found = self.handlers.get("GET" if method == "HEAD" else method)
+        if found is None:
+            methods = {*self.handlers, "HEAD"} if "GET" in self.handlers else set(self.handlers)
+            raise WrongMethod(method, ", ".join(sorted(methods)))
+        return found
 
 
 class Match(NamedTuple):
@@ -68,20 +74,21 @@ class Router:
         """Paths that no earlier route takes get 404, by any method, with what ``explain`` says of their parameters."""
         self._routes.append((template.strip("/").split("/"), explain))
 
-    def match(self, raw_path: bytes) -> Optional[Match]:
-        """The route of a path as it came over the wire, without query; None when there is none.
+    def match(self, raw_path: bytes) -> Match:
+        """The route of a path as it came over the wire, without query.
 
         Raises:
             InvalidRequest: the path is not properly percent-encoded UTF-8, or a segment holds what no name holds.
-            NotFound: the path is one that is refused with an explanation.
+            NotFound: there is no such route, or it is one that is refused with an explanation.
         """
         found = self._cache.get(raw_path)
         if found is None:
             found = self._find([decode_segment(part) for part in raw_path[1:].split(b"/")])
-            if found is not None:
-                if len(self._cache) >= _CACHE_SIZE:
-                    self._cache.clear()
-                self._cache[raw_path] = found
+            if found is None:
+                raise NotFound(f"no such route: {raw_path.decode('latin-1')}")
+            if len(self._cache) >= _CACHE_SIZE:
+                self._cache.clear()
+            self._cache[raw_path] = found
         return found
 
     def _find(self, segments: List[str]) -> Optional[Match]:

@@ -47,7 +47,12 @@ class HttpServer(uvicorn.Server):
 
 def http_server(app: App, settings: Settings) -> HttpServer:
     """A server for ``app``. Raises OSError for certificates that cannot be read or do not fit."""
-    limits = ConnectionLimits(settings.max_header_size, settings.read_timeout, settings.timeout_keep_alive)
+    limits = ConnectionLimits(
+        header_size=settings.max_header_size,
+        body_size=settings.max_body_size,
+        read_timeout=settings.read_timeout,
+        keep_alive=settings.timeout_keep_alive,
+    )
     protocol: Any = functools.partial(HttpConnection, app, limits)
     config = uvicorn.Config(
         app,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Awaitable
+
 from kserve_wrapper.codecs import v1 as codec
 from kserve_wrapper.dataplane import DataPlane
 from kserve_wrapper.errors import InternalError
@@ -38,21 +40,19 @@ class V1:
         ready = self._plane.model_ready(model)
         return json_response({"name": model, "ready": ready}, 200 if ready else 503)
 
-    async def predict(self, request: Request, model: str) -> Response:
-        return await self._infer(request, model, explain=False)
+    def predict(self, request: Request, model: str) -> Awaitable[Response]:
+        return self._infer(request, model, explain=False)
 
-    async def explain(self, request: Request, model: str) -> Response:
-        return await self._infer(request, model, explain=True)
+    def explain(self, request: Request, model: str) -> Awaitable[Response]:
+        return self._infer(request, model, explain=True)
 
     async def _infer(self, request: Request, model: str, explain: bool) -> Response:
         body = await request.body()
-        with self._stages.decode:
-            call = codec.decode_request(body, model, explain, request.trace())
+        call = self._stages.decode.time(codec.decode_request, body, model, explain, request.trace())
         reply = await self._plane.infer(call)
         if not isinstance(reply, V1Reply):
             raise InternalError(INTERNAL)
-        with self._stages.encode:
-            return Response(codec.encode_reply(reply, explain))
+        return Response(self._stages.encode.time(codec.encode_reply, reply, explain))
 
 
 def no_such_verb(model: str, verb: str) -> str:

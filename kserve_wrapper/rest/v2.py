@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Awaitable, Dict, List, Optional
 
 from kserve_wrapper.binary import HEADER_LENGTH
 from kserve_wrapper.codecs import v2 as codec
@@ -65,24 +65,26 @@ class V2:
     async def model_metadata(self, request: Request, model: str, version: Optional[str] = None) -> Response:
         return json_response(metadata_object(self._plane.metadata(model, version)))
 
-    async def infer(self, request: Request, model: str, version: Optional[str] = None) -> Response:
-        return await self._infer(request, model, version, explain=False)
+    def infer(self, request: Request, model: str, version: Optional[str] = None) -> Awaitable[Response]:
+        return self._infer(request, model, version, explain=False)
 
-    async def explain(self, request: Request, model: str, version: Optional[str] = None) -> Response:
-        return await self._infer(request, model, version, explain=True)
+    def explain(self, request: Request, model: str, version: Optional[str] = None) -> Awaitable[Response]:
+        return self._infer(request, model, version, explain=True)
 
     async def _infer(self, request: Request, model: str, version: Optional[str], explain: bool) -> Response:
         body = await request.body()
-        with self._stages.decode:
-            length = request.header(_HEADER_LENGTH)
-            asked = codec.decode_request(body, length, model, version, explain, request.trace())
+        length = request.header(_HEADER_LENGTH)
+        decode = self._stages.decode
+        asked = decode.time(codec.decode_request, body, length, model, version, explain, request.trace())
         reply = await self._plane.infer(asked.call)
         if not isinstance(reply, V2Reply):
             raise InternalError(INTERNAL)
-        with self._stages.encode:
-            if self._compat and not explain:
-                return json_response(stock_document(asked.call, asked.id, reply))
-            content, header_length = codec.encode_reply(asked, reply)
+        return self._stages.encode.time(self._response, asked, reply)
+
+    def _response(self, asked: codec.V2Request, reply: V2Reply) -> Response:
+        if self._compat and not asked.call.explain:
+            return json_response(stock_document(asked.call, asked.id, reply))
+        content, header_length = codec.encode_reply(asked, reply)
         if header_length is None:
             return Response(content, 200, JSON)
         headers: Headers = [(_HEADER_LENGTH, b"%d" % header_length)]

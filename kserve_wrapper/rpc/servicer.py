@@ -93,17 +93,18 @@ class Servicer:
         return reply
 
     async def model_infer(self, request: Any, caller: Caller) -> Any:
-        with self._stages.decode:
-            asked = codec.decode_request(request, caller.trace)
+        asked = self._stages.decode.time(codec.decode_request, request, caller.trace)
         reply = await self._plane.infer(asked.call, caller.timeout)
         if not isinstance(reply, V2Reply):
             raise InternalError(INTERNAL)
-        with self._stages.encode:
-            if self._compat and not asked.call.explain:
-                reply = stock_reply(asked.call, reply)
-                call = replace(asked.call, version=None, outputs=None)
-                asked = replace(asked, call=call, id=asked.id or new_id())
-            return codec.encode_reply(self._messages.ModelInferResponse, asked, reply)
+        return self._stages.encode.time(self._response, asked, reply)
+
+    def _response(self, asked: codec.GrpcRequest, reply: V2Reply) -> Any:
+        if self._compat and not asked.call.explain:
+            reply = stock_reply(asked.call, reply)
+            call = replace(asked.call, version=None, outputs=None)
+            asked = replace(asked, call=call, id=asked.id or new_id())
+        return codec.encode_reply(self._messages.ModelInferResponse, asked, reply)
 
     async def repository_index(self, request: Any, caller: Caller) -> Any:
         reply = self._messages.RepositoryIndexResponse()

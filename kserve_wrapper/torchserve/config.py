@@ -66,6 +66,12 @@ class TorchServeConfig:
     settings: Dict[str, Setting] = field(default_factory=dict, repr=False)
 
     @property
+    def longest_response_timeout(self) -> int:
+        """After so long without an answer, TorchServe has restarted a worker, whichever model it serves."""
+        own = [model.response_timeout for versions in self.models.values() for model in versions.values()]
+        return max([self.default_response_timeout, *own])
+
+    @property
     def inference_address(self) -> str:
         """Where to dial, scheme://host:port; 0.0.0.0 became 127.0.0.1."""
         return str(self.inference)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import Collection, Dict, Mapping, Optional
+from typing import Collection, Dict, Mapping, Optional, Set
 
 from kserve_wrapper.torchserve import properties
 from kserve_wrapper.torchserve.address import Address
@@ -22,6 +22,8 @@ _PATHS = (
     "keystore",
     "cpp_log_config",
 )
+#: What ``free_port`` has given.
+_given: Set[int] = set()
 
 
 def derive(properties_path: Path, overrides: Mapping[str, str]) -> str:
@@ -67,11 +69,17 @@ def log_config(config_path: Path, named: Optional[str]) -> Path:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nothing uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A TCP port of the loopback address that nothing uses now, each a new one.
+
+    Until somebody binds it, the kernel may well choose the same again.
+    """
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 def _url(address: Address, host: str) -> str:

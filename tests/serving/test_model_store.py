@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cold_start import answers, free_ports, pod
+from benchmarks.cold_start import answers, pod
 from kserve_wrapper.modelstore import check, write
+from kserve_wrapper.torchserve.localconfig import free_port
 from scripts.walkthrough import load
 
 PATIENCE = 180.0
@@ -29,7 +30,7 @@ def test_a_written_directory_is_served_in_every_protocol(store: Path, tmp_path: 
     models, log = tmp_path / "models", tmp_path / "log"
     write(models, [store / "mnist.mar"], protocol)
     assert check(models, protocol) == []
-    ports = free_ports(7)
+    ports = [free_port() for _ in range(7)]
     base = f"http://127.0.0.1:{ports[0]}"
     with pod(models, ports, log) as process:
         deadline = time.monotonic() + PATIENCE

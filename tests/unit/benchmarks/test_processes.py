@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.processes import ProcessGroup, StartError, Usage, free_ports, role_of, wait_until
+from benchmarks.processes import ProcessGroup, StartError, Usage, role_of, wait_until
 
 PARENT = """
 import subprocess, sys, time
@@ -57,7 +57,3 @@ def test_usage_since() -> None:
 )
 def test_roles(command: list[str], role: str) -> None:
     assert role_of(command, "other") == role
-
-
-def test_free_ports_differ() -> None:
-    assert len(set(free_ports(8))) == 8

@@ -123,7 +123,7 @@ class Answer:
         return json.loads(self.body)
 
 
-class FakeExchange:
+class FakeChannel:
     """A client that sends a body in pieces, then is gone."""
 
     def __init__(self, pieces: List[bytes]) -> None:
@@ -145,7 +145,7 @@ class Front:
     """The application with fakes behind it.
 
     Args:
-        max_body: bytes; 0 = any size.
+        max_body: bytes of a body that ``call`` may send; 0 = any size.
         torchserve: metrics that are shown behind ours.
         plane: further arguments of the data plane.
     """
@@ -160,7 +160,8 @@ class Front:
         self.seen: List[Tuple[str, int]] = []
         self.plane = DataPlane(self.models, self.submitter, self.repository, **plane)
         router = build_router(self.plane, self.metrics, docs, torchserve=torchserve)
-        self.app = App(router, max_body, self._observe)
+        self.app = App(router, self._observe)
+        self._max_body = max_body
 
     def _observe(self, request: Any, route: str, status: int, seconds: float, size: int) -> None:
         self.seen.append((route, status))
@@ -178,8 +179,8 @@ class Front:
         lowered = {name.lower(): value for name, value in headers.items()}
         if body and "content-length" not in lowered and pieces == 1:
             lowered["content-length"] = str(len(body))
-        exchange = FakeExchange(chunks)
+        channel = FakeChannel(chunks)
         named = [(name.encode(), value.encode("latin-1")) for name, value in lowered.items()]
-        await self.app(Request(exchange, method, path.encode("latin-1"), named))
-        assert exchange.answered is not None
-        return exchange.answered
+        await self.app(Request(channel, method, path.encode("latin-1"), named, max_body=self._max_body))
+        assert channel.answered is not None
+        return channel.answered

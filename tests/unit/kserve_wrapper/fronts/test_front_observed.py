@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
 import pytest
-from fakes import FakeExchange, Front
+from fakes import FakeChannel, Front
 from prometheus_client.parser import text_string_to_metric_families
 
 from kserve_wrapper import logs
@@ -122,7 +122,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[List[str]]:
 
 def request() -> Request:
     headers = [(b"x-request-id", b"me"), (b"traceparent", b"00-1-2-01"), (b"authorization", b"secret")]
-    return Request(FakeExchange([]), "GET", b"/v2", headers, "10.0.0.1")
+    return Request(FakeChannel([]), "GET", b"/v2", headers, "10.0.0.1")
 
 
 def test_the_access_log_is_json(lines: List[str]) -> None:

@@ -22,7 +22,7 @@ def post(body: bytes, *headers: str, path: str = "/v1/models/mnist:predict") -> 
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
-    with Live(Front(max_body=1000), max_header_size=4096, read_timeout=0.5) as server:
+    with Live(Front(), max_body_size=1000, max_header_size=4096, read_timeout=0.5) as server:
         yield server
 
 

@@ -9,7 +9,7 @@ from typing import Collection, Dict
 from kserve_wrapper.torchserve import launch, options, properties
 from kserve_wrapper.torchserve.config import load
 from kserve_wrapper.torchserve.java import Java
-from kserve_wrapper.torchserve.localconfig import log_config, overrides
+from kserve_wrapper.torchserve.localconfig import free_port, log_config, overrides
 from kserve_wrapper.torchserve.supervisor import prepare
 
 SHARED = "inference_address=http://0.0.0.0:8085\nmanagement_address=http://0.0.0.0:8085\n"
@@ -63,6 +63,12 @@ def test_the_log_file_named_beside_or_our_own(tmp_path: Path) -> None:
     (tmp_path / "log4j2.xml").touch()
     assert log_config(config, None) == tmp_path / "log4j2.xml"
     assert log_config(config, "/x/y.xml") == Path("/x/y.xml")
+
+
+def test_free_ports_are_new_ones_each_time() -> None:
+    # Of 28,232 ports, as Linux has them, a thousand that were drawn without a memory would hold some twice.
+    ports = [free_port() for _ in range(1000)]
+    assert len(set(ports)) == len(ports)
 
 
 def test_file_argument_environment_and_set(tmp_path: Path) -> None:
