@@ -148,8 +148,7 @@ def test_the_clients_deadline_reaches_the_call(pair: Pair) -> None:
     call(channel, "ModelInfer", timeout=5, model_name="mnist", inputs=[FP32])
     call(channel, "ModelInfer", timeout=None, model_name="mnist", inputs=[FP32])
     near, far = [deadline - time.monotonic() for deadline in live.front.submitter.deadlines]
-    assert near < 5
-    assert 5 < far < 61
+    assert near < 5.5 < far < 61  # gRPC sends the time left rounded up, by up to 10 ms at this length
 
 
 def test_a_deadline_that_passes_cancels_the_call(pair: Pair) -> None:
