@@ -16,6 +16,7 @@ from benchmarks.load import wrk
 from benchmarks.load.request_file import write_requests
 from benchmarks.output import add_output, write_result
 from benchmarks.payloads import HttpRequest, v1
+from benchmarks.quiet import Quiet, add_patience
 from benchmarks.servers.ours import Ours
 from benchmarks.servers.torchserve_config import properties
 
@@ -92,6 +93,7 @@ def measure_point(server: Ours, axis: str, value: int, seconds: float, directory
 
 def run(given: argparse.Namespace) -> Dict[str, Any]:
     entries: List[Dict[str, Any]] = []
+    quiet = Quiet(given.patience)
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         for index, (server, points) in enumerate(grouped(given.axes)):
             directory = Path(place) / str(index)
@@ -100,11 +102,12 @@ def run(given: argparse.Namespace) -> Dict[str, Any]:
                 measure_point(server, "connections", 64, 3, directory)  # Java compiles what is hot
                 for number in range(given.rounds):
                     for axis, value in points if number % 2 == 0 else reversed(points):
-                        entry = measure_point(server, axis, value, given.seconds, directory)
+                        entry = quiet.run(measure_point, server, axis, value, given.seconds, directory)
                         entries.append({**entry, "round": number})
             finally:
                 server.stop()
-    return {"kind": "growth", "machine": machine.describe(), "processors": os.cpu_count(), "entries": entries}
+    described = {**machine.describe(), "steal": quiet.to_json()}
+    return {"kind": "growth", "machine": described, "processors": os.cpu_count(), "entries": entries}
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -113,6 +116,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES), help=f"{described}; default: all")
     parser.add_argument("--rounds", type=int, default=3, help="rounds (default: 3)")
     parser.add_argument("--seconds", type=float, default=2, help="seconds of load a round (default: 2)")
+    add_patience(parser)
     add_output(parser)
     given = parser.parse_args(arguments)
     write_result(run(given), given)
