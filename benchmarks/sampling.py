@@ -23,6 +23,8 @@ STAGES = (
     ("kserve_wrapper/lane", "coalescer"),
     ("kserve_wrapper/merge", "coalescer"),
     ("kserve_wrapper/narrowing", "coalescer"),
+    ("kserve_wrapper/outbox", "coalescer"),
+    ("kserve_wrapper/pace", "coalescer"),
     ("kserve_wrapper/rest/connection", "HTTP server"),
     ("kserve_wrapper/rest/exchange", "HTTP server"),
     ("kserve_wrapper/rest", "REST front"),
@@ -49,8 +51,8 @@ STAGES = (
     ("ts/", "TorchServe's worker, other"),
     ("uvicorn", "HTTP server"),
     ("grpc", "gRPC"),
-    ("uvloop", "event loop"),
-    ("asyncio", "event loop"),
+    ("uvloop", "event loop, sockets"),
+    ("asyncio", "event loop, sockets"),
 )
 
 #: A thread whose innermost frame is one of these waits; py-spy counts some of them as busy.
@@ -62,6 +64,7 @@ WAITS = (
     "select ",
     "__select ",
     "accept ",
+    "clock_nanosleep ",
     "sem_wait",
     "pthread_cond_",
 )

@@ -84,6 +84,7 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         follower.default_version,
         observer=_Counter(metrics),
         answer_came=answer_came(settings),
+        took=metrics.stages.submit.observe,
     )
     plane = DataPlane(
         follower,
@@ -91,7 +92,6 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         ModelStore(management, follower, config),
         settings.request_timeout,
         settings.max_rows,
-        metrics.stages.submit.observe,
     )
     app = App(
         build_router(plane, metrics, settings.enable_docs_url, settings.compat, _torchserve_metrics(settings, config)),

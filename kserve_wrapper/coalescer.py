@@ -15,7 +15,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import logging
 import time
+from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from kserve_wrapper import tasks
@@ -24,7 +26,10 @@ from kserve_wrapper.lane import Lane, Waiter
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.merge import Portion, prepare
 from kserve_wrapper.narrowing import Delivery, Observer, Send
+from kserve_wrapper.outbox import Deliver, Outbox, Outcome
 from kserve_wrapper.types import Call, ModelMetadata, Reply
+
+logger = logging.getLogger(__name__)
 
 #: Of the time until a request's deadline, what the line may take that it is the end of. If it were all, half of the
 #: answers would come just too late while the model is overloaded.
@@ -46,6 +51,7 @@ class Coalescer:
         observer: told of what happens.
         answer_came: called with each answer from upstream, before it is dealt with, with the model's batches under way
             (that one among them) and its workers.
+        took: told how many seconds each request took from its admission to its outcome.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class Coalescer:
         clock: Callable[[], float] = time.monotonic,
         observer: Optional[Observer] = None,
         answer_came: Callable[[int, int], None] = lambda in_flight, workers: None,
+        took: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._send = send
@@ -69,10 +76,12 @@ class Coalescer:
         self._clock = clock
         self._observer = observer or Observer()
         self._answer_came = answer_came
+        self._took = took
+        self._outbox: Outbox[Waiter] = Outbox(self._loop, self._hand_over)
         self._lanes: Dict[Tuple[str, Optional[str]], Lane] = {}
         self._arrivals = itertools.count()
         self._tasks: Set[asyncio.Task[None]] = set()
-        #: Heap of [deadline, arrival, waiter]; the waiter is None once it has its answer.
+        #: Heap of [deadline, arrival, waiter]; the waiter is None once it has its outcome.
         self._deadlines: List[List[Any]] = []
         self._timer: Optional[asyncio.TimerHandle] = None
         self._timer_at = 0.0
@@ -83,31 +92,68 @@ class Coalescer:
         self.queued_bytes = 0
 
     @property
+    def open_requests(self) -> int:
+        """Taken in, and their outcome not delivered."""
+        return self._open.count
+
+    @property
     def in_flight(self) -> int:
         """Upstream requests on their way, narrowing included."""
         return len(self._tasks)
 
-    async def submit(self, call: Call, deadline: float) -> Reply:
-        """Answers a validated call.
+    def begin(self, call: Call, deadline: float, deliver: Deliver) -> Waiter:
+        """Takes a validated call in; its outcome is delivered later, unless it is cancelled before.
+
+        An outcome that is an error is DeadlineExceeded (the deadline passed, waiting or in flight), Unavailable (given
+        up for others, or shut down), or whatever WrapperError the model or the model server made of this very call.
 
         Raises:
-            DeadlineExceeded: the deadline passed, waiting or in flight.
-            Unavailable: the queue is full, or the server is shutting down.
-            WrapperError: what the model or the model server made of this very call.
+            DeadlineExceeded: the deadline has passed.
+            Unavailable: the queue is full, the answer would come too late, or the server is shutting down.
         """
-        waiter = self._admit(call, deadline)
-        watch = self._watch(waiter)
+        now = self._clock()
+        if self._closing:
+            raise Unavailable("the server is shutting down", self._limits.retry_after)
+        if deadline <= now:
+            raise DeadlineExceeded("the request's deadline had passed before it was sent")
+        metadata = self._metadata(call.model, call.version)
+        lane = self._lane(call)
+        portion = prepare(call, metadata, self._limits.enabled and lane.may_merge(call, now))
+        self._check_room(call, portion)
+        self._check_time(lane, call, portion, deadline - now)
+        waiter = Waiter(lane, portion, metadata, now, deadline, next(self._arrivals), deliver, self._outbox)
+        self._open.begin()
+        lane.rows_waiting += portion.rows
+        self.queued_requests += 1
+        self.queued_rows += portion.rows
+        self.queued_bytes += portion.size
+        lane.add(waiter)
+        self._watch(waiter)
+        self._pump_soon(lane)
+        return waiter
+
+    async def submit(self, call: Call, deadline: float) -> Reply:
+        """``begin``, to be awaited for the reply; raises the outcome that is an error."""
+        reply: asyncio.Future[Reply] = self._loop.create_future()
+        waiter = self.begin(call, deadline, partial(_settle, reply))
         try:
-            return await waiter.future
-        except asyncio.CancelledError:
-            self._observer.dropped(call, "cancelled")
-            raise
+            return await reply
         finally:
-            self._open.end()
-            watch[2] = None
-            self._leave_queue(waiter)
-            # The error's traceback holds this frame, and the waiter the error: a circle.
-            del waiter
+            self.cancel(waiter)
+            # The error's traceback holds this frame, and these the error: a circle.
+            del waiter, reply
+
+    def cancel(self, waiter: Waiter) -> None:
+        """Nobody wants the outcome any more; does nothing once it is delivered."""
+        if waiter.watch[2] is None:
+            return
+        waiter.over = True
+        self._observer.dropped(waiter.portion.call, "cancelled")
+        self._leave(waiter)
+
+    async def idle(self, timeout: float) -> bool:
+        """Waits, up to ``timeout`` seconds, until all that was taken in is over; True when it is."""
+        return await self._open.wait(timeout)
 
     async def drain(self, timeout: float) -> None:
         """Refuses what is new, finishes what is here, and after ``timeout`` seconds fails the rest."""
@@ -119,27 +165,24 @@ class Coalescer:
         await asyncio.sleep(0)
         await tasks.end(self._tasks)
 
-    def _admit(self, call: Call, deadline: float) -> Waiter:
+    def _hand_over(self, outcomes: List[Tuple[Waiter, Outcome]]) -> None:
         now = self._clock()
-        if self._closing:
-            raise Unavailable("the server is shutting down", self._limits.retry_after)
-        if deadline <= now:
-            raise DeadlineExceeded("the request's deadline had passed before it was sent")
-        metadata = self._metadata(call.model, call.version)
-        lane = self._lane(call)
-        portion = prepare(call, metadata, self._limits.enabled and lane.may_merge(call, now))
-        self._check_room(call, portion)
-        self._check_time(lane, call, portion, deadline - now)
-        future: asyncio.Future[Reply] = self._loop.create_future()
-        waiter = Waiter(lane, portion, metadata, deadline, next(self._arrivals), future)
-        self._open.begin()
-        lane.rows_waiting += portion.rows
-        self.queued_requests += 1
-        self.queued_rows += portion.rows
-        self.queued_bytes += portion.size
-        lane.add(waiter)
-        self._pump_soon(lane)
-        return waiter
+        for waiter, outcome in outcomes:
+            if waiter.watch[2] is None:
+                # Cancelled meanwhile.
+                continue
+            self._leave(waiter)
+            self._took(now - waiter.admitted)
+            try:
+                waiter.deliver(outcome)
+            except Exception:
+                logger.exception("nobody took the outcome of a request to model %s", waiter.lane.model)
+
+    def _leave(self, waiter: Waiter) -> None:
+        if waiter.queued:
+            self._leave_queue(waiter)
+        waiter.watch[2] = None
+        self._open.end()
 
     def _lane(self, call: Call) -> Lane:
         """Of the version that will answer: whoever names the default one shares its workers with whoever does not."""
@@ -163,8 +206,11 @@ class Coalescer:
 
     def _check_time(self, lane: Lane, call: Call, portion: Portion, left: float) -> None:
         """Nobody is refused whom nobody is before: so a pace that changed is learned anew."""
+        soon = _IN_TIME * left
+        if lane.pace.most_seconds <= soon:
+            return
         line = lane.line
-        if line and lane.pace.seconds(line + portion.rows) > _IN_TIME * left:
+        if line and lane.pace.seconds(line + portion.rows) > soon:
             raise self._too_late(call)
 
     def _too_late(self, call: Call) -> QueueFull:
@@ -173,7 +219,7 @@ class Coalescer:
         return QueueFull(cause, self._limits.retry_after)
 
     def _give_up(self, waiter: Waiter) -> None:
-        if not waiter.future.done():
+        if not waiter.over:
             self._leave_queue(waiter)
             waiter.fail(self._too_late(waiter.portion.call))
 
@@ -187,7 +233,7 @@ class Coalescer:
 
     def _pump_soon(self, lane: Lane) -> None:
         """Requests that the event loop reads in one turn meet in one batch; no time passes in between."""
-        if not lane.pump_is_due and self._batches(lane):
+        if not lane.pump_is_due:
             lane.pump_is_due = True
             self._loop.call_soon(self._pump, lane)
 
@@ -242,16 +288,15 @@ class Coalescer:
             lane.rows_in_flight -= delivery.rows
             self._pump(lane)
 
-    def _watch(self, waiter: Waiter) -> List[Any]:
+    def _watch(self, waiter: Waiter) -> None:
         """One timer for the earliest deadline of all; a heap has the others."""
-        entry = [waiter.deadline, waiter.arrival, waiter]
-        heapq.heappush(self._deadlines, entry)
+        waiter.watch = [waiter.deadline, waiter.arrival, waiter]
+        heapq.heappush(self._deadlines, waiter.watch)
         if len(self._deadlines) > 2 * self._open.count + _SWEEP:
             self._deadlines = [entry for entry in self._deadlines if entry[2] is not None]
             heapq.heapify(self._deadlines)
         if self._timer is None or waiter.deadline < self._timer_at:
             self._set_timer()
-        return entry
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -269,8 +314,17 @@ class Coalescer:
         now = self._clock()
         while self._deadlines and self._deadlines[0][0] <= now:
             waiter = heapq.heappop(self._deadlines)[2]
-            if waiter is not None and not waiter.future.done():
+            if waiter is not None and not waiter.over:
                 self._observer.dropped(waiter.portion.call, "expired")
                 self._leave_queue(waiter)
                 waiter.fail(DeadlineExceeded("the request's deadline passed before its answer came"))
         self._set_timer()
+
+
+def _settle(reply: asyncio.Future[Reply], outcome: Outcome) -> None:
+    if reply.done():
+        return
+    if isinstance(outcome, Exception):
+        reply.set_exception(outcome)
+    else:
+        reply.set_result(outcome)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, List, Optional, Protocol
+from typing import Any, Dict, List, Optional, Protocol
 
 from kserve_wrapper._version import __version__
 from kserve_wrapper.errors import DeadlineExceeded, TooLarge, Unavailable
-from kserve_wrapper.tasks import UnderWay
+from kserve_wrapper.outbox import Deliver
 from kserve_wrapper.types import Call, ModelMetadata, Reply, V1Call
 
 NAME = "ts-kserve-wrapper"
@@ -37,9 +37,19 @@ class Models(Protocol):
 
 
 class Submitter(Protocol):
-    """Takes a call and brings its reply: the coalescer."""
+    """Takes calls and brings their replies: the coalescer."""
+
+    def begin(self, call: Call, deadline: float, deliver: Deliver) -> Any:
+        """Takes a call in, to deliver its outcome later. Raises WrapperError where it takes none."""
+        ...
+
+    def cancel(self, begun: Any) -> None:
+        """Nobody wants the outcome of what ``begin`` returned."""
+        ...
 
     async def submit(self, call: Call, deadline: float) -> Reply: ...
+
+    async def idle(self, timeout: float) -> bool: ...
 
 
 class Repository(Protocol):
@@ -63,7 +73,6 @@ class DataPlane:
         repository: None where model control is not offered.
         request_timeout: seconds until a call without a nearer deadline of its own expires; 0 = an hour.
         max_rows: rows that one request may bring; 0 = any number.
-        observe: told how many seconds a call took between admission and reply.
     """
 
     def __init__(
@@ -73,15 +82,12 @@ class DataPlane:
         repository: Optional[Repository] = None,
         request_timeout: float = 60.0,
         max_rows: int = 0,
-        observe: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self.models = models
         self.repository = repository
         self._submitter = submitter
         self._request_timeout = request_timeout or 3600.0
         self._max_rows = max_rows
-        self._observe = observe
-        self._in_flight = UnderWay()
         self._draining = False
 
     def live(self) -> bool:
@@ -113,30 +119,40 @@ class DataPlane:
         Raises:
             NotFound, Unavailable, TooLarge, DeadlineExceeded: and whatever WrapperError the submitter raises.
         """
-        self._admit(call)
-        limit = self._request_timeout if timeout is None else min(timeout, self._request_timeout)
-        if limit <= 0:
-            raise DeadlineExceeded("the deadline passed before the request was read")
-        self._in_flight.begin()
-        started = time.monotonic()
-        try:
-            return await self._submitter.submit(call, started + limit)
-        finally:
-            self._observe(time.monotonic() - started)
-            self._in_flight.end()
+        return await self._submitter.submit(call, self._admit(call, timeout))
+
+    def begin(self, call: Call, deliver: Deliver) -> Any:
+        """``infer`` for who does not wait: the outcome is delivered later, be it a reply or an error.
+
+        Returns:
+            What ``cancel`` takes.
+
+        Raises:
+            NotFound, Unavailable, TooLarge: the call is not taken in.
+        """
+        return self._submitter.begin(call, self._admit(call, None), deliver)
+
+    def cancel(self, begun: Any) -> None:
+        """Nobody wants the outcome of what ``begin`` returned."""
+        self._submitter.cancel(begun)
 
     async def drain(self, timeout: float) -> bool:
         """Stops admitting calls and waits, up to ``timeout`` seconds, for those in flight; True when none is left."""
         self._draining = True
-        return await self._in_flight.wait(timeout)
+        return await self._submitter.idle(timeout)
 
-    def _admit(self, call: Call) -> None:
+    def _admit(self, call: Call, timeout: Optional[float]) -> float:
+        """The call's deadline. Raises as ``infer`` does."""
         if self._draining:
             raise Unavailable("the server is shutting down", retry_after=1)
         if not self.models.model_ready(call.model, call.version):
             raise self._not_ready(call.model, call.version)
         if self._max_rows and (rows := count_rows(call)) > self._max_rows:
             raise TooLarge(f"{rows} rows in one request; the limit is {self._max_rows}: send them in parts")
+        limit = self._request_timeout if timeout is None else min(timeout, self._request_timeout)
+        if limit <= 0:
+            raise DeadlineExceeded("the deadline passed before the request was read")
+        return time.monotonic() + limit
 
     def _not_ready(self, name: str, version: Optional[str]) -> Unavailable:
         return Unavailable(f"model {name} is not ready: {self.models.reason(name, version)}", retry_after=1)

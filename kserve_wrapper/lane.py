@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
-from typing import Callable, Deque, Dict, Hashable, List, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, Hashable, List, Optional, Tuple
 
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.merge import Portion
+from kserve_wrapper.outbox import Deliver, Outbox
 from kserve_wrapper.pace import Pace
 from kserve_wrapper.types import Call, ModelMetadata, Reply, V1Call
 
@@ -18,35 +18,64 @@ DISTRUST = 60.0
 
 
 class Waiter:
-    """One request, from its admission to its answer."""
+    """One request, from its admission until its outcome is delivered, or nobody wants it any more.
 
-    __slots__ = ("arrival", "deadline", "future", "lane", "metadata", "portion", "queued")
+    Args:
+        arrival: its number.
+        admitted: when, on the coalescer's clock, as is ``deadline``.
+        deliver: takes the outcome.
+        outbox: by which the outcome goes there.
+    """
+
+    __slots__ = (
+        "_outbox",
+        "admitted",
+        "arrival",
+        "deadline",
+        "deliver",
+        "lane",
+        "metadata",
+        "over",
+        "portion",
+        "queued",
+        "watch",
+    )
 
     def __init__(
         self,
         lane: Lane,
         portion: Portion,
         metadata: ModelMetadata,
+        admitted: float,
         deadline: float,
         arrival: int,
-        future: asyncio.Future[Reply],
+        deliver: Deliver,
+        outbox: Outbox[Waiter],
     ) -> None:
         self.lane = lane
         self.portion = portion
         self.metadata = metadata
+        self.admitted = admitted
         self.deadline = deadline
         self.arrival = arrival
-        self.future = future
         self.queued = True
+        #: Its outcome is settled; nothing more is to be done for it.
+        self.over = False
+        #: Its entry among the deadlines.
+        self.watch: List[Any] = []
+        self.deliver = deliver
+        self._outbox = outbox
 
     def resolve(self, reply: Reply) -> None:
-        if not self.future.done():
-            self.future.set_result(reply)
+        if not self.over:
+            self.over = True
+            self._outbox.put(self, reply)
 
     def fail(self, error: Exception) -> None:
-        if not self.future.done():
+        if not self.over:
+            self.over = True
             # With its traceback, it and all that its frames hold would wait for the garbage collector.
-            self.future.set_exception(error.with_traceback(None))
+            self._outbox.put(self, error.with_traceback(None))
 
 
 class _Group(Deque[Waiter]):
@@ -126,7 +155,7 @@ class Lane:
         while self._order:
             arrival, key = self._order[0]
             group = self._groups[key]
-            while group and (group[0].future.done() or group[0].deadline <= now):
+            while group and (group[0].over or group[0].deadline <= now):
                 group.pop_oldest()
             if group:
                 self._give_up_hopeless(group, now, give_up)
@@ -157,7 +186,7 @@ class Lane:
         soonest = now + self.pace.seconds(self.rows_in_flight + group[0].portion.rows)
         if group[0].deadline >= soonest:
             return
-        if any(waiter.deadline >= soonest and not waiter.future.done() for waiter in group):
+        if any(waiter.deadline >= soonest and not waiter.over for waiter in group):
             while group[0].deadline < soonest:
                 give_up(group.pop_oldest())
 
@@ -168,7 +197,7 @@ class Lane:
         most = min(share, self._most_rows(first, limits))
         while group:
             waiter = group[0]
-            if not (waiter.future.done() or waiter.deadline <= now):
+            if not (waiter.over or waiter.deadline <= now):
                 rows += waiter.portion.rows
                 size += waiter.portion.size
                 if rows > most or size > limits.bytes_per_batch:

@@ -146,8 +146,8 @@ def _v1_form(instances: Sequence[Any]) -> Optional[Hashable]:
 
     A handler takes its columns from the keys: rows of other keys could be blamed for a neighbour's slip.
     """
-    forms = {frozenset(row) if isinstance(row, dict) else None for row in instances}
-    return (forms.pop(),) if len(forms) == 1 else None
+    forms = [frozenset(row) if isinstance(row, dict) else None for row in instances]
+    return (forms[0],) if forms and forms.count(forms[0]) == len(forms) else None
 
 
 def _prepare_v2(call: V2Call, metadata: ModelMetadata) -> Portion:

@@ -77,9 +77,10 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.open = self._gauge("kserve_wrapper_open_requests", "Requests taken in that have no outcome yet.")
         self.queue = self._gauge("kserve_wrapper_queue_requests", "Requests that wait for a slot.")
         self.queue_rows = self._gauge("kserve_wrapper_queue_rows", "Rows that wait for a slot.")
-        self.tasks = self._gauge("kserve_wrapper_event_loop_tasks", "Tasks of the event loop: each request is one.")
+        self.tasks = self._gauge("kserve_wrapper_event_loop_tasks", "Tasks of the event loop.")
         self.in_flight = self._gauge("kserve_wrapper_upstream_in_flight", "Upstream requests under way.")
         self._slots = self._gauge("kserve_wrapper_slots", "Ready workers, which are slots, by model.", ["model"], "max")
         self._ready = self._gauge("kserve_wrapper_model_ready", "1 while the model is ready.", ["model"], "min")

@@ -122,7 +122,7 @@ class Delivery:
     async def _step(self, parts: List[_Part]) -> None:
         part = parts.pop()
         sent, self._begun = self._begun, None
-        waiters = sent.waiters if sent else [waiter for waiter in part.waiters if not waiter.future.done()]
+        waiters = sent.waiters if sent else [waiter for waiter in part.waiters if not waiter.over]
         if not waiters:
             return
         self._sends_left -= 1
@@ -190,7 +190,7 @@ class Delivery:
 
     def _fail(self, waiters: List[Waiter], error: WrapperError) -> None:
         for waiter in waiters:
-            if not waiter.future.done():
+            if not waiter.over:
                 waiter.fail(_copy(error, error.rows, error.message))
 
 

@@ -34,6 +34,8 @@ class Pace:
         self._latest: Deque[Flight] = deque(maxlen=_LATEST)
         self._row_seconds = 0.0
         self._longest = 0
+        #: No line is taken to last longer.
+        self.most_seconds = 0.0
 
     def learn(self, flight: Flight) -> None:
         if not flight.rows:
@@ -43,6 +45,7 @@ class Pace:
         rows = sum(one.rows for one in counted)
         self._row_seconds = sum(one.seconds for one in counted) / rows if rows else 0.0
         self._longest = _GROWTH * max(one.line for one in self._latest)
+        self.most_seconds = self._row_seconds * self._longest
 
     def seconds(self, line: int) -> float:
         """Until the last row of a line is answered; 0 while nothing is known.

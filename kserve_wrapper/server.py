@@ -140,6 +140,7 @@ async def _wait(stop: asyncio.Event, tasks: Set[asyncio.Task[None]]) -> bool:
 
 async def _show_gauges(parts: Parts) -> None:
     while True:
+        parts.metrics.open.set(parts.coalescer.open_requests)
         parts.metrics.queue.set(parts.coalescer.queued_requests)
         parts.metrics.queue_rows.set(parts.coalescer.queued_rows)
         parts.metrics.in_flight.set(parts.coalescer.in_flight)

@@ -20,7 +20,7 @@ def accept_id(given: Optional[str]) -> str:
     """The client's own id where it is harmless in logs and headers, else a new one of 32 hexadecimal digits."""
     if given is not None and _ID.match(given):
         return given
-    return f"{random.getrandbits(128):032x}"
+    return random.getrandbits(128).to_bytes(16, "big").hex()
 
 
 def trace_headers(header: Callable[[str], Optional[str]]) -> Dict[str, str]:

@@ -6,10 +6,12 @@ import asyncio
 import logging
 import math
 import time
-from typing import Optional, Protocol
+from functools import partial
+from typing import Callable, Optional, Protocol, Union
 
 from kserve_wrapper.errors import WrapperError
 from kserve_wrapper.rest.http import ClientGone, Headers, Request, Response, json_response
+from kserve_wrapper.rest.inference import Inference, Respond
 from kserve_wrapper.rest.routing import Router, WrongMethod
 from kserve_wrapper.trace import INTERNAL
 
@@ -42,14 +44,46 @@ class App:
         self.closing = False
 
     async def __call__(self, request: Request) -> None:
+        """Answers any request."""
         started = time.perf_counter()
         route = _UNROUTED
+        result: Union[Response, BaseException]
         try:
             match = self._router.match(request.raw_path)
             route = match.route.template
-            response: Optional[Response] = await match.route.handler(request.method)(request, *match.params)
+            result = await match.route.handler(request.method)(request, *match.params)
         except (Exception, asyncio.CancelledError) as error:
-            response = _answer_to(error, request)
+            result = error
+        self._answer(request, route, started, result)
+
+    def begin(self, request: Request) -> bool:
+        """Takes on an inference whose body is all there; False for any other request."""
+        started = time.perf_counter()
+        try:
+            match = self._router.match(request.raw_path)
+            handler = match.route.handler(request.method)
+        except WrapperError:
+            return False
+        if not isinstance(handler, Inference):
+            return False
+        respond = partial(self._respond, request, match.route.template, started)
+        try:
+            call_off = handler.begin(request, match.params, respond)
+        except Exception as error:
+            # Who has just begun to listen is not answered yet.
+            asyncio.get_running_loop().call_soon(respond, error)
+        else:
+            request.when_lost(partial(_abandon, call_off, respond))
+        return True
+
+    def _respond(self, request: Request, route: str, started: float, result: Union[Response, Exception]) -> None:
+        try:
+            self._answer(request, route, started, result)
+        except Exception as error:
+            self._answer(request, route, started, error)
+
+    def _answer(self, request: Request, route: str, started: float, result: Union[Response, BaseException]) -> None:
+        response = _answer_to(result, request) if isinstance(result, BaseException) else result
         status, size = CLIENT_CLOSED_REQUEST, 0
         if response is not None:
             response.headers.append((b"x-request-id", request.id.encode()))
@@ -59,6 +93,11 @@ class App:
             request.answer(response)
         if self._observe is not None:
             self._observe(request, route, status, time.perf_counter() - started, size)
+
+
+def _abandon(call_off: Callable[[], None], respond: Respond) -> None:
+    call_off()
+    respond(ClientGone())
 
 
 def _answer_to(error: BaseException, request: Request) -> Optional[Response]:

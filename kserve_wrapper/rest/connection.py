@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection of a client: requests out of bytes, in order, within limits; each is one task.
+"""One HTTP/1.1 connection of a client: requests out of bytes, in order, within limits.
 
 uvicorn listens and hands connections over. Its own protocol costs more (docs/design.md) and lacks limits on headers and
 slow clients, errors in JSON and word of lost connections.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import Any, Callable, Coroutine, Deque, NamedTuple, Optional, Tuple, cast
+from typing import Any, Deque, NamedTuple, Optional, Protocol, Tuple, cast
 
 import httptools
 
@@ -20,14 +20,21 @@ from kserve_wrapper.trace import INTERNAL
 
 logger = logging.getLogger(__name__)
 
-#: Answers a request, by its ``answer``.
-Application = Callable[[Request], Coroutine[Any, Any, None]]
-
 _NOT_HTTP = (400, "this is not an HTTP request")
 #: Requests that may wait behind the one that is being answered.
 _MOST_BEHIND = 256
 #: Headers that offer another protocol.
 _OFFERS = (b"upgrade", b"http2-settings")
+
+
+class Application(Protocol):
+    """Answers requests, by their ``answer``."""
+
+    def begin(self, request: Request) -> bool:
+        """Takes on a request that has arrived to its end, to answer it later; False where that needs a task."""
+        ...
+
+    async def __call__(self, request: Request) -> None: ...
 
 
 class ConnectionLimits(NamedTuple):
@@ -65,6 +72,8 @@ class HttpConnection(asyncio.Protocol):
         self._current: Optional[Exchange] = None
         self._behind: Deque[Tuple[Exchange, Request]] = deque()
         self._arriving: Optional[Exchange] = None
+        #: The request of the former, as long as it may still be whole with the bytes at hand.
+        self._fresh: Optional[Request] = None
         self._paused = False
         #: The transport holds what the client does not read.
         self._clogged = False
@@ -107,7 +116,7 @@ class HttpConnection(asyncio.Protocol):
         self._parser = None
         if self._current is not None:
             self._current.lose()
-        self._current = self._arriving = None
+        self._current = self._arriving = self._fresh = None
         self._behind.clear()
 
     def data_received(self, data: bytes) -> None:
@@ -122,6 +131,8 @@ class HttpConnection(asyncio.Protocol):
             self._parse(data)
         except httptools.HttpParserError:
             self._refuse(*self._refusal)
+        if self._fresh is not None:
+            self._start_fresh()
         if 0 < self._limits.header_size < (self._head_size if self._in_head else self._beside_body):
             self._refuse(*self._too_long())
         elif self._begun and not self._timed:
@@ -205,7 +216,7 @@ class HttpConnection(asyncio.Protocol):
         self._in_head = False
         self._beside_body = 0
         if self._current is None and not self._clogged:
-            self._start(exchange, request)
+            self._current, self._fresh = exchange, request
         else:
             self._behind.append((exchange, request))
             # What it takes from here on is no fault of the client's.
@@ -229,7 +240,9 @@ class HttpConnection(asyncio.Protocol):
         self._head_size = 0
         self._counted = False
         self._deadline.clear()
-        if self._current is None:
+        if self._fresh is not None:
+            self._start_fresh()
+        elif self._current is None:
             self._go_on()
 
     # exchanges
@@ -271,9 +284,16 @@ class HttpConnection(asyncio.Protocol):
             self.resume_reading()
             self._deadline.set(self._limits.read_timeout if self._begun else self._limits.keep_alive)
 
+    def _start_fresh(self) -> None:
+        exchange, request = self._current, self._fresh
+        self._fresh = None
+        if exchange is not None and request is not None:
+            self._start(exchange, request)
+
     def _start(self, exchange: Exchange, request: Request) -> None:
         self._current = exchange
-        exchange.task = self._loop.create_task(self._run(exchange, request))
+        if not (exchange.whole and self._app.begin(request)):
+            exchange.abandon = self._loop.create_task(self._run(exchange, request)).cancel
 
     async def _run(self, exchange: Exchange, request: Request) -> None:
         try:
@@ -343,7 +363,7 @@ class HttpConnection(asyncio.Protocol):
         elif arriving is not None:
             word = b"" if arriving.answered else word
             arriving.lose()
-            self._current = None
+            self._current = self._fresh = None
         self._leaving, self._last_word = True, word
         self._go_on()
 

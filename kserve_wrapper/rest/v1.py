@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Awaitable
+from typing import Tuple
 
 from kserve_wrapper.codecs import v1 as codec
 from kserve_wrapper.dataplane import DataPlane
 from kserve_wrapper.errors import InternalError
 from kserve_wrapper.metrics import Stages
 from kserve_wrapper.rest.http import Request, Response, json_response
+from kserve_wrapper.rest.inference import Inference
 from kserve_wrapper.rest.routing import Router
 from kserve_wrapper.trace import INTERNAL
-from kserve_wrapper.types import V1Reply
+from kserve_wrapper.types import Buffer, Call, Reply, V1Reply
 
 
 class V1:
@@ -28,8 +29,8 @@ class V1:
 
     def add_to(self, router: Router) -> None:
         router.add("/v1/models", GET=self.list_models)
-        router.add("/v1/models/{model}:predict", POST=self.predict)
-        router.add("/v1/models/{model}:explain", POST=self.explain)
+        router.add("/v1/models/{model}:predict", POST=self._inference(explain=False))
+        router.add("/v1/models/{model}:explain", POST=self._inference(explain=True))
         router.refuse("/v1/models/{model}:{verb}", no_such_verb)
         router.add("/v1/models/{model}", GET=self.model_ready)
 
@@ -40,16 +41,13 @@ class V1:
         ready = self._plane.model_ready(model)
         return json_response({"name": model, "ready": ready}, 200 if ready else 503)
 
-    def predict(self, request: Request, model: str) -> Awaitable[Response]:
-        return self._infer(request, model, explain=False)
+    def _inference(self, explain: bool) -> Inference[bool]:
+        def decode(request: Request, body: Buffer, model: str) -> Tuple[Call, bool]:
+            return self._stages.decode.time(codec.decode_request, body, model, explain, request.trace()), explain
 
-    def explain(self, request: Request, model: str) -> Awaitable[Response]:
-        return self._infer(request, model, explain=True)
+        return Inference(self._plane, decode, self._encode)
 
-    async def _infer(self, request: Request, model: str, explain: bool) -> Response:
-        body = await request.body()
-        call = self._stages.decode.time(codec.decode_request, body, model, explain, request.trace())
-        reply = await self._plane.infer(call)
+    def _encode(self, explain: bool, reply: Reply) -> Response:
         if not isinstance(reply, V1Reply):
             raise InternalError(INTERNAL)
         return Response(self._stages.encode.time(codec.encode_reply, reply, explain))

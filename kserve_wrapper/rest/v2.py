@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from kserve_wrapper.binary import HEADER_LENGTH
 from kserve_wrapper.codecs import v2 as codec
@@ -11,9 +11,10 @@ from kserve_wrapper.dataplane import DataPlane
 from kserve_wrapper.errors import InternalError
 from kserve_wrapper.metrics import Stages
 from kserve_wrapper.rest.http import JSON, Headers, Request, Response, json_response
+from kserve_wrapper.rest.inference import Inference
 from kserve_wrapper.rest.routing import Router
 from kserve_wrapper.trace import INTERNAL
-from kserve_wrapper.types import ModelMetadata, TensorMetadata, V2Reply
+from kserve_wrapper.types import Buffer, Call, ModelMetadata, Reply, TensorMetadata, V2Reply
 
 _HEADER_LENGTH = HEADER_LENGTH.lower().encode()
 _BINARY = b"application/octet-stream"
@@ -39,8 +40,8 @@ class V2:
         router.add("/v2/health/ready", GET=self.ready)
         router.add("/v2/models", GET=self.list_models)
         for prefix in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
-            router.add(f"{prefix}/infer", POST=self.infer)
-            router.add(f"{prefix}/explain", POST=self.explain)
+            router.add(f"{prefix}/infer", POST=self._inference(explain=False))
+            router.add(f"{prefix}/explain", POST=self._inference(explain=True))
             router.add(f"{prefix}/ready", GET=self.model_ready)
             router.add(prefix, GET=self.model_metadata)
 
@@ -65,18 +66,19 @@ class V2:
     async def model_metadata(self, request: Request, model: str, version: Optional[str] = None) -> Response:
         return json_response(metadata_object(self._plane.metadata(model, version)))
 
-    def infer(self, request: Request, model: str, version: Optional[str] = None) -> Awaitable[Response]:
-        return self._infer(request, model, version, explain=False)
+    def _inference(self, explain: bool) -> Inference[codec.V2Request]:
+        def decode(
+            request: Request, body: Buffer, model: str, version: Optional[str] = None
+        ) -> Tuple[Call, codec.V2Request]:
+            length = request.header(_HEADER_LENGTH)
+            asked = self._stages.decode.time(
+                codec.decode_request, body, length, model, version, explain, request.trace()
+            )
+            return asked.call, asked
 
-    def explain(self, request: Request, model: str, version: Optional[str] = None) -> Awaitable[Response]:
-        return self._infer(request, model, version, explain=True)
+        return Inference(self._plane, decode, self._encode)
 
-    async def _infer(self, request: Request, model: str, version: Optional[str], explain: bool) -> Response:
-        body = await request.body()
-        length = request.header(_HEADER_LENGTH)
-        decode = self._stages.decode
-        asked = decode.time(codec.decode_request, body, length, model, version, explain, request.trace())
-        reply = await self._plane.infer(asked.call)
+    def _encode(self, asked: codec.V2Request, reply: Reply) -> Response:
         if not isinstance(reply, V2Reply):
             raise InternalError(INTERNAL)
         return self._stages.encode.time(self._response, asked, reply)

@@ -32,6 +32,7 @@ class Sample:
     torchserve: int
     descriptors: int
     files: int
+    #: Of the event loop, and requests that have none.
     tasks: int
 
 
@@ -43,7 +44,7 @@ def take(pod: Pod, started: float) -> Sample:
         resident(pod.torchserve),
         descriptors(pod.wrapper),
         sum(1 for path in pod.log.parent.rglob("*") if path.is_file()),
-        int(gauge(pod, "kserve_wrapper_event_loop_tasks")),
+        int(gauge(pod, "kserve_wrapper_event_loop_tasks") + gauge(pod, "kserve_wrapper_open_requests")),
     )
 
 

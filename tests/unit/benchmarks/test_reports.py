@@ -121,7 +121,7 @@ def test_samples_go_to_the_innermost_known_stage_and_waits_are_left_out() -> Non
             "main (x.py);run (/p/uvloop/loop.c);epoll_pwait (/usr/lib/libc.so.6) 500",
         ]
     )
-    assert collapse(stacks) == {"codecs": 0.75, "event loop": 0.25}
+    assert collapse(stacks) == {"codecs": 0.75, "event loop, sockets": 0.25}
     assert stage_of("a;b") == "other"
     assert [thread_name(name) for name in ("C2 CompilerThre", "epollEventLoopG", "W-9000-mnist_1.0")] == [
         "JIT compiler", "epollEventLoopG", "W"

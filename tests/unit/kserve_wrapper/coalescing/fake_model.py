@@ -60,11 +60,15 @@ class FakeModel:
 
 
 class Watch(Observer):
-    """The most that ever waited, as seen whenever something went out."""
+    """The most that ever waited, as seen whenever something went out; and why requests ended without an answer."""
 
     def __init__(self) -> None:
         self.coalescer: Optional[Coalescer] = None
         self.most_requests = self.most_rows = 0
+        self.reasons: List[str] = []
+
+    def dropped(self, call: Call, reason: str) -> None:
+        self.reasons.append(reason)
 
     def sent(self, call: Call, requests: int, rows: int) -> None:
         if self.coalescer is not None:

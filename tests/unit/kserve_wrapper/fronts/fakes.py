@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from kserve_wrapper.dataplane import DataPlane
 from kserve_wrapper.errors import NotFound, WrapperError
 from kserve_wrapper.metrics import Metrics
+from kserve_wrapper.outbox import Deliver
 from kserve_wrapper.rest.app import App
 from kserve_wrapper.rest.http import ClientGone, Headers, Request
 from kserve_wrapper.rest.routes import build_router
+from kserve_wrapper.tasks import UnderWay
 from kserve_wrapper.torchserve.scrape import TorchServeMetrics
 from kserve_wrapper.types import Call, ModelMetadata, Reply, TensorMetadata, V1Call, V1Reply, V2Reply
 
@@ -65,8 +67,31 @@ class FakeSubmitter:
         self.reply: Optional[Reply] = None
         self.gate: Optional[asyncio.Event] = None
         self.cancelled = 0
+        self._under_way = UnderWay()
+
+    def begin(self, call: Call, deadline: float, deliver: Deliver) -> asyncio.Task[None]:
+        async def answer() -> None:
+            try:
+                deliver(await self.submit(call, deadline))
+            except Exception as error:
+                deliver(error)
+
+        return asyncio.get_running_loop().create_task(answer())
+
+    def cancel(self, begun: asyncio.Task[None]) -> None:
+        begun.cancel()
+
+    async def idle(self, timeout: float) -> bool:
+        return await self._under_way.wait(timeout)
 
     async def submit(self, call: Call, deadline: float) -> Reply:
+        self._under_way.begin()
+        try:
+            return await self._answer(call, deadline)
+        finally:
+            self._under_way.end()
+
+    async def _answer(self, call: Call, deadline: float) -> Reply:
         self.calls.append(call)
         self.deadlines.append(deadline)
         if self.gate is not None:
@@ -128,8 +153,12 @@ class FakeChannel:
 
     def __init__(self, pieces: List[bytes]) -> None:
         self.lost = False
+        self.abandon: Optional[Callable[[], object]] = None
         self.answered: Optional[Answer] = None
         self._pieces = pieces
+
+    def take(self) -> bytes:
+        return self._pieces.pop(0)
 
     async def receive(self) -> Tuple[bytes, bool]:
         if not self._pieces:
@@ -181,6 +210,19 @@ class Front:
             lowered["content-length"] = str(len(body))
         channel = FakeChannel(chunks)
         named = [(name.encode(), value.encode("latin-1")) for name, value in lowered.items()]
-        await self.app(Request(channel, method, path.encode("latin-1"), named, max_body=self._max_body))
+        request = Request(channel, method, path.encode("latin-1"), named, max_body=self._max_body)
+        whole = len(chunks) == 1 and lowered.get("content-length", str(len(body))) == str(len(body))
+        if whole and self.app.begin(request):
+            await until(lambda: channel.answered is not None)
+        else:
+            await self.app(request)
         assert channel.answered is not None
         return channel.answered
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Turns of the event loop until something holds; a thousand at most."""
+    for _ in range(1000):
+        if holds():
+            return
+        await asyncio.sleep(0)

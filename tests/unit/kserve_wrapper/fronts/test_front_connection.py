@@ -75,12 +75,51 @@ async def echo(asked: Request) -> None:
     asked.answer(Response(asked.raw_path + b" " + await asked.body()))
 
 
+class ByTasks:
+    """An application that has a task for each request."""
+
+    def __init__(self, app: Callable[[Request], Coroutine[Any, Any, None]]) -> None:
+        self._app = app
+
+    def begin(self, request: Request) -> bool:
+        return False
+
+    async def __call__(self, request: Request) -> None:
+        await self._app(request)
+
+
+class Beginning:
+    """Takes on every request that it is asked to, and answers ``turns`` turns of the loop later."""
+
+    def __init__(self, turns: int = 1) -> None:
+        self.turns = turns
+        self.begun: List[bytes] = []
+        self.abandoned: List[bytes] = []
+
+    def begin(self, request: Request) -> bool:
+        path, body = request.raw_path, request.whole_body()
+        self.begun.append(path)
+        request.when_lost(lambda: self.abandoned.append(path))
+        self._later(self.turns, request, Response(path + b" " + body))
+        return True
+
+    def _later(self, turns: int, request: Request, response: Response) -> None:
+        if not turns:
+            request.answer(response)
+        elif not request.is_lost():
+            asyncio.get_running_loop().call_soon(self._later, turns - 1, request, response)
+
+    async def __call__(self, request: Request) -> None:
+        await echo(request)
+
+
 class Rig:
     """A connection to an application. To be made in an event loop."""
 
     def __init__(self, app: Any = echo, limits: ConnectionLimits = NO_LIMITS) -> None:
         self.state = SimpleNamespace(connections=set(), total_requests=0)
         self.transport = FakeTransport()
+        app = app if hasattr(app, "begin") else ByTasks(app)
         self.connection = HttpConnection(app, limits, server_state=self.state, config=None, app_state={}, _loop=None)
         self.connection.connection_made(self.transport)  # type: ignore[arg-type]
 
@@ -143,8 +182,14 @@ def answers_to(wanted: Wanted) -> List[Tuple[int, bytes]]:
     return [(200, b"/%d " % number + body) for number, (body, _, _) in enumerate(wanted)]
 
 
-@given(requests, st.lists(st.integers(1, 200), max_size=12))
-def test_every_request_gets_its_own_answer_however_the_bytes_are_cut(wanted: Wanted, cuts: List[int]) -> None:
+#: An application with tasks, one that answers as soon as may be, and one that takes longer than its client.
+applications = st.sampled_from([lambda: echo, Beginning, lambda: Beginning(30)])
+
+
+@given(requests, st.lists(st.integers(1, 200), max_size=12), applications)
+def test_every_request_gets_its_own_answer_however_the_bytes_are_cut(
+    wanted: Wanted, cuts: List[int], application: Callable[[], Any]
+) -> None:
     stream = stream_of(wanted)
     pieces = []
     for cut in [*cuts, len(stream)]:
@@ -152,8 +197,10 @@ def test_every_request_gets_its_own_answer_however_the_bytes_are_cut(wanted: Wan
         stream = stream[cut:]
 
     async def main() -> None:
-        rig = Rig()
+        rig = Rig(application())
         await rig.feed(*[piece for piece in pieces if piece])
+        for _ in range(10):
+            await settle()
         assert rig.answers == answers_to(wanted)
         assert not rig.transport.closed
         assert rig.state.total_requests == len(wanted)
@@ -170,14 +217,60 @@ NO_REQUESTS = [
 ]
 
 
-@given(requests, st.sampled_from(NO_REQUESTS), st.binary(max_size=30))
-def test_what_is_no_request_takes_nothing_from_the_answers_before_it(wanted: Wanted, bad: bytes, tail: bytes) -> None:
+@given(requests, st.sampled_from(NO_REQUESTS), st.binary(max_size=30), applications)
+def test_what_is_no_request_takes_nothing_from_the_answers_before_it(
+    wanted: Wanted, bad: bytes, tail: bytes, application: Callable[[], Any]
+) -> None:
     async def main() -> None:
-        rig = Rig()
+        rig = Rig(application())
         await rig.feed(stream_of(wanted) + bad + tail)
+        for _ in range(10):
+            await settle()
         assert rig.answers[:-1] == answers_to(wanted)
         assert rig.answers[-1][0] == 400
         assert rig.transport.closed
+
+    run(main)
+
+
+def test_a_request_that_is_whole_is_begun_and_one_in_pieces_gets_a_task() -> None:
+    async def main() -> None:
+        app = Beginning()
+        rig = Rig(app)
+        cut = request("/b", b"body")
+        await rig.feed(request("/a", b"x") + cut[:-2], cut[-2:], request("/c", b"y", [1]))
+        assert rig.answers == [(200, b"/a x"), (200, b"/b body"), (200, b"/c y")]
+        assert app.begun == [b"/a", b"/c"]
+
+    run(main)
+
+
+def test_a_request_behind_another_is_begun_when_that_is_answered() -> None:
+    async def main() -> None:
+        app = Beginning(3)
+        rig = Rig(app)
+        rig.connection.data_received(request("/a", b"") + request("/b", b""))
+        assert app.begun == [b"/a"]
+        assert rig.answers == []
+        await settle()
+        assert app.begun == [b"/a", b"/b"]
+        assert rig.answers == [(200, b"/a "), (200, b"/b ")]
+
+    run(main)
+
+
+def test_a_begun_request_is_called_off_once_if_its_client_goes_before_the_answer() -> None:
+    async def main() -> None:
+        app = Beginning(5)
+        rig, other = Rig(app), Rig(app)
+        rig.connection.data_received(request("/lost", b"") + request("/behind", b""))
+        rig.connection.connection_lost(None)
+        await other.feed(request("/answered", b""))
+        assert app.begun == [b"/lost", b"/answered"]
+        other.connection.connection_lost(None)
+        await settle()
+        assert app.abandoned == [b"/lost"]
+        assert rig.answers == []
 
     run(main)
 
@@ -538,10 +631,11 @@ def test_shutting_down_answers_what_came_to_who_does_not_read_yet() -> None:
 
 
 @pytest.mark.parametrize("sent", [request("/", b""), request("/", b"abc")[:-1], request("/", b"") + request("/", b"")])
-def test_a_lost_connection_leaves_nothing_to_the_garbage_collector(sent: bytes) -> None:
+@pytest.mark.parametrize("application", [Gated, Beginning, lambda: Beginning(10**6)])
+def test_a_lost_connection_leaves_nothing_to_the_garbage_collector(sent: bytes, application: Any) -> None:
     async def main() -> None:
         gc.collect()
-        rig = Rig(Gated())
+        rig = Rig(application())
         rig.connection.data_received(sent)
         await settle()
         rig.connection.connection_lost(None)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Optional
 
 import pytest
-from fakes import Front
+from fakes import FakeChannel, Front, until
 
 from kserve_wrapper import errors
 from kserve_wrapper.errors import WrapperError
+from kserve_wrapper.rest.http import Headers, Request
 from kserve_wrapper.types import V1Call
 
 PREDICT = "/v1/models/mnist:predict"
+BODY = b'{"instances":[1]}'
 
 
 @pytest.mark.parametrize(
@@ -126,6 +129,56 @@ def test_a_fault_of_ours_tells_nothing_of_the_inside(caplog: pytest.LogCaptureFi
     assert b"KeyError" not in answer.body
     assert [record.exc_info is not None for record in caplog.records] == [True]
     assert "r-1" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/v1/models/mnist:predict", "/v1/models/loading:predict"])
+def test_a_request_that_is_refused_at_once_is_answered_in_another_turn(path: str) -> None:
+    """Who hands it over may not be ready for the answer."""
+
+    async def main() -> None:
+        front = Front()
+        channel = FakeChannel([b"no JSON" if "mnist" in path else BODY])
+        assert front.app.begin(Request(channel, "POST", path.encode(), []))
+        assert channel.answered is None
+        await asyncio.sleep(0)
+        assert channel.answered is not None
+        assert channel.answered.status == (400 if "mnist" in path else 503)
+        assert front.seen == [("/v1/models/{model}:predict", channel.answered.status)]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "asked", ["GET /", "POST /nope", "GET /v1/models/mnist:predict", "POST /v1/models/a%2", "HEAD /v2"]
+)
+def test_only_inference_goes_without_a_task(asked: str) -> None:
+    async def main() -> None:
+        method, path = asked.split()
+        channel = FakeChannel([b""])
+        assert not Front().app.begin(Request(channel, method, path.encode(), []))
+        assert channel.answered is None
+
+    asyncio.run(main())
+
+
+def test_an_answer_that_cannot_be_written_is_a_500(caplog: pytest.LogCaptureFixture) -> None:
+    class Choosy(FakeChannel):
+        def answer(self, status: int, headers: Headers, body: bytes) -> None:
+            if status == 200:
+                raise ValueError("what a header may not hold")
+            super().answer(status, headers, body)
+
+    async def main() -> None:
+        front = Front()
+        channel = Choosy([BODY])
+        assert front.app.begin(Request(channel, "POST", PREDICT.encode(), []))
+        await until(lambda: channel.answered is not None)
+        assert channel.answered is not None
+        assert channel.answered.status == 500
+        assert front.seen == [("/v1/models/{model}:predict", 500)]
+
+    asyncio.run(main())
+    assert "what a header may not hold" in caplog.text
 
 
 def test_a_clients_mistake_is_no_event_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,66 @@
+"""An inference route: what is the protocol's own about it, and the way through the data plane that all share."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Callable, Generic, Sequence, Tuple, TypeVar, Union
+
+from kserve_wrapper.dataplane import DataPlane
+from kserve_wrapper.outbox import Outcome
+from kserve_wrapper.rest.http import Request, Response
+from kserve_wrapper.types import Buffer, Call, Reply
+
+T = TypeVar("T")
+
+#: Takes the response to a request, or the error that ended it.
+Respond = Callable[[Union[Response, Exception]], None]
+
+
+class Inference(Generic[T]):
+    """A handler that needs no task of the event loop for a request that is all there, as most are.
+
+    Args:
+        plane: answers.
+        decode: the call, and what ``encode`` has to know, out of the request, its body and the path's parameters.
+            Raises WrapperError.
+        encode: the response with a reply.
+    """
+
+    def __init__(
+        self,
+        plane: DataPlane,
+        decode: Callable[..., Tuple[Call, T]],
+        encode: Callable[[T, Reply], Response],
+    ) -> None:
+        self._plane = plane
+        self._decode = decode
+        self._encode = encode
+
+    async def __call__(self, request: Request, *params: str) -> Response:
+        call, asked = self._decode(request, await request.body(), *params)
+        return self._encode(asked, await self._plane.infer(call))
+
+    def begin(self, request: Request, params: Sequence[str], respond: Respond) -> Callable[[], None]:
+        """Takes on a request that has arrived to its end; its response, or an error, is handed to ``respond`` later.
+
+        Returns:
+            What calls it off.
+
+        Raises:
+            WrapperError: it is not taken on.
+        """
+        body: Buffer = request.whole_body()
+        call, asked = self._decode(request, body, *params)
+        begun: Any = self._plane.begin(call, partial(self._hand_on, asked, respond))
+        return partial(self._plane.cancel, begun)
+
+    def _hand_on(self, asked: T, respond: Respond, outcome: Outcome) -> None:
+        if isinstance(outcome, Exception):
+            respond(outcome)
+            return
+        try:
+            response = self._encode(asked, outcome)
+        except Exception as error:
+            respond(error)
+        else:
+            respond(response)
