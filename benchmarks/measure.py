@@ -39,7 +39,7 @@ class Record:
     @property
     def void(self) -> bool:
         """A run with an error, or without an answer, says nothing about speed."""
-        return not self.rounds or any(one["errors"] or not one["requests"] for one in self.rounds)
+        return bool(self.fault) or not self.rounds or any(one["errors"] or not one["requests"] for one in self.rounds)
 
     def to_json(self) -> Dict[str, Any]:
         case = {"form": self.case.form, "rows": self.case.rows, "connections": self.case.connections}

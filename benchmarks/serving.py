@@ -48,7 +48,11 @@ def rounds(
     for number in range(count):
         for case, ours in records.items():
             for name in interleaved([name for name in ours if not ours[name].fault], number):
-                figures, usage = quiet.run(measure, able[name], case, max(seconds, case.least_seconds), at)
+                try:
+                    figures, usage = quiet.run(measure, able[name], case, max(seconds, case.least_seconds), at)
+                except Exception as error:
+                    ours[name].fault = fault_of(case, able[name], error)
+                    continue
                 ours[name].add(figures, usage)
                 errors = f", {figures.errors} ERRORS" if figures.errors else ""
                 say(f"{case.name}: {name}: {figures.requests_per_second:.0f}/s, p50 {figures.p50_ms:.1f} ms{errors}")
@@ -61,11 +65,15 @@ def prepare(server: Server, case: Case, directory: Path) -> str:
         check(server, case)
         measure(server, case, 1, directory)
     except Exception as error:
-        # One server's fault must not cost the others' figures.
-        reason = f"{type(error).__name__}: {str(error)[:400]}"
-        say(f"{case.name}: {server.name}: {reason}")
-        return reason
+        return fault_of(case, server, error)
     return ""
+
+
+def fault_of(case: Case, server: Server, error: Exception) -> str:
+    """What is said of it: one server's fault must not cost the others' figures."""
+    reason = f"{type(error).__name__}: {str(error)[:400]}"
+    say(f"{case.name}: {server.name}: {reason}")
+    return reason
 
 
 def run(given: argparse.Namespace) -> Dict[str, Any]:

@@ -36,10 +36,8 @@ def case_table(runs: List[Run]) -> str:
 def _line(run: Run, ours: Optional[Run]) -> List[str]:
     if run["void"]:
         errors = sum(values(run, "errors"))
-        reason = (
-            f"void: {errors:.0f} errors" if errors else "void: wrong answer" if run.get("fault") else "void: no answer"
-        )
-        return [run["server"], reason, *[""] * 7]
+        fault = str(run.get("fault", "")).partition(":")[0] or "no answer"
+        return [run["server"], f"void: {f'{errors:.0f} errors' if errors else fault}", *[""] * 7]
     figures = [markdown.spread(spread(values(run, "requests_per_second")))]
     figures.append(markdown.number(spread(values(run, "rows_per_second")).median))
     figures += [markdown.number(spread(values(run, name)).median) for name in ("p50_ms", "p90_ms", "p99_ms")]

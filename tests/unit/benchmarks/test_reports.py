@@ -90,6 +90,35 @@ def test_records_void_themselves() -> None:
     assert record.void
 
 
+def test_a_servers_fault_voids_its_case_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import serving
+    from benchmarks.cases import Case
+    from benchmarks.load.figures import LoadFigures
+    from benchmarks.processes import Usage
+    from benchmarks.quiet import Quiet
+    from benchmarks.servers.ours import Ours
+
+    class Hangs(Ours):
+        name = "hangs"
+
+    measured_so_far: list[str] = []
+
+    def measure(server: Ours, case: Case, seconds: float, directory: Path) -> tuple[LoadFigures, Usage]:
+        measured_so_far.append(server.name)
+        if server.name == "hangs" and measured_so_far.count("hangs") == 2:
+            raise TimeoutError("no answer: within 60 s")
+        return LoadFigures(1000, 1.0, 1, 2, 3, 0), Usage({}, {})
+
+    monkeypatch.setattr(serving, "measure", measure)
+    monkeypatch.setattr(serving, "prepare", lambda server, case, directory: "")
+    records = serving.rounds([Ours(), Hangs()], [Case("base64", 1)], 3, 1.0, tmp_path, Quiet(0))
+    assert [(one.server, one.void, len(one.rounds)) for one in records] == [("ours", False, 3), ("hangs", True, 1)]
+    runs = [one.to_json() for one in records]
+    path = tmp_path / "serving-3.json"
+    path.write_text(json.dumps(result_of(runs)))
+    assert "| hangs | void: TimeoutError |" in write_report(path).read_text()
+
+
 def test_growth_names_the_bend_and_the_busiest_process() -> None:
     at = {value: [{"cores": {"worker": 0.9, "wrapper": 0.3}}] for value in (1, 2, 4)}
     line = growth.explain("connections", [1, 2, 4], [100, 190, 200], at, 2)
