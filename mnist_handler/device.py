@@ -50,6 +50,11 @@ def set_threads(wanted: int) -> int:
     return torch.get_num_threads()
 
 
+def leaves_processors(device: torch.device) -> bool:
+    """Whether operators on this device leave at least as many processors to this worker as their threads take."""
+    return device.type == "cpu" and 2 * torch.get_num_threads() <= _processors()
+
+
 def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

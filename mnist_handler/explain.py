@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch import nn
 from mnist_handler.engine import assemble, is_out_of_memory, run_halving
 from mnist_handler.parameters import Setting
 from mnist_handler.requests import RequestError
+from mnist_handler.side_by_side import Pair
 
 DEFAULT_METHOD = "integrated_gradients"
 #: The sum of a row's attributions is f(row) − f(baseline) for these, so a convergence delta has a meaning.
@@ -59,11 +61,13 @@ class Explainer:
     Args:
         model: eager, in fp32, on the device. It is changed: it loses its parameters' gradients.
         batch_limit: rows times steps on the device at once; bounds the memory.
+        side_by_side: integrated gradients of more than that go in two halves at once, each on its own processors.
     """
 
-    def __init__(self, model: nn.Module, batch_limit: int) -> None:
+    def __init__(self, model: nn.Module, batch_limit: int, side_by_side: bool = False) -> None:
         self._model = model
         self._limit = batch_limit
+        self._pair = Pair() if side_by_side else None
         self._calls: Dict[str, Callable[[Tensors, torch.Tensor, Settings, int], Tensors]] = {
             "integrated_gradients": self._integrated_gradients,
             "saliency": lambda x, target, *_: Saliency(model).attribute(x, target=target),
@@ -88,15 +92,22 @@ class Explainer:
         rows = len(targets)
 
         def span(start: int, stop: int) -> torch.Tensor:
+            if self._pair is None or not self._is_long(method, stop - start, settings):
+                return part(start, stop, self._limit)
+            middle, bound = (start + stop) // 2, self._limit // 2
+            return torch.cat(self._pair.run(partial(part, start, middle, bound), partial(part, middle, stop, bound)))
+
+        def part(start: int, stop: int, bound: int) -> torch.Tensor:
             # A copy outside of inference mode can require gradients, which Captum would warn about setting itself.
-            part = tuple(tensor[start:stop].clone().requires_grad_() for tensor in inputs)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                result = self._call(method, part, targets[start:stop], settings)
+            own = tuple(tensor[start:stop].clone().requires_grad_() for tensor in inputs)
+            result = self._call(method, own, targets[start:stop], settings, bound)
             # Captum before 0.7 gives float64 for integrated gradients.
             return torch.cat([one.detach().reshape(stop - start, -1).float() for one in result], dim=1)
 
-        done, failed = run_halving(span, rows, self._rows_at_once(method, settings))
+        # Filters are the process's, not the thread's: they are set outside of the halves.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            done, failed = run_halving(span, rows, self._rows_at_once(method, settings))
         flat = assemble(done, rows)
         return (None if flat is None else _unflatten(flat, inputs)), failed
 
@@ -114,9 +125,14 @@ class Explainer:
             difference: torch.Tensor = total - (end - start)
             return difference
 
-    def _call(self, method: str, inputs: Tensors, targets: torch.Tensor, settings: Settings) -> Tensors:
+    def _is_long(self, method: str, rows: int, settings: Settings) -> bool:
+        """More than one pass, of a method that keeps nothing in the model or the process while it runs."""
+        if method != "integrated_gradients" or rows < 2 or self._limit < 2:
+            return False
+        return rows * int(settings["n_steps"]) > self._limit
+
+    def _call(self, method: str, inputs: Tensors, targets: torch.Tensor, settings: Settings, bound: int) -> Tensors:
         """One Captum call; out of memory, those that bound their own memory take fewer steps at once."""
-        bound = self._limit
         while True:
             try:
                 return self._calls[method](inputs, targets, settings, bound)

@@ -20,7 +20,7 @@ from mnist_handler import arrays, describe
 from mnist_handler.columns import check_bounds, check_names
 from mnist_handler.compiled import choose_mode, compile_model
 from mnist_handler.config import ConfigError, HandlerConfig, parse_config
-from mnist_handler.device import end_if_lost, pick_device, set_threads
+from mnist_handler.device import end_if_lost, leaves_processors, pick_device, set_threads
 from mnist_handler.eager import eager_copy
 from mnist_handler.engine import Engine, Outcome, default_sizes, is_out_of_memory
 from mnist_handler.envelope import WireEnvelope, failure
@@ -352,7 +352,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         if isinstance(self.model, torch.jit.ScriptModule):
             del self.methods["deep_lift"]  # it hooks modules, which TorchScript does not allow
         self._explain_keys = EXPLAIN_KEYS.union(*self.methods.values())
-        self._explainer = Explainer(eager, config.explain_batch_limit)
+        self._explainer = Explainer(eager, config.explain_batch_limit, leaves_processors(self.device))
         if self.explainable:
             target = torch.zeros(1, dtype=torch.int64, device=self.device)
             self._explainer.attribute("saliency", self.example(1), target, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from typing import Any, Dict, List, Tuple
 
@@ -189,8 +190,11 @@ def test_too_many_windows_are_refused(digits: np.ndarray[Any, Any]) -> None:
         check_windows((3, 224, 224), {"window": 4, "strides": 2})
 
 
+@pytest.mark.parametrize("side_by_side", [False, True])
 @pytest.mark.parametrize("method", METHODS)
-def test_out_of_memory_is_narrowed_down(method: str, model: torch.nn.Module, model_inputs: torch.Tensor) -> None:
+def test_out_of_memory_is_narrowed_down(
+    method: str, side_by_side: bool, model: torch.nn.Module, model_inputs: torch.Tensor
+) -> None:
     """A model whose device holds 3 rows at once gives what an unbounded one gives."""
 
     class Small(torch.nn.Module):
@@ -206,7 +210,7 @@ def test_out_of_memory_is_narrowed_down(method: str, model: torch.nn.Module, mod
 
     settings_of = {"n_steps": 15, "baselines": 0.0, "window": 4, "strides": 2, "n_samples": 1, "stdevs": 0.0, "seed": 0}
     targets = torch.tensor(TARGETS)
-    small, failed = Explainer(Small(), 64).attribute(method, [model_inputs], targets, settings_of)
+    small, failed = Explainer(Small(), 64, side_by_side).attribute(method, [model_inputs], targets, settings_of)
     large, none = Explainer(model, 64).attribute(method, [model_inputs], targets, settings_of)
     assert failed == none == {}
     assert small is not None
@@ -215,13 +219,46 @@ def test_out_of_memory_is_narrowed_down(method: str, model: torch.nn.Module, mod
         torch.testing.assert_close(small[0], large[0], **CLOSE)
 
 
-def test_rows_that_do_not_fit_alone_are_named(model_inputs: torch.Tensor) -> None:
+@pytest.mark.parametrize(("rows", "limit"), [(1, 64), (2, 1), (2, 2), (2, 16), (3, 3), (5, 64), (12, 7), (12, 64)])
+def test_halves_side_by_side_are_what_one_call_gives(
+    rows: int, limit: int, model: torch.nn.Module, model_inputs: torch.Tensor
+) -> None:
+    """Within one limit for both, and only where there is more than that to do."""
+    lock = threading.Lock()
+    most: List[int] = [0]
+    now: List[int] = [0]
+    threads = set()
+
+    class Counted(torch.nn.Module):
+        def forward(self, given: torch.Tensor) -> torch.Tensor:
+            with lock:
+                now[0] += len(given)
+                most[0] = max(most[0], now[0])
+                threads.add(threading.get_ident())
+            scores: torch.Tensor = model(given)
+            with lock:
+                now[0] -= len(given)
+            return scores
+
+    call = ([model_inputs[:rows]], torch.tensor(TARGETS[:rows]), {"n_steps": 15, "baselines": 0.0})
+    halves, _ = Explainer(Counted(), limit, side_by_side=True).attribute("integrated_gradients", *call)
+    whole, _ = Explainer(model, 1024).attribute("integrated_gradients", *call)
+    assert halves is not None
+    assert whole is not None
+    torch.testing.assert_close(halves[0], whole[0], **CLOSE)
+    assert most[0] <= limit
+    assert len(threads) == (2 if rows > 1 and limit > 1 and rows * 15 > limit else 1)
+
+
+@pytest.mark.parametrize("method", ["saliency", "integrated_gradients"])
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_rows_that_do_not_fit_alone_are_named(side_by_side: bool, method: str, model_inputs: torch.Tensor) -> None:
     class Full(torch.nn.Module):
         def forward(self, rows: torch.Tensor) -> torch.Tensor:
             raise MemoryError
 
-    attributions, failed = Explainer(Full(), 8).attribute(
-        "saliency", [model_inputs], torch.tensor(TARGETS), {"baselines": 0.0}
+    attributions, failed = Explainer(Full(), 8, side_by_side).attribute(
+        method, [model_inputs], torch.tensor(TARGETS), {"baselines": 0.0, "n_steps": 15}
     )
     assert attributions is None
     assert sorted(failed) == list(range(12))
