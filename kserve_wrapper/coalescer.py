@@ -13,15 +13,15 @@ until its answer comes: the worker is at it still.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 import logging
 import time
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+from typing import Callable, Dict, List, Optional, Set, Tuple
 
 from kserve_wrapper import tasks
 from kserve_wrapper.errors import DeadlineExceeded, QueueFull, Unavailable
+from kserve_wrapper.expiry import Expiry
 from kserve_wrapper.lane import Lane, Waiter
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.merge import Portion, prepare
@@ -34,8 +34,6 @@ logger = logging.getLogger(__name__)
 #: Of the time until a request's deadline, what the line may take that it is the end of. If it were all, half of the
 #: answers would come just too late while the model is overloaded.
 _IN_TIME = 0.8
-#: Entries of the deadline heap that may be over and done before it is swept.
-_SWEEP = 1024
 
 
 class Coalescer:
@@ -81,10 +79,7 @@ class Coalescer:
         self._lanes: Dict[Tuple[str, Optional[str]], Lane] = {}
         self._arrivals = itertools.count()
         self._tasks: Set[asyncio.Task[None]] = set()
-        #: Heap of [deadline, arrival, waiter]; the waiter is None once it has its outcome.
-        self._deadlines: List[List[Any]] = []
-        self._timer: Optional[asyncio.TimerHandle] = None
-        self._timer_at = 0.0
+        self._expiry: Expiry[Waiter] = Expiry(self._loop, clock, self._expire)
         self._closing = False
         self._open = tasks.UnderWay()
         self.queued_requests = 0
@@ -101,11 +96,14 @@ class Coalescer:
         """Upstream requests on their way, narrowing included."""
         return len(self._tasks)
 
-    def begin(self, call: Call, deadline: float, deliver: Deliver) -> Waiter:
+    def begin(self, call: Call, deadline: float, deliver: Deliver) -> Callable[[], None]:
         """Takes a validated call in; its outcome is delivered later, unless it is cancelled before.
 
         An outcome that is an error is DeadlineExceeded (the deadline passed, waiting or in flight), Unavailable (given
         up for others, or shut down), or whatever WrapperError the model or the model server made of this very call.
+
+        Returns:
+            What cancels it; that does nothing once the outcome is delivered.
 
         Raises:
             DeadlineExceeded: the deadline has passed.
@@ -122,53 +120,52 @@ class Coalescer:
         self._check_room(call, portion)
         self._check_time(lane, call, portion, deadline - now)
         waiter = Waiter(lane, portion, metadata, now, deadline, next(self._arrivals), deliver, self._outbox)
+        waiter.watch = self._expiry.add(deadline, waiter)
         self._open.begin()
         lane.rows_waiting += portion.rows
         self.queued_requests += 1
         self.queued_rows += portion.rows
         self.queued_bytes += portion.size
         lane.add(waiter)
-        self._watch(waiter)
         self._pump_soon(lane)
-        return waiter
+        return partial(self._cancel, waiter)
 
     async def submit(self, call: Call, deadline: float) -> Reply:
         """``begin``, to be awaited for the reply; raises the outcome that is an error."""
         reply: asyncio.Future[Reply] = self._loop.create_future()
-        waiter = self.begin(call, deadline, partial(_settle, reply))
+        cancel = self.begin(call, deadline, partial(_settle, reply))
         try:
             return await reply
         finally:
-            self.cancel(waiter)
+            cancel()
             # The error's traceback holds this frame, and these the error: a circle.
-            del waiter, reply
-
-    def cancel(self, waiter: Waiter) -> None:
-        """Nobody wants the outcome any more; does nothing once it is delivered."""
-        if waiter.watch[2] is None:
-            return
-        waiter.over = True
-        self._observer.dropped(waiter.portion.call, "cancelled")
-        self._leave(waiter)
+            del cancel, reply
 
     async def idle(self, timeout: float) -> bool:
         """Waits, up to ``timeout`` seconds, until all that was taken in is over; True when it is."""
         return await self._open.wait(timeout)
 
-    async def drain(self, timeout: float) -> None:
-        """Refuses what is new, finishes what is here, and after ``timeout`` seconds fails the rest."""
+    async def drain(self, timeout: float) -> bool:
+        """Refuses what is new, finishes what is here, and after ``timeout`` seconds fails the rest; True if none."""
         self._closing = True
-        await self._open.wait(timeout)
-        for waiter in [entry[2] for entry in self._deadlines if entry[2] is not None]:
+        finished = await self.idle(timeout)
+        for waiter in self._expiry.present():
             waiter.fail(Unavailable("the server is shutting down"))
         # What was just sent is awaited, so that it can be cancelled.
         await asyncio.sleep(0)
         await tasks.end(self._tasks)
+        return finished
+
+    def _cancel(self, waiter: Waiter) -> None:
+        if not waiter.left:
+            waiter.over = True
+            self._observer.dropped(waiter.portion.call, "cancelled")
+            self._leave(waiter)
 
     def _hand_over(self, outcomes: List[Tuple[Waiter, Outcome]]) -> None:
         now = self._clock()
         for waiter, outcome in outcomes:
-            if waiter.watch[2] is None:
+            if waiter.left:
                 # Cancelled meanwhile.
                 continue
             self._leave(waiter)
@@ -179,9 +176,9 @@ class Coalescer:
                 logger.exception("nobody took the outcome of a request to model %s", waiter.lane.model)
 
     def _leave(self, waiter: Waiter) -> None:
-        if waiter.queued:
-            self._leave_queue(waiter)
-        waiter.watch[2] = None
+        self._leave_queue(waiter)
+        self._expiry.remove(waiter.watch)
+        waiter.left = True
         self._open.end()
 
     def _lane(self, call: Call) -> Lane:
@@ -288,41 +285,16 @@ class Coalescer:
             lane.rows_in_flight -= delivery.rows
             self._pump(lane)
 
-    def _watch(self, waiter: Waiter) -> None:
-        """One timer for the earliest deadline of all; a heap has the others."""
-        waiter.watch = [waiter.deadline, waiter.arrival, waiter]
-        heapq.heappush(self._deadlines, waiter.watch)
-        if len(self._deadlines) > 2 * self._open.count + _SWEEP:
-            self._deadlines = [entry for entry in self._deadlines if entry[2] is not None]
-            heapq.heapify(self._deadlines)
-        if self._timer is None or waiter.deadline < self._timer_at:
-            self._set_timer()
-
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        while self._deadlines and self._deadlines[0][2] is None:
-            heapq.heappop(self._deadlines)
-        if self._deadlines:
-            self._timer_at = self._deadlines[0][0]
-            delay = max(0.0, self._timer_at - self._clock())
-            self._timer = self._loop.call_later(delay, self._expire)
-
-    def _expire(self) -> None:
-        self._timer = None
-        now = self._clock()
-        while self._deadlines and self._deadlines[0][0] <= now:
-            waiter = heapq.heappop(self._deadlines)[2]
-            if waiter is not None and not waiter.over:
-                self._observer.dropped(waiter.portion.call, "expired")
-                self._leave_queue(waiter)
-                waiter.fail(DeadlineExceeded("the request's deadline passed before its answer came"))
-        self._set_timer()
+    def _expire(self, waiter: Waiter) -> None:
+        if not waiter.over:
+            self._observer.dropped(waiter.portion.call, "expired")
+            self._leave_queue(waiter)
+            waiter.fail(DeadlineExceeded("the request's deadline passed before its answer came"))
 
 
 def _settle(reply: asyncio.Future[Reply], outcome: Outcome) -> None:
     if reply.done():
+        # Who awaited it was cancelled in this turn of the event loop, and has not come to cancel the call.
         return
     if isinstance(outcome, Exception):
         reply.set_exception(outcome)

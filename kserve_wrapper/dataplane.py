@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, List, Optional, Protocol
+from typing import Any, Callable, Dict, List, Optional, Protocol
 
 from kserve_wrapper._version import __version__
 from kserve_wrapper.errors import DeadlineExceeded, TooLarge, Unavailable
@@ -39,17 +39,15 @@ class Models(Protocol):
 class Submitter(Protocol):
     """Takes calls and brings their replies: the coalescer."""
 
-    def begin(self, call: Call, deadline: float, deliver: Deliver) -> Any:
-        """Takes a call in, to deliver its outcome later. Raises WrapperError where it takes none."""
-        ...
-
-    def cancel(self, begun: Any) -> None:
-        """Nobody wants the outcome of what ``begin`` returned."""
+    def begin(self, call: Call, deadline: float, deliver: Deliver) -> Callable[[], object]:
+        """Takes a call in, to deliver its outcome later; returns what cancels it. Raises WrapperError."""
         ...
 
     async def submit(self, call: Call, deadline: float) -> Reply: ...
 
-    async def idle(self, timeout: float) -> bool: ...
+    async def drain(self, timeout: float) -> bool:
+        """Refuses what is new, finishes what is here, and after ``timeout`` seconds fails the rest; True if none."""
+        ...
 
 
 class Repository(Protocol):
@@ -121,25 +119,21 @@ class DataPlane:
         """
         return await self._submitter.submit(call, self._admit(call, timeout))
 
-    def begin(self, call: Call, deliver: Deliver) -> Any:
+    def begin(self, call: Call, deliver: Deliver) -> Callable[[], object]:
         """``infer`` for who does not wait: the outcome is delivered later, be it a reply or an error.
 
         Returns:
-            What ``cancel`` takes.
+            What cancels it, for when nobody wants the outcome any more.
 
         Raises:
             NotFound, Unavailable, TooLarge: the call is not taken in.
         """
         return self._submitter.begin(call, self._admit(call, None), deliver)
 
-    def cancel(self, begun: Any) -> None:
-        """Nobody wants the outcome of what ``begin`` returned."""
-        self._submitter.cancel(begun)
-
     async def drain(self, timeout: float) -> bool:
-        """Stops admitting calls and waits, up to ``timeout`` seconds, for those in flight; True when none is left."""
+        """Refuses new calls, finishes those in flight, and after ``timeout`` seconds fails the rest; True if none."""
         self._draining = True
-        return await self._submitter.idle(timeout)
+        return await self._submitter.drain(timeout)
 
     def _admit(self, call: Call, timeout: Optional[float]) -> float:
         """The call's deadline. Raises as ``infer`` does."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from typing import Any, Callable, Deque, Dict, Hashable, List, Optional, Tuple
+from typing import Callable, Deque, Dict, Hashable, List, Optional, Tuple
 
+from kserve_wrapper.expiry import Entry
 from kserve_wrapper.limits import CoalescerLimits
 from kserve_wrapper.merge import Portion
 from kserve_wrapper.outbox import Deliver, Outbox
@@ -34,6 +35,7 @@ class Waiter:
         "deadline",
         "deliver",
         "lane",
+        "left",
         "metadata",
         "over",
         "portion",
@@ -61,8 +63,10 @@ class Waiter:
         self.queued = True
         #: Its outcome is settled; nothing more is to be done for it.
         self.over = False
-        #: Its entry among the deadlines.
-        self.watch: List[Any] = []
+        #: Its outcome is delivered, or nobody wants it any more.
+        self.left = False
+        #: Its entry with whoever watches deadlines, who sets it.
+        self.watch: Entry
         self.deliver = deliver
         self._outbox = outbox
 

@@ -33,7 +33,6 @@ class Pace:
     def __init__(self) -> None:
         self._latest: Deque[Flight] = deque(maxlen=_LATEST)
         self._row_seconds = 0.0
-        self._longest = 0
         #: No line is taken to last longer.
         self.most_seconds = 0.0
 
@@ -44,8 +43,7 @@ class Pace:
         *counted, _ = sorted(self._latest, key=lambda one: one.seconds / one.rows)
         rows = sum(one.rows for one in counted)
         self._row_seconds = sum(one.seconds for one in counted) / rows if rows else 0.0
-        self._longest = _GROWTH * max(one.line for one in self._latest)
-        self.most_seconds = self._row_seconds * self._longest
+        self.most_seconds = self._row_seconds * _GROWTH * max(one.line for one in self._latest)
 
     def seconds(self, line: int) -> float:
         """Until the last row of a line is answered; 0 while nothing is known.
@@ -53,4 +51,4 @@ class Pace:
         Args:
             line: rows that wait or are under way.
         """
-        return self._row_seconds * min(line, self._longest)
+        return min(line * self._row_seconds, self.most_seconds)

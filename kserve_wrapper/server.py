@@ -97,7 +97,6 @@ async def _drain(parts: Parts, server: HttpServer, timeout: float) -> None:
     end = time.monotonic() + timeout
     parts.app.closing = True
     await parts.plane.drain(timeout)
-    await parts.coalescer.drain(max(0.0, end - time.monotonic()))
     await parts.upstream.aclose()
     # First of all no new connections: then every request that was taken in can still be answered.
     server.stop_listening()

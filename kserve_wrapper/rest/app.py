@@ -66,7 +66,7 @@ class App:
             return False
         if not isinstance(handler, Inference):
             return False
-        respond = partial(self._respond, request, match.route.template, started)
+        respond = partial(self._answer, request, match.route.template, started)
         try:
             call_off = handler.begin(request, match.params, respond)
         except Exception as error:
@@ -76,26 +76,27 @@ class App:
             request.when_lost(partial(_abandon, call_off, respond))
         return True
 
-    def _respond(self, request: Request, route: str, started: float, result: Union[Response, Exception]) -> None:
-        try:
-            self._answer(request, route, started, result)
-        except Exception as error:
-            self._answer(request, route, started, error)
-
     def _answer(self, request: Request, route: str, started: float, result: Union[Response, BaseException]) -> None:
         response = _answer_to(result, request) if isinstance(result, BaseException) else result
         status, size = CLIENT_CLOSED_REQUEST, 0
         if response is not None:
-            response.headers.append((b"x-request-id", request.id.encode()))
-            if self.closing:
-                response.headers.append((b"connection", b"close"))
+            try:
+                self._send(request, response)
+            except Exception as error:
+                response = _fault(error, request)
+                self._send(request, response)
             status, size = response.status, len(response.body)
-            request.answer(response)
         if self._observe is not None:
             self._observe(request, route, status, time.perf_counter() - started, size)
 
+    def _send(self, request: Request, response: Response) -> None:
+        response.headers.append((b"x-request-id", request.id.encode()))
+        if self.closing:
+            response.headers.append((b"connection", b"close"))
+        request.answer(response)
 
-def _abandon(call_off: Callable[[], None], respond: Respond) -> None:
+
+def _abandon(call_off: Callable[[], object], respond: Respond) -> None:
     call_off()
     respond(ClientGone())
 
@@ -110,6 +111,11 @@ def _answer_to(error: BaseException, request: Request) -> Optional[Response]:
         return None
     if not isinstance(error, Exception):
         raise error
+    return _fault(error, request)
+
+
+def _fault(error: Exception, request: Request) -> Response:
+    """The answer for a fault of ours, which tells nothing of it; the log does."""
     logger.error("request %s failed", request.id, exc_info=error)
     return json_response({"error": INTERNAL}, 500)
 

@@ -72,8 +72,8 @@ class HttpConnection(asyncio.Protocol):
         self._current: Optional[Exchange] = None
         self._behind: Deque[Tuple[Exchange, Request]] = deque()
         self._arriving: Optional[Exchange] = None
-        #: The request of the former, as long as it may still be whole with the bytes at hand.
-        self._fresh: Optional[Request] = None
+        #: The first of these with its request, as long as that may still be whole with the bytes at hand.
+        self._fresh: Optional[Tuple[Exchange, Request]] = None
         self._paused = False
         #: The transport holds what the client does not read.
         self._clogged = False
@@ -131,8 +131,7 @@ class HttpConnection(asyncio.Protocol):
             self._parse(data)
         except httptools.HttpParserError:
             self._refuse(*self._refusal)
-        if self._fresh is not None:
-            self._start_fresh()
+        self._start_fresh()
         if 0 < self._limits.header_size < (self._head_size if self._in_head else self._beside_body):
             self._refuse(*self._too_long())
         elif self._begun and not self._timed:
@@ -216,7 +215,7 @@ class HttpConnection(asyncio.Protocol):
         self._in_head = False
         self._beside_body = 0
         if self._current is None and not self._clogged:
-            self._current, self._fresh = exchange, request
+            self._current, self._fresh = exchange, (exchange, request)
         else:
             self._behind.append((exchange, request))
             # What it takes from here on is no fault of the client's.
@@ -240,9 +239,7 @@ class HttpConnection(asyncio.Protocol):
         self._head_size = 0
         self._counted = False
         self._deadline.clear()
-        if self._fresh is not None:
-            self._start_fresh()
-        elif self._current is None:
+        if not self._start_fresh() and self._current is None:
             self._go_on()
 
     # exchanges
@@ -276,7 +273,9 @@ class HttpConnection(asyncio.Protocol):
             self._deadline.set(self._limits.keep_alive)
         elif self._behind:
             self._deadline.set(self._limits.read_timeout if self._begun else 0)
-            self._start(*self._behind.popleft())
+            exchange, request = self._behind.popleft()
+            self._current = exchange
+            self._start(exchange, request)
         elif self._leaving:
             self._transport.write(self._last_word)
             self._close()
@@ -284,14 +283,15 @@ class HttpConnection(asyncio.Protocol):
             self.resume_reading()
             self._deadline.set(self._limits.read_timeout if self._begun else self._limits.keep_alive)
 
-    def _start_fresh(self) -> None:
-        exchange, request = self._current, self._fresh
-        self._fresh = None
-        if exchange is not None and request is not None:
-            self._start(exchange, request)
+    def _start_fresh(self) -> bool:
+        """False where there is none to start."""
+        fresh, self._fresh = self._fresh, None
+        if fresh is None:
+            return False
+        self._start(*fresh)
+        return True
 
     def _start(self, exchange: Exchange, request: Request) -> None:
-        self._current = exchange
         if not (exchange.whole and self._app.begin(request)):
             exchange.abandon = self._loop.create_task(self._run(exchange, request)).cancel
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, Generic, Sequence, Tuple, TypeVar, Union
+from typing import Callable, Generic, Sequence, Tuple, TypeVar, Union
 
 from kserve_wrapper.dataplane import DataPlane
 from kserve_wrapper.outbox import Outcome
 from kserve_wrapper.rest.http import Request, Response
-from kserve_wrapper.types import Buffer, Call, Reply
+from kserve_wrapper.types import Call, Reply
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class Inference(Generic[T]):
         call, asked = self._decode(request, await request.body(), *params)
         return self._encode(asked, await self._plane.infer(call))
 
-    def begin(self, request: Request, params: Sequence[str], respond: Respond) -> Callable[[], None]:
+    def begin(self, request: Request, params: Sequence[str], respond: Respond) -> Callable[[], object]:
         """Takes on a request that has arrived to its end; its response, or an error, is handed to ``respond`` later.
 
         Returns:
@@ -49,10 +49,8 @@ class Inference(Generic[T]):
         Raises:
             WrapperError: it is not taken on.
         """
-        body: Buffer = request.whole_body()
-        call, asked = self._decode(request, body, *params)
-        begun: Any = self._plane.begin(call, partial(self._hand_on, asked, respond))
-        return partial(self._plane.cancel, begun)
+        call, asked = self._decode(request, request.whole_body(), *params)
+        return self._plane.begin(call, partial(self._hand_on, asked, respond))
 
     def _hand_on(self, asked: T, respond: Respond, outcome: Outcome) -> None:
         if isinstance(outcome, Exception):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from typing import Any, List, Tuple
+from typing import Any, Callable, List, Tuple
 
 import pytest
 from fake_model import FakeModel, Rig, answers
 from virtual_time import run
 
 from kserve_wrapper.errors import DeadlineExceeded, InvalidRequest, Unavailable
-from kserve_wrapper.lane import Waiter
 from kserve_wrapper.outbox import Outcome
 from kserve_wrapper.types import Call, ModelMetadata, V1Call, V1Reply
 
@@ -31,7 +30,7 @@ class Taker:
     def take(self, outcome: Outcome) -> None:
         self.outcomes.append((self.rig.elapsed, outcome))
 
-    def begin(self, asked: V1Call, timeout: float = 60.0) -> Waiter:
+    def begin(self, asked: V1Call, timeout: float = 60.0) -> Callable[[], None]:
         return self.rig.coalescer.begin(asked, self.rig.loop.time() + timeout, self.take)
 
 
@@ -82,20 +81,20 @@ def test_the_next_batch_leaves_before_the_last_ones_outcomes_are_delivered() -> 
 def test_a_cancelled_call_is_not_told_of_its_outcome_even_if_that_is_settled() -> None:
     async def main() -> None:
         taker = Taker(Rig(FakeModel()))
-        waiters: List[Waiter] = []
+        cancels: List[Callable[[], None]] = []
 
         def first(outcome: Outcome) -> None:
             taker.take(outcome)
-            taker.rig.coalescer.cancel(waiters[0])
+            cancels[0]()
 
         taker.rig.coalescer.begin(call("a"), taker.rig.start + 60.0, first)
-        waiters.append(taker.begin(call("b")))
-        waiters.append(taker.begin(call("c")))
+        cancels.append(taker.begin(call("b")))
+        cancels.append(taker.begin(call("c")))
         assert await taker.rig.coalescer.idle(10)
         assert [outcome for _, outcome in taker.outcomes] == [V1Reply(answers("a")), V1Reply(answers("c"))]
         assert taker.rig.watch.reasons == ["cancelled"]
-        for waiter in waiters:
-            taker.rig.coalescer.cancel(waiter)
+        for cancel in cancels:
+            cancel()
         assert taker.rig.watch.reasons == ["cancelled"]
 
     run(main())
@@ -138,14 +137,14 @@ def test_a_call_that_is_over_is_free_at_once(ending: str) -> None:
         taken: List[Any] = []
         asked = call("a", bad=ending == "failed")
         kept = weakref.ref(asked)
-        waiter = rig.coalescer.begin(asked, rig.start + 60.0, lambda outcome: taken.append(type(outcome).__name__))
+        cancel = rig.coalescer.begin(asked, rig.start + 60.0, lambda outcome: taken.append(type(outcome).__name__))
         del asked
         if ending == "cancelled":
             await asyncio.sleep(0.1)
-            rig.coalescer.cancel(waiter)
+            cancel()
         elif ending == "drained":
             await rig.coalescer.drain(0.1)
-        del waiter
+        del cancel
         await asyncio.sleep(1.0)
         wanted = {"answered": ["V1Reply"], "failed": ["InvalidRequest"], "cancelled": [], "drained": ["Unavailable"]}
         assert taken == wanted[ending]

@@ -479,7 +479,7 @@ def test_drain_in_vain_leaves_nothing_that_sends() -> None:
         await asyncio.sleep(0.1)
         tasks.append(rig.submit("c"))
         await asyncio.sleep(0)
-        await rig.coalescer.drain(0.2)
+        assert not await rig.coalescer.drain(0.2)
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [Unavailable, Unavailable]
         await asyncio.sleep(5)
@@ -495,7 +495,7 @@ def test_drain_ends_in_time_and_leaves_nobody_waiting() -> None:
         await asyncio.sleep(0.1)
         tasks.append(rig.submit("b"))
         await asyncio.sleep(0)
-        await rig.coalescer.drain(1.0)
+        assert not await rig.coalescer.drain(1.0)
         assert rig.elapsed == 1.1
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [Unavailable, Unavailable]

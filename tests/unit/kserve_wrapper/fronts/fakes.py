@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from kserve_wrapper.dataplane import DataPlane
 from kserve_wrapper.errors import NotFound, WrapperError
 from kserve_wrapper.metrics import Metrics
-from kserve_wrapper.outbox import Deliver
+from kserve_wrapper.outbox import Deliver, Outcome
 from kserve_wrapper.rest.app import App
 from kserve_wrapper.rest.http import ClientGone, Headers, Request
 from kserve_wrapper.rest.routes import build_router
@@ -69,19 +69,18 @@ class FakeSubmitter:
         self.cancelled = 0
         self._under_way = UnderWay()
 
-    def begin(self, call: Call, deadline: float, deliver: Deliver) -> asyncio.Task[None]:
+    def begin(self, call: Call, deadline: float, deliver: Deliver) -> Callable[[], object]:
         async def answer() -> None:
+            outcome: Outcome
             try:
-                deliver(await self.submit(call, deadline))
+                outcome = await self.submit(call, deadline)
             except Exception as error:
-                deliver(error)
+                outcome = error
+            deliver(outcome)
 
-        return asyncio.get_running_loop().create_task(answer())
+        return asyncio.get_running_loop().create_task(answer()).cancel
 
-    def cancel(self, begun: asyncio.Task[None]) -> None:
-        begun.cancel()
-
-    async def idle(self, timeout: float) -> bool:
+    async def drain(self, timeout: float) -> bool:
         return await self._under_way.wait(timeout)
 
     async def submit(self, call: Call, deadline: float) -> Reply:
