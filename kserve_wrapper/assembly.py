@@ -8,28 +8,28 @@ import time
 from dataclasses import dataclass
 from typing import Awaitable, Callable, Optional
 
-from kserve_wrapper.coalescer import Coalescer
-from kserve_wrapper.dataplane import DataPlane
-from kserve_wrapper.errors import WrapperError
-from kserve_wrapper.handover import Handover
-from kserve_wrapper.limits import CoalescerLimits
-from kserve_wrapper.logs import AccessLog
-from kserve_wrapper.metrics import Metrics
-from kserve_wrapper.narrowing import Observer
-from kserve_wrapper.repository import ModelStore
+from kserve_wrapper.batching.batcher import Coalescer
+from kserve_wrapper.batching.cpu_yield import Handover
+from kserve_wrapper.batching.dispatch import Observer
+from kserve_wrapper.batching.limits import CoalescerLimits
+from kserve_wrapper.core.calls import Call, ModelMetadata, Reply
+from kserve_wrapper.core.dataplane import DataPlane
+from kserve_wrapper.core.errors import WrapperError
+from kserve_wrapper.httpd.messages import Request
 from kserve_wrapper.rest.app import App
-from kserve_wrapper.rest.http import Request
 from kserve_wrapper.rest.routes import build_router
 from kserve_wrapper.settings import Settings
+from kserve_wrapper.telemetry.logs import AccessLog
+from kserve_wrapper.telemetry.metrics import Metrics
 from kserve_wrapper.torchserve import readiness, tokens
 from kserve_wrapper.torchserve.address import tls_context
 from kserve_wrapper.torchserve.config import TorchServeConfig
 from kserve_wrapper.torchserve.management import Management
 from kserve_wrapper.torchserve.readiness import Readiness
+from kserve_wrapper.torchserve.repository import ModelStore
 from kserve_wrapper.torchserve.scrape import TorchServeMetrics
-from kserve_wrapper.types import Call, ModelMetadata, Reply
-from kserve_wrapper.upstream import Upstream
-from kserve_wrapper.upstream_errors import NotReached
+from kserve_wrapper.upstream.client import Upstream
+from kserve_wrapper.upstream.errors import NotReached
 
 logger = logging.getLogger(__name__)
 

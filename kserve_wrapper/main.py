@@ -6,11 +6,12 @@ import os
 import sys
 from typing import Optional, Sequence
 
-from kserve_wrapper import cli, logs
-from kserve_wrapper.rest.sockets import bind
+from kserve_wrapper import cli
+from kserve_wrapper.core.sockets import bind
+from kserve_wrapper.prefork import run_workers
 from kserve_wrapper.settings import Settings
+from kserve_wrapper.telemetry import logs
 from kserve_wrapper.torchserve import config as torchserve
-from kserve_wrapper.workers import run_workers
 
 #: What the exit status says: the command line or a file that it names is wrong.
 USAGE = 2
@@ -35,7 +36,7 @@ def _start(settings: Settings, config: torchserve.TorchServeConfig) -> int:
     http = bind(settings.host, settings.http_port, shared)
     if not shared:
         # Only now, so that a parent of several processes stays small and may fork.
-        from kserve_wrapper.server import run
+        from kserve_wrapper.process import run
 
         return run(settings, config, http, settings.grpc_port)
     # Holds the port for all; a socket that does not listen gets no connections.

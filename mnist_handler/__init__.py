@@ -5,12 +5,12 @@ Importing this package puts its KServe envelopes where TorchServe looks for them
 
 from __future__ import annotations
 
+from mnist_handler.envelopes.install import install_envelopes
 from mnist_handler.handler import RowHandler
 from mnist_handler.image_classifier import ImageClassifier
-from mnist_handler.install import install_envelopes
+from mnist_handler.inputs.spec import InputSpec
 from mnist_handler.mnist import MNISTDigitClassifier
 from mnist_handler.requests import Answer, Block, Request, RequestError
-from mnist_handler.rows import InputSpec
 
 __all__ = [
     "Answer",

@@ -16,19 +16,21 @@ import torch
 from torch import nn
 from ts.torch_handler.base_handler import BaseHandler
 
-from mnist_handler import arrays, describe
-from mnist_handler.columns import check_bounds, check_names
-from mnist_handler.compiled import choose_mode, compile_model
+from mnist_handler import describe
+from mnist_handler.compute.compiled import choose_mode, compile_model
+from mnist_handler.compute.device import end_if_lost, leaves_processors, pick_device, set_threads
+from mnist_handler.compute.engine import Engine, Outcome, default_sizes, is_out_of_memory
+from mnist_handler.compute.folding import eager_copy
+from mnist_handler.compute.loading import LoadError, load_labels, load_model
 from mnist_handler.config import ConfigError, HandlerConfig, parse_config
-from mnist_handler.device import end_if_lost, leaves_processors, pick_device, set_threads
-from mnist_handler.eager import eager_copy
-from mnist_handler.engine import Engine, Outcome, default_sizes, is_out_of_memory
-from mnist_handler.envelope import WireEnvelope, failure
-from mnist_handler.explain import DEFAULT_METHOD, Explainer, method_settings
-from mnist_handler.explain_batch import ExplainJob, explain_jobs
-from mnist_handler.loading import LoadError, load_labels, load_model
-from mnist_handler.metrics import Meter, Stopwatch
-from mnist_handler.parameters import (
+from mnist_handler.envelopes.batch import WireEnvelope, failure
+from mnist_handler.envelopes.worker_context import asks_description
+from mnist_handler.explain.attributions import DEFAULT_METHOD, Explainer, method_settings
+from mnist_handler.explain.requests import ExplainJob, explain_jobs
+from mnist_handler.explain.targets import read_targets, split_targets
+from mnist_handler.inputs import arrays
+from mnist_handler.inputs.checks import check_bounds, check_names
+from mnist_handler.inputs.parameters import (
     EXPLAIN_KEYS,
     PREDICT_KEYS,
     Asked,
@@ -37,11 +39,10 @@ from mnist_handler.parameters import (
     explain_options,
     predict_options,
 )
+from mnist_handler.inputs.spec import READY, InputSpec, Piece, Rows, by_form, count, places, stack
+from mnist_handler.metrics import Meter, Stopwatch
 from mnist_handler.predictions import Predictions, Scores
 from mnist_handler.requests import Answer, Block, Request, RequestError, row_error
-from mnist_handler.rows import READY, InputSpec, Piece, Rows, by_form, count, places, stack
-from mnist_handler.targets import read_targets, split_targets
-from mnist_handler.wire import asks_description
 from mnist_handler.worker_log import thin_out
 
 logger = logging.getLogger(__name__)

@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional
 
-from mnist_handler import arrays
 from mnist_handler.handler import RowHandler
-from mnist_handler.images import ImageDecoder, ImageError, is_image
-from mnist_handler.parameters import Asked, read_flag
+from mnist_handler.inputs import arrays
+from mnist_handler.inputs.base64_text import TextError, decode_base64
+from mnist_handler.inputs.images import ImageDecoder, ImageError, is_image
+from mnist_handler.inputs.parameters import Asked, read_flag
+from mnist_handler.inputs.spec import PIXELS, READY, UNIT, InputSpec, Piece
 from mnist_handler.requests import Block
-from mnist_handler.rows import PIXELS, READY, UNIT, InputSpec, Piece
-from mnist_handler.text import TextError, decode_base64
 
 
 class ImageClassifier(RowHandler):

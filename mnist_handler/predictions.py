@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 import torch
 
-from mnist_handler.parameters import PredictOptions
+from mnist_handler.inputs.parameters import PredictOptions
 from mnist_handler.requests import Output, RequestError
 
 #: What a classifier can answer. ``predict`` is the label; the others come on request.

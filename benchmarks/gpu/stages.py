@@ -54,9 +54,9 @@ def times(handler: Any, batch: int, seconds: float) -> Dict[str, float]:
     ``preprocess``, which also normalises). ``inference`` and ``postprocess`` (labels back on the host) wait for the
     device; ``inference_device`` is what the GPU itself took.
     """
-    from mnist_handler.parameters import PREDICT_KEYS, collect
+    from mnist_handler.inputs.parameters import PREDICT_KEYS, collect
+    from mnist_handler.inputs.spec import stack
     from mnist_handler.requests import Block, Request
-    from mnist_handler.rows import stack
 
     texts = [base64.b64encode(png).decode() for png in pngs(batch)]
     request = Request([("data", Block(texts))])

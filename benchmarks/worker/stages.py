@@ -24,7 +24,7 @@ def stages(handler: Any, images: Sequence[bytes]) -> List[Stage]:
 
 
 def _ours(handler: Any, texts: List[str]) -> List[Stage]:
-    from mnist_handler.parameters import PREDICT_KEYS, collect, predict_options
+    from mnist_handler.inputs.parameters import PREDICT_KEYS, collect, predict_options
     from mnist_handler.requests import Block, Request
 
     one = Request([("data", Block(texts))])

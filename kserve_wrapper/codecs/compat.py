@@ -11,8 +11,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from kserve_wrapper.datatypes import DTYPES, bytes_elements, decode_elements, join_bytes
-from kserve_wrapper.types import Tensor, V2Call, V2Reply
+from kserve_wrapper.core.calls import Tensor, V2Call, V2Reply
+from kserve_wrapper.tensors.datatypes import DTYPES, bytes_elements, decode_elements, join_bytes
 
 
 def stock_reply(call: V2Call, reply: V2Reply) -> V2Reply:

@@ -14,9 +14,9 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 import numpy as np
 
 from kserve_wrapper.codecs.v2 import refuse_unsupported, select_outputs
-from kserve_wrapper.datatypes import DTYPES, bytes_elements, check_buffer, check_datatype, join_bytes
-from kserve_wrapper.errors import InvalidRequest
-from kserve_wrapper.types import Parameters, Tensor, V2Call, V2Reply
+from kserve_wrapper.core.calls import Parameters, Tensor, V2Call, V2Reply
+from kserve_wrapper.core.errors import InvalidRequest
+from kserve_wrapper.tensors.datatypes import DTYPES, bytes_elements, check_buffer, check_datatype, join_bytes
 
 #: The field of InferTensorContents for each datatype; FP16 has none.
 _FIELDS: Mapping[str, str] = {

@@ -10,8 +10,8 @@ from typing import Any, Dict, Mapping
 
 import orjson
 
-from kserve_wrapper.errors import InvalidRequest
-from kserve_wrapper.types import Buffer, V1Call, V1Reply
+from kserve_wrapper.core.calls import Buffer, V1Call, V1Reply
+from kserve_wrapper.core.errors import InvalidRequest
 
 
 def decode_request(body: Buffer, model: str, explain: bool, trace: Mapping[str, str]) -> V1Call:

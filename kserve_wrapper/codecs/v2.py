@@ -1,7 +1,7 @@
 """Open Inference Protocol over HTTP: JSON, or JSON and binary tensor data.
 
-The tensors themselves are read and written by ``kserve_wrapper.binary``, which the upstream client shares; here is
-what only clients say: ``id``, which outputs, and which of them as binary data.
+The tensors themselves are read and written by ``kserve_wrapper.tensors.binary``, which the upstream client shares; here
+is what only clients say: ``id``, which outputs, and which of them as binary data.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
-from kserve_wrapper.binary import check_parameters, compose_body, compose_tensors, parse_body, parse_tensors
-from kserve_wrapper.errors import InvalidRequest
-from kserve_wrapper.types import Buffer, Parameters, Tensor, V2Call, V2Reply
+from kserve_wrapper.core.calls import Buffer, Parameters, Tensor, V2Call, V2Reply
+from kserve_wrapper.core.errors import InvalidRequest
+from kserve_wrapper.tensors.binary import check_parameters, compose_body, compose_tensors, parse_body, parse_tensors
 
 #: Request parameter: the default of every output's ``binary_data``.
 _BINARY_OUTPUT = "binary_data_output"

@@ -9,11 +9,11 @@ import time
 from functools import partial
 from typing import Callable, Optional, Protocol, Union
 
-from kserve_wrapper.errors import WrapperError
-from kserve_wrapper.rest.http import ClientGone, Headers, Request, Response, json_response
+from kserve_wrapper.core.errors import WrapperError
+from kserve_wrapper.core.trace import INTERNAL
+from kserve_wrapper.httpd.messages import ClientGone, Headers, Request, Response, json_response
 from kserve_wrapper.rest.inference import Inference, Respond
 from kserve_wrapper.rest.routing import Router, WrongMethod
-from kserve_wrapper.trace import INTERNAL
 
 logger = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Callable, Generic, Sequence, Tuple, TypeVar, Union
 
-from kserve_wrapper.dataplane import DataPlane
-from kserve_wrapper.outbox import Outcome
-from kserve_wrapper.rest.http import Request, Response
-from kserve_wrapper.types import Call, Reply
+from kserve_wrapper.batching.outbox import Outcome
+from kserve_wrapper.core.calls import Call, Reply
+from kserve_wrapper.core.dataplane import DataPlane
+from kserve_wrapper.httpd.messages import Request, Response
 
 T = TypeVar("T")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Optional
 
-from kserve_wrapper.metrics import CONTENT_TYPE, Metrics
-from kserve_wrapper.rest.http import Request, Response
+from kserve_wrapper.httpd.messages import Request, Response
 from kserve_wrapper.rest.routing import Router
+from kserve_wrapper.telemetry.metrics import CONTENT_TYPE, Metrics
 from kserve_wrapper.torchserve.scrape import TorchServeMetrics
 
 #: Says of the page itself what it has, so it is no metric of a process.

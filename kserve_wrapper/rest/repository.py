@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kserve_wrapper.dataplane import DataPlane, Repository
-from kserve_wrapper.errors import InvalidRequest, Unavailable
-from kserve_wrapper.rest.http import Request, Response, json_response
+from kserve_wrapper.core.dataplane import DataPlane, Repository
+from kserve_wrapper.core.errors import InvalidRequest, Unavailable
+from kserve_wrapper.httpd.messages import Request, Response, json_response
 from kserve_wrapper.rest.routing import Router
 
 

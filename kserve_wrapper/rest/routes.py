@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Optional
 
-from kserve_wrapper.dataplane import DataPlane
-from kserve_wrapper.metrics import Metrics
-from kserve_wrapper.openapi import document, page
-from kserve_wrapper.rest.http import Request, Response, json_response
+from kserve_wrapper.core.dataplane import DataPlane
+from kserve_wrapper.httpd.messages import Request, Response, json_response
 from kserve_wrapper.rest.metrics import MetricsRoute
+from kserve_wrapper.rest.openapi import document, page
 from kserve_wrapper.rest.repository import RepositoryRoutes
 from kserve_wrapper.rest.routing import Router
 from kserve_wrapper.rest.v1 import V1
 from kserve_wrapper.rest.v2 import V2
+from kserve_wrapper.telemetry.metrics import Metrics
 from kserve_wrapper.torchserve.scrape import TorchServeMetrics
 
 

@@ -10,8 +10,8 @@ import re
 from typing import Awaitable, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 from urllib.parse import unquote_to_bytes
 
-from kserve_wrapper.errors import InvalidRequest, MethodNotAllowed, NotFound
-from kserve_wrapper.rest.http import Request, Response
+from kserve_wrapper.core.errors import InvalidRequest, MethodNotAllowed, NotFound
+from kserve_wrapper.httpd.messages import Request, Response
 
 Handler = Callable[..., Awaitable[Response]]
 #: Says of a path's parameters why there is no such route.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Tuple
 
 from kserve_wrapper.codecs import v1 as codec
-from kserve_wrapper.dataplane import DataPlane
-from kserve_wrapper.errors import InternalError
-from kserve_wrapper.metrics import Stages
-from kserve_wrapper.rest.http import Request, Response, json_response
+from kserve_wrapper.core.calls import Buffer, Call, Reply, V1Reply
+from kserve_wrapper.core.dataplane import DataPlane
+from kserve_wrapper.core.errors import InternalError
+from kserve_wrapper.core.trace import INTERNAL
+from kserve_wrapper.httpd.messages import Request, Response, json_response
 from kserve_wrapper.rest.inference import Inference
 from kserve_wrapper.rest.routing import Router
-from kserve_wrapper.trace import INTERNAL
-from kserve_wrapper.types import Buffer, Call, Reply, V1Reply
+from kserve_wrapper.telemetry.metrics import Stages
 
 
 class V1:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from kserve_wrapper.binary import HEADER_LENGTH
 from kserve_wrapper.codecs import v2 as codec
 from kserve_wrapper.codecs.compat import stock_document
-from kserve_wrapper.dataplane import DataPlane
-from kserve_wrapper.errors import InternalError
-from kserve_wrapper.metrics import Stages
-from kserve_wrapper.rest.http import JSON, Headers, Request, Response, json_response
+from kserve_wrapper.core.calls import Buffer, Call, ModelMetadata, Reply, TensorMetadata, V2Reply
+from kserve_wrapper.core.dataplane import DataPlane
+from kserve_wrapper.core.errors import InternalError
+from kserve_wrapper.core.trace import INTERNAL
+from kserve_wrapper.httpd.messages import JSON, Headers, Request, Response, json_response
 from kserve_wrapper.rest.inference import Inference
 from kserve_wrapper.rest.routing import Router
-from kserve_wrapper.trace import INTERNAL
-from kserve_wrapper.types import Buffer, Call, ModelMetadata, Reply, TensorMetadata, V2Reply
+from kserve_wrapper.telemetry.metrics import Stages
+from kserve_wrapper.tensors.binary import HEADER_LENGTH
 
 _HEADER_LENGTH = HEADER_LENGTH.lower().encode()
 _BINARY = b"application/octet-stream"

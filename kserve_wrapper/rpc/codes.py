@@ -6,7 +6,7 @@ from typing import Dict
 
 import grpc
 
-from kserve_wrapper.errors import QueueFull, WrapperError
+from kserve_wrapper.core.errors import QueueFull, WrapperError
 
 _CODES: Dict[int, grpc.StatusCode] = {
     400: grpc.StatusCode.INVALID_ARGUMENT,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any, Optional
 
-from kserve_wrapper.dataplane import DataPlane
+from kserve_wrapper.core.dataplane import DataPlane
 
 logger = logging.getLogger(__name__)
 

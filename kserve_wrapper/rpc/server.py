@@ -10,15 +10,15 @@ from typing import Any, Awaitable, Callable, Dict, List, Tuple
 
 import grpc
 
-from kserve_wrapper.dataplane import DataPlane
-from kserve_wrapper.errors import WrapperError
-from kserve_wrapper.metrics import Metrics
+from kserve_wrapper.core.dataplane import DataPlane
+from kserve_wrapper.core.errors import WrapperError
+from kserve_wrapper.core.trace import INTERNAL, accept_id, trace_headers
 from kserve_wrapper.rpc.codes import status_code
 from kserve_wrapper.rpc.health import add_health, add_reflection
 from kserve_wrapper.rpc.messages import load_messages
 from kserve_wrapper.rpc.servicer import Caller, Method, Servicer
 from kserve_wrapper.settings import Settings
-from kserve_wrapper.trace import INTERNAL, accept_id, trace_headers
+from kserve_wrapper.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from typing import Any, Awaitable, Callable, Dict, Mapping, NamedTuple, Optional
 
 from kserve_wrapper.codecs import oip_grpc as codec
 from kserve_wrapper.codecs.compat import new_id, stock_reply
-from kserve_wrapper.dataplane import DataPlane, Repository
-from kserve_wrapper.errors import InternalError, Unavailable
-from kserve_wrapper.metrics import Stages
-from kserve_wrapper.trace import INTERNAL
-from kserve_wrapper.types import V2Reply
+from kserve_wrapper.core.calls import V2Reply
+from kserve_wrapper.core.dataplane import DataPlane, Repository
+from kserve_wrapper.core.errors import InternalError, Unavailable
+from kserve_wrapper.core.trace import INTERNAL
+from kserve_wrapper.telemetry.metrics import Stages
 
 
 class Caller(NamedTuple):

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import httptools
 
-from kserve_wrapper.errors import BadGateway, DeadlineExceeded, Unavailable
+from kserve_wrapper.core.errors import BadGateway, DeadlineExceeded, Unavailable
 from kserve_wrapper.torchserve.address import Address
 
 MAX_BODY = 16 * 1024 * 1024

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, NoReturn, Optional, Tuple
 from urllib.parse import quote
 
-from kserve_wrapper.errors import BadGateway, InvalidRequest, MethodNotAllowed, NotFound, Unavailable, WrapperError
+from kserve_wrapper.core.errors import BadGateway, InvalidRequest, MethodNotAllowed, NotFound, Unavailable, WrapperError
 from kserve_wrapper.torchserve import client
 from kserve_wrapper.torchserve.address import Address, tls_context
 from kserve_wrapper.torchserve.tokens import KeyFile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, Optional
 
-from kserve_wrapper.types import ModelMetadata, TensorMetadata
+from kserve_wrapper.core.calls import ModelMetadata, TensorMetadata
 
 _PLATFORM = "pytorch_eager"
 _KNOWN = {"name", "versions", "platform", "inputs", "outputs", "extensions"}

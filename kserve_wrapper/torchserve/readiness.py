@@ -13,13 +13,13 @@ import time
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Set
 
-from kserve_wrapper import tasks
-from kserve_wrapper.errors import BadGateway, DeadlineExceeded, InternalError, NotFound, WrapperError
+from kserve_wrapper.core import tasks
+from kserve_wrapper.core.calls import ModelMetadata
+from kserve_wrapper.core.errors import BadGateway, DeadlineExceeded, InternalError, NotFound, WrapperError
 from kserve_wrapper.torchserve.config import TorchServeConfig
 from kserve_wrapper.torchserve.management import Description, Management
 from kserve_wrapper.torchserve.metadata import to_metadata
 from kserve_wrapper.torchserve.served import Model, Version
-from kserve_wrapper.types import ModelMetadata
 
 logger = logging.getLogger(__name__)
 

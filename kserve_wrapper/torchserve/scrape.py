@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Callable, Optional
 
-from kserve_wrapper.errors import WrapperError
+from kserve_wrapper.core.errors import WrapperError
 from kserve_wrapper.torchserve import client
 from kserve_wrapper.torchserve.address import Address, tls_context
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Dict, FrozenSet, List, Mapping, Optional, Tuple
 
-from kserve_wrapper.errors import NotFound
+from kserve_wrapper.core.calls import ModelMetadata
+from kserve_wrapper.core.errors import NotFound
 from kserve_wrapper.torchserve.management import Description
-from kserve_wrapper.types import ModelMetadata
 
 Worker = Tuple[str, int]
 

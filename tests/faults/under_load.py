@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Awaitable, Callable, Iterator
 
-from kserve_wrapper import tasks
+from kserve_wrapper.core import tasks
 from tests.faults.kinds import echo, mnist_probes
 from tests.faults.load import Background, Question, Tally, ready_changes, until
 from tests.faults.pod import Pod

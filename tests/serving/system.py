@@ -15,8 +15,8 @@ from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence
 
 import pytest
 
-from kserve_wrapper.torchserve.launch import find_torchserve
-from kserve_wrapper.torchserve.localconfig import free_port
+from kserve_wrapper.supervisor.derived_config import free_port
+from kserve_wrapper.supervisor.launch import find_torchserve
 from scripts.serving import supervised, tail
 from tests.serving.servers import Served
 

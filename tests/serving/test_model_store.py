@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.cold_start import answers, pod
 from kserve_wrapper.modelstore import check, write
-from kserve_wrapper.torchserve.localconfig import free_port
+from kserve_wrapper.supervisor.derived_config import free_port
 from scripts.walkthrough import load
 
 PATIENCE = 180.0

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import capacity
 from kserve_wrapper.cli import build_parser
 from kserve_wrapper.modelstore import __main__ as modelstore
-from kserve_wrapper.torchserve import options
+from kserve_wrapper.supervisor import options
 from tests.unit.deploy.manifests import ROOT
 
 PAGES = ["docs/scaling.md", "docs/migration.md"]

@@ -15,7 +15,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from kserve_wrapper.errors import (
+from kserve_wrapper.core.errors import (
     BadGateway,
     DeadlineExceeded,
     InternalError,
@@ -23,10 +23,10 @@ from kserve_wrapper.errors import (
     QueueFull,
     Unavailable,
 )
-from kserve_wrapper.metrics import Metrics
 from kserve_wrapper.rest.metrics import UP
 from kserve_wrapper.rpc.codes import status_code
 from kserve_wrapper.settings import Settings
+from kserve_wrapper.telemetry.metrics import Metrics
 from tests.unit.deploy.manifests import CONFIG
 
 RULES = CONFIG / "monitoring" / "alerts.yaml"

@@ -13,13 +13,13 @@ from typing import Any, Iterator
 import orjson
 import pytest
 from PIL import Image
-from test_handler import answered
-from test_wrapper_parsers import MESSAGES, declared
-from worker import JSON, RAW
 
 from kserve_wrapper.codecs import oip_grpc, v1, v2
-from kserve_wrapper.errors import InvalidRequest
+from kserve_wrapper.core.errors import InvalidRequest
 from kserve_wrapper.torchserve import snapshot, tokens
+from tests.unit.fuzz.test_handler import answered
+from tests.unit.fuzz.test_wrapper_parsers import MESSAGES, declared
+from tests.unit.fuzz.worker import JSON, RAW
 
 #: Seconds; a multiple of what any of these takes, far below what a quadratic or an endless one takes.
 QUICK = 30.0

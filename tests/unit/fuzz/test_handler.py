@@ -7,13 +7,13 @@ import json
 from typing import Any, Optional
 
 import orjson
-from hostile import DOCUMENTS, HEADER_LENGTHS, V1, V2, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
-from worker import JSON, RAW, Got, ask
 
 from tests.samples import predicted
 from tests.serving.mixed import png
+from tests.unit.fuzz.hostile import DOCUMENTS, HEADER_LENGTHS, V1, V2, fuzz
+from tests.unit.fuzz.worker import JSON, RAW, Got, ask
 
 GOOD = json.dumps({"instances": [{"data": base64.b64encode(png(3)).decode()}]}).encode()
 

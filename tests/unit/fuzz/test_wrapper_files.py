@@ -6,15 +6,15 @@ import json
 from typing import Any
 
 import pytest
-from hostile import DOCUMENTS, TEXTS, VALUES, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kserve_wrapper.errors import WrapperError
+from kserve_wrapper.core.calls import V1Call, V2Call
+from kserve_wrapper.core.errors import WrapperError
 from kserve_wrapper.torchserve import address, config, metadata, properties, snapshot, tokens
-from kserve_wrapper.types import V1Call, V2Call
-from kserve_wrapper.upstream_codec import decode_reply
-from kserve_wrapper.upstream_errors import read_error
+from kserve_wrapper.upstream.codec import decode_reply
+from kserve_wrapper.upstream.errors import read_error
+from tests.unit.fuzz.hostile import DOCUMENTS, TEXTS, VALUES, fuzz
 
 KEYS = st.sampled_from(
     [

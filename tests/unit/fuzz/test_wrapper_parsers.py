@@ -6,18 +6,18 @@ from functools import partial
 from typing import Any, Callable, Optional
 
 import orjson
-from hostile import DOCUMENTS, HEADER_LENGTHS, TEXTS, V1, V2, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kserve_wrapper.batching.rows import merge, prepare
 from kserve_wrapper.codecs import oip_grpc, v1, v2
-from kserve_wrapper.errors import WrapperError
-from kserve_wrapper.merge import merge, prepare
+from kserve_wrapper.core.calls import Call, ModelMetadata, TensorMetadata
+from kserve_wrapper.core.errors import WrapperError
+from kserve_wrapper.core.trace import accept_id, trace_headers
 from kserve_wrapper.rest.routing import Router, decode_segment
 from kserve_wrapper.rpc.messages import load_messages
-from kserve_wrapper.trace import accept_id, trace_headers
-from kserve_wrapper.types import Call, ModelMetadata, TensorMetadata
-from kserve_wrapper.upstream_codec import encode_call
+from kserve_wrapper.upstream.codec import encode_call
+from tests.unit.fuzz.hostile import DOCUMENTS, HEADER_LENGTHS, TEXTS, V1, V2, fuzz
 
 MESSAGES = load_messages()
 STOCK = ModelMetadata("m", ["1.0"])

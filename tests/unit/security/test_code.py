@@ -15,7 +15,7 @@ from typing import Iterator
 
 import pytest
 
-from kserve_wrapper.rest.server import http_server
+from kserve_wrapper.httpd.server import http_server
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.torchserve.tokens import parse
 

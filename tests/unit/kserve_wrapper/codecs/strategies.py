@@ -7,8 +7,8 @@ from typing import Any, Dict, List
 import numpy as np
 from hypothesis import strategies as st
 
-from kserve_wrapper.datatypes import DATATYPES, DTYPES, join_bytes
-from kserve_wrapper.types import Tensor
+from kserve_wrapper.core.calls import Tensor
+from kserve_wrapper.tensors.datatypes import DATATYPES, DTYPES, join_bytes
 
 names = st.text(min_size=1, max_size=8)
 parameters = st.dictionaries(

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, Dict, Type
 
 import pytest
-from management_server import listening, serving, version, worker
 
-from kserve_wrapper.errors import (
+from kserve_wrapper.core.errors import (
     BadGateway,
     DeadlineExceeded,
     InvalidRequest,
@@ -19,10 +18,11 @@ from kserve_wrapper.errors import (
     Unavailable,
     WrapperError,
 )
+from kserve_wrapper.supervisor.derived_config import free_port
 from kserve_wrapper.torchserve.address import Address
-from kserve_wrapper.torchserve.localconfig import free_port
 from kserve_wrapper.torchserve.management import Management
 from kserve_wrapper.torchserve.tokens import KeyFile
+from tests.unit.kserve_wrapper.torchserve.management_server import listening, serving, version, worker
 
 
 def test_models_and_their_workers() -> None:

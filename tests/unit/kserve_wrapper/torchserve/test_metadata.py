@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kserve_wrapper.core.calls import TensorMetadata
 from kserve_wrapper.torchserve.metadata import to_metadata
-from kserve_wrapper.types import TensorMetadata
 
 TENSOR = {"name": "x", "datatype": "FP32", "shape": [-1.0, 28]}
 

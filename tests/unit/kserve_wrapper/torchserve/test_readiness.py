@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Awaitable, Callable, Dict
 
 import pytest
-from management_server import ManagementServer, serving, version, worker
 
-from kserve_wrapper.errors import NotFound
+from kserve_wrapper.core.errors import NotFound
 from kserve_wrapper.torchserve.config import load
 from kserve_wrapper.torchserve.readiness import Readiness, Settings
 from kserve_wrapper.torchserve.served import LOAD_PATIENCE
+from tests.unit.kserve_wrapper.torchserve.management_server import ManagementServer, serving, version, worker
 
 ROOT = Path(__file__).resolve().parents[4]
 Scenario = Callable[[ManagementServer, Readiness], Awaitable[None]]

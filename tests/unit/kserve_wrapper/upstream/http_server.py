@@ -8,7 +8,7 @@ from typing import Any, Awaitable, Callable, Dict, List, Optional
 
 import orjson
 
-from kserve_wrapper.upstream import Upstream
+from kserve_wrapper.upstream.client import Upstream
 
 
 @dataclass

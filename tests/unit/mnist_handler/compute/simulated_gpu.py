@@ -25,11 +25,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from mnist_handler import MNISTDigitClassifier, RowHandler, handler, rows
-from mnist_handler.explain import COMPLETE, method_settings
-
-from .conftest import SAMPLE, copy_archive, start
-from .helpers import ask, ask_one, v2
+from mnist_handler import MNISTDigitClassifier, RowHandler, handler
+from mnist_handler.explain.attributions import COMPLETE, method_settings
+from mnist_handler.inputs import spec
+from tests.unit.mnist_handler.conftest import SAMPLE, copy_archive, start
+from tests.unit.mnist_handler.helpers import ask, ask_one, v2
 
 #: These may take tensors of two devices.
 _BETWEEN = ("aten::copy_", "aten::_to_copy")
@@ -134,7 +134,7 @@ def become_other() -> None:
     _setup_privateuseone_for_python_backend("other")
     Remote.place = torch.device("other", 0)
     handler.pick_device = lambda gpu: torch.device("cpu") if gpu is None else Remote.place
-    handler.stack = lambda pieces, there: rows.stack(pieces, torch.device("cpu")).to(there)
+    handler.stack = lambda pieces, there: spec.stack(pieces, torch.device("cpu")).to(there)
 
 
 def distances(got: Sequence[Any], wanted: Sequence[Any]) -> Dict[str, float]:

@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from mnist_handler import RowHandler
-
-from .conftest import start
-from .helpers import ask_one, v2
+from tests.unit.mnist_handler.conftest import start
+from tests.unit.mnist_handler.helpers import ask_one, v2
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 

@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from mnist_handler import RowHandler
-from mnist_handler.compiled import CudaGraphs
+from mnist_handler.compute.compiled import CudaGraphs
 from mnist_handler.config import ConfigError
-
-from .conftest import start
+from tests.unit.mnist_handler.conftest import start
 
 
 class Stream:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_handler.engine import NO_MEMORY, Engine, default_sizes
+from mnist_handler.compute.engine import NO_MEMORY, Engine, default_sizes
 
 
 class Device:

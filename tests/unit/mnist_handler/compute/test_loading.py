@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from mnist_handler.compute.loading import LoadError, build_model, load_labels, load_model
 from mnist_handler.config import ConfigError
-from mnist_handler.loading import LoadError, build_model, load_labels, load_model
 from mnist_handler.mnist import MNISTDigitClassifier
-
-from .conftest import copy_archive, start
-from .helpers import ask_one, v2
+from tests.unit.mnist_handler.conftest import copy_archive, start
+from tests.unit.mnist_handler.helpers import ask_one, v2
 
 CPU = torch.device("cpu")
 LINEAR = "from torch import nn\nclass A(nn.Linear):\n    def __init__(self):\n        super().__init__(2, 3)\n"

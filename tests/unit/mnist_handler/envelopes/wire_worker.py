@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 from ts.context import Context, RequestProcessor
 
-from mnist_handler.datatypes import DTYPES, join_elements
+from mnist_handler.envelopes.datatypes import DTYPES, join_elements
 
 Item = Dict[str, Any]
 Headers = Dict[str, Any]

@@ -1,0 +1,1 @@
+"""What everything else is built on: calls, errors, the data plane, deadlines. It decides nothing about I/O."""

@@ -1,0 +1,159 @@
+"""The one data plane behind all fronts: what is served, is it ready, and the way of a call to its reply."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, Dict, List, Optional, Protocol
+
+from kserve_wrapper._version import __version__
+from kserve_wrapper.batching.outbox import Deliver
+from kserve_wrapper.core.calls import Call, ModelMetadata, Reply, V1Call
+from kserve_wrapper.core.errors import DeadlineExceeded, TooLarge, Unavailable
+
+NAME = "ts-kserve-wrapper"
+EXTENSIONS = ("binary_tensor_data", "model_repository", "explain")
+
+
+class Models(Protocol):
+    """What TorchServe serves, followed from outside. Names and versions that are unknown raise NotFound."""
+
+    def live(self) -> bool: ...
+
+    def ready(self) -> bool: ...
+
+    def models(self) -> List[str]: ...
+
+    def model_ready(self, name: str, version: Optional[str] = None) -> bool: ...
+
+    def metadata(self, name: str, version: Optional[str] = None) -> ModelMetadata: ...
+
+    def described(self, name: str, version: Optional[str] = None) -> bool:
+        """A worker was asked for the metadata: what ``metadata`` returns is all there is."""
+        ...
+
+    def reason(self, name: str, version: Optional[str] = None) -> str:
+        """Why the model is not ready, in words for clients."""
+        ...
+
+
+class Submitter(Protocol):
+    """Takes calls and brings their replies: the coalescer."""
+
+    def begin(self, call: Call, deadline: float, deliver: Deliver) -> Callable[[], object]:
+        """Takes a call in, to deliver its outcome later; returns what cancels it. Raises WrapperError."""
+        ...
+
+    async def submit(self, call: Call, deadline: float) -> Reply: ...
+
+    async def drain(self, timeout: float) -> bool:
+        """Refuses what is new, finishes what is here, and after ``timeout`` seconds fails the rest; True if none."""
+        ...
+
+
+class Repository(Protocol):
+    """The model store: what is there, and what of it TorchServe serves."""
+
+    async def load(self, name: str) -> None: ...
+
+    async def unload(self, name: str) -> None: ...
+
+    async def index(self) -> List[Dict[str, str]]:
+        """One ``{"name", "version", "state", "reason"}`` per model and version; state READY, UNAVAILABLE …"""
+        ...
+
+
+class DataPlane:
+    """Serves calls within their limits.
+
+    Args:
+        models: readiness and metadata.
+        submitter: where calls go.
+        repository: None where model control is not offered.
+        request_timeout: seconds until a call without a nearer deadline of its own expires; 0 = an hour.
+        max_rows: rows that one request may bring; 0 = any number.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        submitter: Submitter,
+        repository: Optional[Repository] = None,
+        request_timeout: float = 60.0,
+        max_rows: int = 0,
+    ) -> None:
+        self.models = models
+        self.repository = repository
+        self._submitter = submitter
+        self._request_timeout = request_timeout or 3600.0
+        self._max_rows = max_rows
+        self._draining = False
+
+    def live(self) -> bool:
+        return self.models.live()
+
+    def ready(self) -> bool:
+        return not self._draining and self.models.ready()
+
+    def model_ready(self, name: str, version: Optional[str] = None) -> bool:
+        """Raises NotFound for what is not served."""
+        return self.models.model_ready(name, version) and not self._draining
+
+    def metadata(self, name: str, version: Optional[str] = None) -> ModelMetadata:
+        """Raises NotFound for what is not served, Unavailable before a worker could be asked."""
+        if not self.models.described(name, version):
+            raise self._not_ready(name, version)
+        return self.models.metadata(name, version)
+
+    def server_metadata(self) -> Dict[str, Any]:
+        return {"name": NAME, "version": __version__, "extensions": list(EXTENSIONS)}
+
+    async def infer(self, call: Call, timeout: Optional[float] = None) -> Reply:
+        """Brings the reply to a call.
+
+        Args:
+            call: validated by its codec.
+            timeout: seconds that the client waits, where it told; the server's own limit holds beside it.
+
+        Raises:
+            NotFound, Unavailable, TooLarge, DeadlineExceeded: and whatever WrapperError the submitter raises.
+        """
+        return await self._submitter.submit(call, self._admit(call, timeout))
+
+    def begin(self, call: Call, deliver: Deliver) -> Callable[[], object]:
+        """``infer`` for who does not wait: the outcome is delivered later, be it a reply or an error.
+
+        Returns:
+            What cancels it, for when nobody wants the outcome any more.
+
+        Raises:
+            NotFound, Unavailable, TooLarge: the call is not taken in.
+        """
+        return self._submitter.begin(call, self._admit(call, None), deliver)
+
+    async def drain(self, timeout: float) -> bool:
+        """Refuses new calls, finishes those in flight, and after ``timeout`` seconds fails the rest; True if none."""
+        self._draining = True
+        return await self._submitter.drain(timeout)
+
+    def _admit(self, call: Call, timeout: Optional[float]) -> float:
+        """The call's deadline. Raises as ``infer`` does."""
+        if self._draining:
+            raise Unavailable("the server is shutting down", retry_after=1)
+        if not self.models.model_ready(call.model, call.version):
+            raise self._not_ready(call.model, call.version)
+        if self._max_rows and (rows := count_rows(call)) > self._max_rows:
+            raise TooLarge(f"{rows} rows in one request; the limit is {self._max_rows}: send them in parts")
+        limit = self._request_timeout if timeout is None else min(timeout, self._request_timeout)
+        if limit <= 0:
+            raise DeadlineExceeded("the deadline passed before the request was read")
+        return time.monotonic() + limit
+
+    def _not_ready(self, name: str, version: Optional[str]) -> Unavailable:
+        return Unavailable(f"model {name} is not ready: {self.models.reason(name, version)}", retry_after=1)
+
+
+def count_rows(call: Call) -> int:
+    """Rows of a call: instances, or the largest first dimension of the inputs (their number, where it is larger)."""
+    if isinstance(call, V1Call):
+        return len(call.instances)
+    return max([len(call.inputs), *[tensor.shape[0] if tensor.shape else 1 for tensor in call.inputs]])

@@ -1,0 +1,101 @@
+"""Several serving processes behind one port: ``--workers N``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from types import FrameType
+from typing import Optional, Set
+
+from kserve_wrapper.core import lifetime
+from kserve_wrapper.settings import Settings
+from kserve_wrapper.torchserve.config import TorchServeConfig
+
+logger = logging.getLogger(__name__)
+
+
+def run_workers(settings: Settings, config: TorchServeConfig, http: socket.socket, grpc_port: int) -> int:
+    """Forks ``settings.workers`` processes, passes signals on, and returns when all are gone.
+
+    A process that ends unasked takes the others with it, so that whoever runs this starts it anew as a whole.
+
+    Returns:
+        0 when all of them drained as told, else 1.
+    """
+    directory = tempfile.mkdtemp(prefix="ts-kserve-metrics-")
+    # prometheus-client reads this when it is imported, which happens in the children only.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+    children: Set[int] = set()
+    told = _pass_on_signals(children)
+    for _ in range(settings.workers):
+        children.add(_fork(settings, config, http, grpc_port))
+    http.close()
+    try:
+        return _wait(children, told)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+class _Told:
+    """Whether a signal has told us to stop."""
+
+    yes = False
+
+
+def _pass_on_signals(children: Set[int]) -> _Told:
+    told = _Told()
+
+    def handle(number: int, frame: Optional[FrameType]) -> None:
+        told.yes = True
+        _signal(children, number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+    return told
+
+
+def _fork(settings: Settings, config: TorchServeConfig, http: socket.socket, grpc_port: int) -> int:
+    mine = os.getpid()
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        # Else they would hold the port while whoever runs this starts it anew.
+        lifetime.end_with_parent(signal.SIGTERM, mine)
+        from kserve_wrapper.process import run
+
+        status = run(settings, config, http, grpc_port)
+    except BaseException:
+        logger.exception("a serving process failed")
+    finally:
+        logging.shutdown()
+        # Not sys.exit: the parent's clean-up is not ours.
+        os._exit(status)
+
+
+def _wait(children: Set[int], told: _Told) -> int:
+    failed = False
+    while children:
+        child, status = os.wait()
+        children.discard(child)
+        clean = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
+        if not clean or not told.yes:
+            failed = True
+            logger.error("serving process %d ended with status %d; stopping the others", child, status)
+            _signal(children, signal.SIGTERM)
+    return 1 if failed else 0
+
+
+def _signal(children: Set[int], number: int) -> None:
+    for child in list(children):
+        try:
+            os.kill(child, number)
+        except ProcessLookupError:
+            continue

@@ -1,0 +1,158 @@
+"""One process of the wrapper: puts the parts together, serves, and drains when told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import time
+from typing import List, Optional, Set
+
+from kserve_wrapper.assembly import Parts, assemble
+from kserve_wrapper.core import tasks
+from kserve_wrapper.core.errors import NotFound
+from kserve_wrapper.httpd.server import HttpServer, http_server
+from kserve_wrapper.settings import Settings
+from kserve_wrapper.torchserve.config import TorchServeConfig
+
+logger = logging.getLogger(__name__)
+
+#: New objects between two searches for cyclic garbage (Python's own: 700, 2,000 since 3.13).
+_ALLOCATIONS = 10_000
+#: Seconds between two updates of the gauges, and between two times that counts are handed over, which takes a moment.
+_GAUGES = 0.25
+#: Seconds that connections get to close after the last answer.
+_CLOSING = 1.0
+#: Seconds that clients on kept connections get to send what is on its way, and to leave with the answer.
+_LEAVING = 1.0
+
+
+def run(settings: Settings, config: TorchServeConfig, http: socket.socket, grpc_port: int) -> int:
+    """Serves until SIGTERM or SIGINT and returns the exit status.
+
+    Args:
+        settings: the wrapper's.
+        config: TorchServe's.
+        http: bound; is closed in the end.
+        grpc_port: 0 takes a free one.
+    """
+    loop = _new_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(_serve(settings, config, http, grpc_port))
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+async def _serve(settings: Settings, config: TorchServeConfig, http: socket.socket, grpc_port: int) -> int:
+    parts = assemble(settings, config)
+    _collect_less()
+    server = http_server(parts.app, settings)
+    stop = _stop_on_signals()
+    grpc = None
+    if settings.enable_grpc:
+        from kserve_wrapper.rpc.server import GrpcServer
+
+        grpc = GrpcServer(parts.plane, parts.metrics, settings)
+        grpc_port = await grpc.start(grpc_port)
+    background = [asyncio.ensure_future(parts.readiness.run()), asyncio.ensure_future(_show_gauges(parts))]
+    serving = asyncio.ensure_future(server.serve(sockets=[http]))
+    await server.listening.wait()
+    _announce(settings, http, grpc_port)
+    failed = await _wait(stop, {serving, *background})
+    await _drain(parts, server, settings.drain_timeout)
+    server.should_exit = True
+    asyncio.get_running_loop().call_later(_CLOSING, setattr, server, "force_exit", True)
+    if grpc is not None:
+        await grpc.stop(_CLOSING)
+    await asyncio.wait({serving}, timeout=2 * _CLOSING)
+    await tasks.end(background)
+    parts.metrics.hand_over()
+    logger.info("stopped")
+    return 1 if failed else 0
+
+
+def _collect_less() -> None:
+    """Requests leave next to no cyclic garbage, and to look for it among all that was imported holds them up."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS)
+
+
+async def _drain(parts: Parts, server: HttpServer, timeout: float) -> None:
+    """Refuses what is new, while HTTP and gRPC still answer, and finishes what is here."""
+    end = time.monotonic() + timeout
+    parts.app.closing = True
+    await parts.plane.drain(timeout)
+    await parts.upstream.aclose()
+    # First of all no new connections: then every request that was taken in can still be answered.
+    server.stop_listening()
+    started = time.monotonic()
+    while server.server_state.connections and time.monotonic() < min(end, started + _LEAVING):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+def _announce(settings: Settings, http: socket.socket, grpc_port: int) -> None:
+    fields = {"http_port": http.getsockname()[1], "grpc_port": grpc_port if settings.enable_grpc else None}
+    logger.info("serving", extra={"fields": {**fields, "pid": os.getpid()}})
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def told(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        logger.info("stopping: %s", signal.Signals(number).name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told, number)
+    return stop
+
+
+async def _wait(stop: asyncio.Event, tasks: Set[asyncio.Task[None]]) -> bool:
+    """Waits until told to stop, or until a task ends that never should; True for the latter."""
+    stopped = asyncio.ensure_future(stop.wait())
+    done, _ = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    for task in done - {stopped}:
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("a part of the server failed", exc_info=task.exception())
+    return bool(done - {stopped})
+
+
+async def _show_gauges(parts: Parts) -> None:
+    while True:
+        parts.metrics.open.set(parts.coalescer.open_requests)
+        parts.metrics.queue.set(parts.coalescer.queued_requests)
+        parts.metrics.queue_rows.set(parts.coalescer.queued_rows)
+        parts.metrics.in_flight.set(parts.coalescer.in_flight)
+        parts.metrics.tasks.set(len(asyncio.all_tasks()))
+        parts.metrics.hand_over()
+        shown: List[str] = parts.readiness.models()
+        for model in shown:
+            parts.metrics.show_model(model, _ready(parts, model), parts.readiness.workers(model))
+        await asyncio.sleep(_GAUGES)
+
+
+def _ready(parts: Parts, model: str, version: Optional[str] = None) -> bool:
+    try:
+        return parts.plane.model_ready(model, version)
+    except NotFound:
+        return False

@@ -1,0 +1,208 @@
+"""The OpenAPI 3.0 description of the HTTP front, and a page that shows it."""
+
+from __future__ import annotations
+
+import html
+from typing import Any, Dict, List, Optional
+
+from kserve_wrapper._version import __version__
+from kserve_wrapper.tensors.datatypes import DATATYPES
+
+_Schema = Dict[str, Any]
+
+_NAME = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
+_PARAMETERS: _Schema = {
+    "type": "object",
+    "additionalProperties": {"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]},
+}
+#: What every route may answer.
+_COMMON_ERRORS = {"400": "The request itself is at fault.", "500": "A fault of the server's."}
+_INFER_ERRORS = {
+    "404": "No such model or version.",
+    "408": "The request did not arrive in time.",
+    "413": "The request is beyond a limit.",
+    "415": "The body is compressed.",
+    "502": "TorchServe answered something that is not an answer.",
+    "503": "Not ready, or too many requests wait: try again.",
+    "504": "No answer by the deadline.",
+    "507": "The worker's memory does not hold this request.",
+}
+
+
+def document() -> Dict[str, Any]:
+    """The description as JSON objects."""
+    return {
+        "openapi": "3.0.3",
+        "info": {
+            "title": "KServe in front of TorchServe",
+            "version": __version__,
+            "description": "KServe V1 and V2 (Open Inference Protocol). gRPC: inference.GRPCInferenceService.",
+        },
+        "paths": {**_server_paths(), **_v1_paths(), **_v2_paths(), **_repository_paths()},
+        "components": {"schemas": _schemas()},
+    }
+
+
+def page() -> bytes:
+    """The routes as one page of HTML without anything from elsewhere."""
+    rows = "\n".join(
+        f"<tr><td>{method.upper()}</td><td><code>{html.escape(path)}</code></td>"
+        f"<td>{html.escape(operation['summary'])}</td></tr>"
+        for path, operations in document()["paths"].items()
+        for method, operation in operations.items()
+        if method != "parameters"
+    )
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><title>KServe in front of TorchServe</title>"
+        "<style>body{font:16px sans-serif;margin:2em}td{padding:.2em 1em .2em 0}</style>"
+        f'<h1>KServe in front of TorchServe</h1><p><a href="openapi.json">openapi.json</a></p>\n'
+        f"<table>{rows}</table></html>"
+    ).encode()
+
+
+def _server_paths() -> Dict[str, Any]:
+    text: _Schema = {"type": "string"}
+    return {
+        "/": {"get": _operation("The server is there.", _object({"status": text}))},
+        "/metrics": {"get": _operation("Metrics for Prometheus.", text, media="text/plain")},
+    }
+
+
+def _v1_paths() -> Dict[str, Any]:
+    paths: Dict[str, Any] = {
+        "/v1/models": {"get": _operation("All models.", _object({"models": _list({"type": "string"})}))},
+        "/v1/models/{model}": _with_parameters(["model"], get=_readiness("Is the model ready?", _ref("ModelReady"))),
+    }
+    for verb, key in (("predict", "predictions"), ("explain", "explanations")):
+        operation = _operation(f"V1 {verb}.", _object({key: _list({})}), _ref("V1Request"), errors=_INFER_ERRORS)
+        paths[f"/v1/models/{{model}}:{verb}"] = _with_parameters(["model"], post=operation)
+    return paths
+
+
+def _v2_paths() -> Dict[str, Any]:
+    flag: _Schema = {"type": "boolean"}
+    paths: Dict[str, Any] = {
+        "/v2": {"get": _operation("About the server.", _ref("ServerMetadata"))},
+        "/v2/health/live": {"get": _readiness("Does the server live?", _object({"live": flag}), known=True)},
+        "/v2/health/ready": {"get": _readiness("Are all models ready?", _object({"ready": flag}), known=True)},
+        "/v2/models": {"get": _operation("All models.", _object({"models": _list({"type": "string"})}))},
+    }
+    for prefix, names in (
+        ("/v2/models/{model}", ["model"]),
+        ("/v2/models/{model}/versions/{version}", ["model", "version"]),
+    ):
+        errors = {code: _INFER_ERRORS[code] for code in ("404", "503")}
+        about = _operation("About the model.", _ref("ModelMetadata"), errors=errors)
+        paths[prefix] = _with_parameters(names, get=about)
+        ready = _readiness("Is the model ready?", _ref("ModelReady"))
+        paths[f"{prefix}/ready"] = _with_parameters(names, get=ready)
+        for verb in ("infer", "explain"):
+            operation = _operation(f"V2 {verb}.", _ref("V2Reply"), _ref("V2Request"), errors=_INFER_ERRORS)
+            paths[f"{prefix}/{verb}"] = _with_parameters(names, post=operation)
+    return paths
+
+
+def _repository_paths() -> Dict[str, Any]:
+    errors = {
+        "403": "TorchServe has model control off.",
+        **{code: _INFER_ERRORS[code] for code in ("404", "408", "413", "415", "502", "503", "504")},
+    }
+    only_ready = {"type": "object", "properties": {"ready": {"type": "boolean"}}}
+    index = _operation("What the model store holds.", _list(_ref("ModelIndex")), only_ready, errors=errors)
+    paths: Dict[str, Any] = {"/v2/repository/index": {"post": index}}
+    for verb in ("load", "unload"):
+        answer = _object({"name": {"type": "string"}, verb: {"type": "boolean"}})
+        operation = _operation(f"{verb.capitalize()} a model.", answer, {"type": "object"}, errors=errors)
+        paths[f"/v2/repository/models/{{model}}/{verb}"] = _with_parameters(["model"], post=operation)
+    return paths
+
+
+def _operation(
+    summary: str,
+    answer: _Schema,
+    body: Optional[_Schema] = None,
+    media: str = "application/json",
+    errors: Optional[Dict[str, str]] = None,
+) -> Dict[str, Any]:
+    responses: Dict[str, Any] = {"200": {"description": "OK", "content": {media: {"schema": answer}}}}
+    for code, text in sorted({**_COMMON_ERRORS, **(errors or {})}.items()):
+        responses[code] = {"description": text, "content": {"application/json": {"schema": _ref("Error")}}}
+    operation: Dict[str, Any] = {"summary": summary, "responses": responses}
+    if body is not None:
+        operation["requestBody"] = {"required": "$ref" in body, "content": {"application/json": {"schema": body}}}
+    return operation
+
+
+def _readiness(summary: str, answer: _Schema, known: bool = False) -> Dict[str, Any]:
+    """A route that answers the same with 503 for "no"; ``known``: no model is named, so none can be unknown."""
+    operation = _operation(summary, answer, errors={} if known else {"404": _INFER_ERRORS["404"]})
+    operation["responses"]["503"] = {"description": "No.", "content": {"application/json": {"schema": answer}}}
+    return operation
+
+
+def _with_parameters(names: List[str], **operations: Any) -> Dict[str, Any]:
+    schema = {"type": "string", "pattern": _NAME}
+    parameters = [{"name": name, "in": "path", "required": True, "schema": schema} for name in names]
+    return {"parameters": parameters, **operations}
+
+
+def _schemas() -> Dict[str, _Schema]:
+    text: _Schema = {"type": "string"}
+    shape = _list({"type": "integer", "format": "int64"})
+    tensor: Dict[str, _Schema] = {
+        "name": text,
+        "datatype": {"type": "string", "enum": list(DATATYPES)},
+        "shape": shape,
+    }
+    with_data = {**tensor, "parameters": _PARAMETERS, "data": _list({})}
+    request = _object({"id": text, "parameters": _PARAMETERS, "inputs": _list(_ref("Tensor"), 1)}, ["inputs"])
+    request["properties"]["outputs"] = _list(_object({"name": text, "parameters": _PARAMETERS}, ["name"]))
+    return {
+        "Error": _object({"error": text}),
+        "ModelReady": _object({"name": text, "ready": {"type": "boolean"}}),
+        "ModelIndex": _object({"name": text, "version": text, "state": text, "reason": text}),
+        "ModelMetadata": _object(
+            {
+                "name": text,
+                "versions": _list(text),
+                "platform": text,
+                "inputs": _list(_ref("TensorMetadata")),
+                "outputs": _list(_ref("TensorMetadata")),
+            }
+        ),
+        "ServerMetadata": _object({"name": text, "version": text, "extensions": _list(text)}),
+        "Tensor": _object(with_data, ["name", "datatype", "shape"]),
+        "TensorMetadata": _object(tensor),
+        "V1Request": {
+            "type": "object",
+            "properties": {"instances": _list({}, 1), "inputs": _list({}, 1)},
+            "oneOf": [{"required": ["instances"]}, {"required": ["inputs"]}],
+        },
+        "V2Reply": _object(
+            {
+                "id": text,
+                "model_name": text,
+                "model_version": text,
+                "parameters": _PARAMETERS,
+                "outputs": _list(_ref("Tensor")),
+            },
+            ["model_name", "outputs"],
+        ),
+        "V2Request": request,
+    }
+
+
+def _object(properties: Dict[str, _Schema], required: Optional[List[str]] = None) -> _Schema:
+    """All properties are required unless told otherwise."""
+    return {"type": "object", "properties": properties, "required": list(properties) if required is None else required}
+
+
+def _list(items: _Schema, least: int = 0) -> _Schema:
+    schema: _Schema = {"type": "array", "items": items}
+    if least:
+        schema["minItems"] = least
+    return schema
+
+
+def _ref(name: str) -> _Schema:
+    return {"$ref": f"#/components/schemas/{name}"}

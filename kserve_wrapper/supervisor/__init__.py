@@ -1,0 +1,1 @@
+"""Starts TorchServe and the wrapper, watches both and ends both."""

@@ -1,0 +1,1 @@
+"""V2 tensors: datatypes, and their bytes on the wire."""

@@ -1,0 +1,117 @@
+"""What TorchServe's and the handlers' error answers mean to a client."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Dict, Mapping, Optional, Type
+
+import orjson
+
+from kserve_wrapper.core.calls import Call
+from kserve_wrapper.core.errors import (
+    BadGateway,
+    DeadlineExceeded,
+    InternalError,
+    InvalidRequest,
+    NotFound,
+    OutOfResources,
+    TooLarge,
+    Unavailable,
+    WrapperError,
+)
+
+logger = logging.getLogger(__name__)
+
+_CLASSES: Mapping[int, Type[WrapperError]] = {
+    404: NotFound,
+    413: TooLarge,
+    502: BadGateway,
+    503: Unavailable,
+    504: DeadlineExceeded,
+    507: OutOfResources,
+}
+#: Java's exception classes for a path that leads nowhere.
+_UNKNOWN_MODEL = {"ModelNotFoundException", "ModelVersionNotFoundException", "ResourceNotFoundException"}
+
+
+class Unseen(Unavailable):
+    """No worker has seen the request: it may be sent again."""
+
+
+class NotReached(Unseen):
+    """TorchServe itself could not be reached."""
+
+
+class Busy(Unseen):
+    """TorchServe has no worker for the model, or the queue in front of its workers is full."""
+
+
+class Refused(Unseen):
+    """TorchServe did not take the wrapper's key."""
+
+
+def read_error(call: Call, status: int, body: bytes) -> WrapperError:
+    """The error of an upstream answer whose status is not of success.
+
+    Handlers answer ``{"error": text}`` and may add ``rows``; their text is for clients. TorchServe answers
+    ``{"code", "type", "message"}``; of its texts only those pass that a handler wrote for clients (a
+    ``PredictionException`` of 4xx).
+    """
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        content = None
+    if isinstance(content, dict) and isinstance(content.get("error"), str):
+        return _from_handler(status, content)
+    model = call.model if call.version is None else f"{call.model} version {call.version}"
+    if isinstance(content, dict) and isinstance(content.get("type"), str):
+        return _from_torchserve(model, status, content["type"], str(content.get("message")))
+    logger.warning("model %s answered status %d", model, status)
+    return _of_status(status, f"model {model} answered with status {status} and no explanation")
+
+
+def _from_handler(status: int, content: Dict[str, Any]) -> WrapperError:
+    error = _of_status(status, content["error"])
+    error.rows = _read_rows(content.get("rows"))
+    return error
+
+
+def _read_rows(rows: Any) -> Dict[int, str]:
+    if not isinstance(rows, dict):
+        return {}
+    return {int(row): str(text) for row, text in rows.items() if row.isascii() and row.isdigit() and len(row) < 10}
+
+
+def _from_torchserve(model: str, status: int, kind: str, message: str) -> WrapperError:
+    if kind in _UNKNOWN_MODEL:
+        return NotFound(f"model {model} is not registered with the model server")
+    if kind == "InvalidKeyException":
+        logger.error("TorchServe refused the wrapper's inference key")
+        return Refused("the model server does not accept the wrapper's key at the moment", retry_after=1)
+    if status == 503 and "has no worker to serve" in message:
+        return Busy(f"model {model} has no free worker at the moment", retry_after=1)
+    if message == "Worker died.":
+        # Also with 507: TorchServe takes every SIGKILL for a lack of memory, whoever sent it.
+        return Unavailable(f"model {model} lost the worker that had this request", retry_after=1)
+    if status == 507:
+        return OutOfResources(f"model {model} does not have the memory for this request")
+    if 400 <= status < 500 and kind == "InternalServerException":
+        return _of_status(status, message)
+    logger.error("model %s: TorchServe answered %d %s: %s", model, status, kind, message)
+    if kind == "InternalServerException":
+        return InternalError(f"model {model} failed on this request; the model server's log has the cause")
+    return BadGateway(f"the model server refused the request for model {model}; the log has the cause")
+
+
+def _of_status(status: int, message: str) -> WrapperError:
+    """An error of just that status: the class tells what it is, the instance keeps an unusual number."""
+    if not 400 <= status < 600:
+        return BadGateway(message)
+    family: Type[WrapperError] = InvalidRequest if status < 500 else InternalError
+    error = _CLASSES.get(status, family)(message, retry_after=_retry_after(status))
+    error.status = status
+    return error
+
+
+def _retry_after(status: int) -> Optional[float]:
+    return 1.0 if status == 503 else None

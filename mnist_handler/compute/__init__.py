@@ -1,0 +1,1 @@
+"""The model: loaded, placed, compiled, run."""

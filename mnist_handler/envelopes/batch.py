@@ -1,0 +1,101 @@
+"""The worker's batch at the wire: every client's dict in, every client's body out, each on its own.
+
+What belongs to one batch lives in local variables only.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Callable, Dict, List, Tuple, Union
+
+from mnist_handler.envelopes.protocol import read_request
+from mnist_handler.envelopes.worker_context import Form, Model, Reply, WorkerContext, model_of, send_results
+from mnist_handler.requests import Answer, Request, RequestError
+
+Result = Union[Answer, RequestError]
+Answerer = Callable[[List[Request], Any], List[Result]]
+
+logger = logging.getLogger(__name__)
+
+BUG = "the model failed on this batch; the server's log has the cause"
+TOO_LARGE = "the worker's memory does not hold this request"
+
+
+class WireEnvelope:
+    """Reads all clients of a worker's batch, has them answered in one call, and writes each its answer.
+
+    Args:
+        answer: takes the lawful requests of the batch, predictions and explanations mixed, and TorchServe's
+            context; returns one Answer or RequestError a request, in order.
+    """
+
+    def __init__(self, answer: Answerer) -> None:
+        self._answer = answer
+
+    def handle(self, data: List[Dict[str, Any]], context: WorkerContext) -> List[bytes]:
+        """TorchServe's entry point.
+
+        Args:
+            data: one dict a client, as TorchServe hands them over: ``body`` or ``data``, or a form's fields.
+            context: gets status, content type and headers of each client's answer.
+
+        Returns:
+            One body a client, in order. A client's fault is its own 4xx. Where the model fails on several
+            requests, each is tried once alone: a 500 for those that fail then, and a traceback in the log.
+        """
+        results: List[Union[Reply, RequestError]] = [RequestError(500, BUG)] * len(data)
+        forms: List[Tuple[int, Form]] = []
+        requests: List[Request] = []
+        for idx, item in enumerate(data):
+            parsed = _read(item, context, idx)
+            if isinstance(parsed, RequestError):
+                results[idx] = parsed
+            else:
+                forms.append((idx, parsed[0]))
+                requests.append(parsed[1])
+        if requests:
+            model = model_of(context)
+            for (idx, form), answer in zip(forms, self._answer_all(requests, context)):
+                results[idx] = _write(form, answer, model)
+        return send_results(context, results)
+
+    def _answer_all(self, requests: List[Request], context: WorkerContext) -> List[Result]:
+        try:
+            return self._call(requests, context)
+        except Exception as error:
+            if len(requests) == 1:
+                return [failure(error)]
+            logger.warning("a batch of %d requests failed (%r): trying them one by one", len(requests), error)
+        return [answer for request in requests for answer in self._answer_all([request], context)]
+
+    def _call(self, requests: List[Request], context: WorkerContext) -> List[Result]:
+        answers = self._answer(requests, context)
+        if len(answers) != len(requests):
+            raise ValueError(f"the handler gave {len(answers)} answers to {len(requests)} requests")
+        return answers
+
+
+def failure(error: Exception) -> RequestError:
+    """What a client is told of an exception. The log gets whatever is no client's fault."""
+    if isinstance(error, RequestError):
+        return error
+    logger.error("answering a batch failed", exc_info=error)
+    if isinstance(error, MemoryError):
+        return RequestError(507, TOO_LARGE)
+    return RequestError(500, BUG)
+
+
+def _read(item: Dict[str, Any], context: WorkerContext, idx: int) -> Union[Tuple[Form, Request], RequestError]:
+    try:
+        return read_request(item, context.get_all_request_header(idx))
+    except Exception as error:
+        return failure(error)
+
+
+def _write(form: Form, answer: Result, model: Model) -> Union[Reply, RequestError]:
+    if isinstance(answer, RequestError):
+        return answer
+    try:
+        return form.reply(answer, model)
+    except Exception as error:
+        return failure(error)

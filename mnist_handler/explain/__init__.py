@@ -1,0 +1,1 @@
+"""Captum's attributions of many requests at once."""

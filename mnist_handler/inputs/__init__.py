@@ -1,0 +1,1 @@
+"""A request's inputs as rows that the model takes."""

@@ -1,0 +1,211 @@
+"""Numbers that a client sent, as rows: shapes, datatypes and ranges checked, row by row."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+import torch
+
+from mnist_handler.inputs.spec import PIXELS, READY, UNIT, Piece
+
+#: float32 values that were rounded on the way may leave 0..1 by this much.
+_SLACK = 1e-6
+
+
+class TensorError(ValueError):
+    """The whole input cannot be rows of this shape; the message says why."""
+
+
+def split_rows(array: np.ndarray[Any, Any], row_shape: Tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """View an array as [rows, *row_shape].
+
+    A row may stand alone, without a batch dimension; where the first dimension of a row is 1 (greyscale), it may
+    be left out: for (1, 28, 28) that is [28, 28], [1, 28, 28] or [n, 28, 28], and [n, 1, 28, 28].
+
+    Raises:
+        TensorError: no such shape.
+    """
+    shape = array.shape
+    if _fits(shape[1:], row_shape) and len(shape) == len(row_shape) + 1:
+        return array
+    if _fits(shape, row_shape):
+        return array[None]
+    if row_shape and row_shape[0] == 1:
+        if _fits(shape, row_shape[1:]):
+            return array[None, None]
+        if _fits(shape[1:], row_shape[1:]) and len(shape) == len(row_shape):
+            return array[:, None]
+    wanted = ", ".join(str(size) for size in row_shape)
+    raise TensorError(f"shape {list(shape)} is not [{wanted}] or [rows, {wanted}]")
+
+
+def _fits(shape: Tuple[int, ...], wanted: Tuple[int, ...]) -> bool:
+    return len(shape) == len(wanted) and all(want in (-1, size) for size, want in zip(shape, wanted))
+
+
+def image_rows(
+    array: np.ndarray[Any, Any], normalized: bool, typed: bool, first_row: int
+) -> Tuple[Piece, Dict[int, str]]:
+    """Tell what the numbers of an image tensor mean.
+
+    Args:
+        array: [rows, channels, height, width].
+        normalized: the client says that the values are as the model takes them.
+        typed: the client named a datatype (V2). Integers are then 0..255; where none was named (nested lists of
+            V1) a row of nothing but 0 and 1 is taken for 0..1.
+        first_row: number of the first row within its request.
+
+    Returns:
+        The rows (zeros where a row is at fault), and what is wrong with which row.
+    """
+    kind = array.dtype.kind
+    if kind not in "uif":
+        raise TensorError(f"datatype {_name(array)} is not that of an image: send UINT8 or floats")
+    if normalized:
+        values = np.ascontiguousarray(array, dtype=np.float32)
+        return Piece(READY, values), outside(values, -np.inf, np.inf, first_row, "")
+    if kind == "f":
+        values = np.ascontiguousarray(array, dtype=np.float32)
+        hint = "0..1; send UINT8 for 0..255, or the parameter normalized for values that are normalised already"
+        return Piece(UNIT, values), outside(values, -_SLACK, 1 + _SLACK, first_row, hint)
+    if array.dtype == np.uint8 and typed:
+        return Piece(PIXELS, np.ascontiguousarray(array)), {}
+    bad = outside(array, 0, 255, first_row, "0..255")
+    if not typed and len(array) == 1 and array.max() <= 1:
+        return Piece(UNIT, np.ascontiguousarray(array, dtype=np.float32)), bad
+    return Piece(PIXELS, array.clip(0, 255).astype(np.uint8)), bad
+
+
+def list_rows(
+    values: List[Any], row_shape: Tuple[int, ...], datatype: str, first_row: int, faults: Dict[int, str]
+) -> np.ndarray[Any, Any]:
+    """Nested lists of numbers, one item a row, as [rows, *row_shape]; rows at fault are zeros and named in ``faults``.
+
+    All at once where every row is good, which they nearly always are.
+    """
+    try:
+        array = from_lists(values)
+        if array.ndim == len(row_shape) + 1 and _fits(array.shape[1:], row_shape):
+            return cast(array, datatype)
+    except TensorError:
+        pass  # row by row, to say which
+    good: Dict[int, np.ndarray[Any, Any]] = {}
+    for row, value in enumerate(values):
+        try:
+            good[row] = _list_row(value, row_shape, datatype, next(iter(good.values()), None))
+        except TensorError as error:
+            faults[first_row + row] = str(error)
+    shape = next((one.shape for one in good.values()), tuple(max(1, size) for size in row_shape))
+    rows = np.zeros((len(values), *shape), _DTYPES[datatype][0])
+    for row, one in good.items():
+        rows[row] = one
+    return rows
+
+
+def _list_row(
+    value: Any, row_shape: Tuple[int, ...], datatype: str, before: Optional[np.ndarray[Any, Any]]
+) -> np.ndarray[Any, Any]:
+    array = split_rows(from_lists(value), row_shape)
+    if len(array) != 1:
+        raise TensorError(f"shape {list(array.shape)} is more than one row")
+    row: np.ndarray[Any, Any] = cast(array, datatype)[0]
+    if before is not None and before.shape != row.shape:
+        raise TensorError(f"shape {list(row.shape)} is not {list(before.shape)}, as the rows before it have: pad them")
+    return row
+
+
+def from_lists(value: Any) -> np.ndarray[Any, Any]:
+    """Nested lists of numbers as an array.
+
+    Raises:
+        TensorError: ragged, or something in them is not a number.
+    """
+    # First, since one long text would make NumPy give every element as much room.
+    if not _only_numbers(value):
+        raise TensorError("not numbers in nested lists, or lists of unequal depths")
+    try:
+        array: np.ndarray[Any, Any] = np.asarray(value)
+    except (ValueError, OverflowError) as error:
+        raise TensorError("nested lists of unequal lengths") from error
+    if array.dtype.kind not in "uif":
+        raise TensorError("not numbers in nested lists")
+    return array
+
+
+def _only_numbers(value: Any) -> bool:
+    level = [value]
+    types = {type(value)}
+    while types == {list}:
+        level = list(chain.from_iterable(level))
+        types = set(map(type, level))
+    return types <= {int, float, bool}
+
+
+def outside(array: np.ndarray[Any, Any], low: float, high: float, first_row: int, wanted: str) -> Dict[int, str]:
+    """The rows with a value that is not a number or not from ``low`` to ``high``."""
+    if array.size == 0:
+        return {}
+    flat = array.reshape(len(array), -1)
+    least, most = flat.min(axis=1), flat.max(axis=1)
+    finite = np.isfinite(least) & np.isfinite(most)
+    good = finite & (least >= low) & (most <= high)
+    if good.all():
+        return {}
+    faults = {}
+    for row in np.flatnonzero(~good).tolist():
+        if finite[row] and flat.shape[1] == 1:
+            faults[first_row + row] = f"value {_shown(least[row])} is not {wanted}"
+        elif finite[row]:
+            faults[first_row + row] = f"values from {_shown(least[row])} to {_shown(most[row])} are not {wanted}"
+        else:
+            faults[first_row + row] = "NaN or infinity among the values"
+    return faults
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, np.floating) else str(value)
+
+
+def _name(array: np.ndarray[Any, Any]) -> str:
+    return "BOOL" if array.dtype.kind == "b" else str(array.dtype)
+
+
+_DTYPES: Dict[str, Tuple[Any, torch.dtype]] = {
+    "BOOL": (np.bool_, torch.bool),
+    "UINT8": (np.uint8, torch.uint8),
+    "INT8": (np.int8, torch.int8),
+    "INT16": (np.int16, torch.int16),
+    "INT32": (np.int32, torch.int32),
+    "INT64": (np.int64, torch.int64),
+    "FP16": (np.float16, torch.float16),
+    "FP32": (np.float32, torch.float32),
+    "FP64": (np.float64, torch.float64),
+}
+
+
+def torch_dtype(datatype: str) -> torch.dtype:
+    return _DTYPES[datatype][1]
+
+
+def cast(array: np.ndarray[Any, Any], datatype: str) -> np.ndarray[Any, Any]:
+    """Numbers as ``datatype``, where that loses neither range nor a fraction.
+
+    Raises:
+        TensorError: floats for integers, integers out of range, NaN or infinity.
+    """
+    wanted = np.dtype(_DTYPES[datatype][0])
+    if array.dtype == wanted:
+        result = array
+    elif array.dtype.kind == "f" and wanted.kind != "f":
+        raise TensorError(f"floats where {datatype} is wanted")
+    elif array.dtype.kind not in "uifb":
+        raise TensorError(f"no numbers of {datatype}")
+    else:
+        result = array.astype(wanted)
+        if wanted.kind != "f" and not np.array_equal(result, array):
+            raise TensorError(f"numbers out of {datatype}'s range")
+    if wanted.kind == "f" and not np.isfinite(result).all():
+        raise TensorError("NaN or infinity among the values")
+    return np.ascontiguousarray(result)

@@ -1,0 +1,276 @@
+"""What may share an upstream request, and that rows come back to the one who sent them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, List, Sequence, Tuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kserve_wrapper.batching.rows import Portion, RowsMismatch, merge, prepare, split
+from kserve_wrapper.core.calls import Call, ModelMetadata, Tensor, TensorMetadata, V1Call, V1Reply, V2Call, V2Reply
+from kserve_wrapper.tensors.datatypes import DATATYPES, DTYPES, bytes_elements, check_buffer, join_bytes
+
+OURS = ["binary_tensor_data", "raw_body", "row_errors"]
+IMAGES = ModelMetadata("m", ["1"], inputs=[TensorMetadata("image", "FP32", (-1, 1, 28, 28))], extensions=OURS)
+TEXTS = ModelMetadata("m", ["1"], inputs=[TensorMetadata("text", "BYTES", (-1,))], extensions=OURS)
+PAIR = ModelMetadata(
+    "m",
+    ["1"],
+    inputs=[TensorMetadata("ids", "INT64", (-1, -1)), TensorMetadata("mask", "INT64", (-1, -1))],
+    extensions=OURS,
+)
+STOCK = ModelMetadata("m", ["1"])
+
+
+def zeros(name: str, datatype: str, shape: Sequence[int], **fields: Any) -> Tensor:
+    return Tensor(name, datatype, tuple(shape), np.zeros(tuple(shape), DTYPES[datatype]).tobytes(), **fields)
+
+
+def texts(name: str, *elements: bytes) -> Tensor:
+    return Tensor(name, "BYTES", (len(elements),), join_bytes(list(elements)))
+
+
+def infer(*inputs: Tensor, **fields: Any) -> V2Call:
+    return V2Call(**{"model": "m", "version": None, "explain": False, "inputs": list(inputs), **fields})
+
+
+def predict(*instances: Any, **fields: Any) -> V1Call:
+    return V1Call(**{"model": "m", "version": None, "explain": False, "instances": list(instances), **fields})
+
+
+def inputs_of(portion: Portion) -> List[Tensor]:
+    assert isinstance(portion.call, V2Call)
+    return portion.call.inputs
+
+
+@pytest.mark.parametrize(("shape", "rows"), [((1, 28, 28), 1), ((1, 1, 28, 28), 1), ((5, 1, 28, 28), 5)])
+def test_row_without_batch_dimension_gets_one(shape: Tuple[int, ...], rows: int) -> None:
+    portion = prepare(infer(zeros("input-0", "FP32", shape)), IMAGES)
+    assert portion.rows == rows
+    assert inputs_of(portion)[0].shape == (rows, 1, 28, 28)
+    assert inputs_of(portion)[0].name == "image"
+    assert portion.key == prepare(infer(zeros("c0ffee", "FP32", (1, 28, 28))), IMAGES).key
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        infer(zeros("x", "FP32", (28, 28))),
+        infer(zeros("x", "FP32", (3, 28, 28))),
+        infer(zeros("x", "FP32", (1, 1, 28, 27))),
+        infer(zeros("x", "FP32", (784,))),
+        infer(zeros("x", "FP32", ())),
+        infer(zeros("x", "FP32", (0, 1, 28, 28))),
+        infer(zeros("x", "FP32", (1, 28, 28)), zeros("y", "FP32", (1, 28, 28))),
+        infer(Tensor("x", "BYTES", (1, 1), join_bytes([b"a"]))),
+    ],
+)
+def test_what_does_not_fit_goes_alone_unchanged(call: V2Call) -> None:
+    portion = prepare(call, IMAGES)
+    assert portion.key is None
+    assert [replace(t, name="x") for t in inputs_of(portion)] == [replace(t, name="x") for t in call.inputs]
+
+
+def test_encoded_images_in_the_place_of_numbers_are_rows() -> None:
+    portion = prepare(infer(texts("312a4eb0", b"png", b"png")), IMAGES)
+    assert (portion.rows, portion.key is not None) == (2, True)
+    assert portion.key != prepare(infer(zeros("x", "FP32", (2, 1, 28, 28))), IMAGES).key
+
+
+def test_inputs_of_one_call_must_agree_on_their_rows() -> None:
+    good = prepare(infer(zeros("ids", "INT64", (2, 7)), zeros("mask", "INT64", (2, 7))), PAIR)
+    assert (good.rows, good.key is not None) == (2, True)
+    bad = prepare(infer(zeros("ids", "INT64", (2, 7)), zeros("mask", "INT64", (3, 7))), PAIR)
+    assert bad.key is None
+    assert prepare(infer(zeros("ids", "INT64", (2, 7)), zeros("ids", "INT64", (2, 7))), PAIR).key is None
+    assert prepare(infer(zeros("ids", "INT64", (2, 7)), zeros("what", "INT64", (2, 7))), PAIR).key is None
+
+
+@pytest.mark.parametrize("datatype", ["UINT8", "FP16", "FP64"])
+def test_other_numbers_than_the_handlers_share_among_themselves(datatype: str) -> None:
+    """The handler may convert them; that is for it to say."""
+    portion = prepare(infer(zeros("x", datatype, (1, 28, 28))), IMAGES)
+    assert portion.key == prepare(infer(zeros("y", datatype, (2, 1, 28, 28))), IMAGES).key
+    assert portion.key not in (None, prepare(BASE, IMAGES).key)
+
+
+BASE = infer(zeros("x", "FP32", (1, 1, 28, 28)))
+TEXT = infer(texts("x", b"a"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "metadata"),
+    [
+        (BASE, replace(BASE, model="n"), IMAGES),
+        (BASE, replace(BASE, version="1"), IMAGES),
+        (BASE, replace(BASE, explain=True), IMAGES),
+        (BASE, replace(BASE, outputs=["a"]), IMAGES),
+        (BASE, replace(BASE, outputs=[]), IMAGES),
+        (replace(BASE, outputs=["a", "b"]), replace(BASE, outputs=["b", "a"]), IMAGES),
+        (BASE, replace(BASE, parameters={"p": 1}), IMAGES),
+        (replace(BASE, parameters={"p": True}), replace(BASE, parameters={"p": 1}), IMAGES),
+        (replace(BASE, parameters={"p": 1.0}), replace(BASE, parameters={"p": 1}), IMAGES),
+        (replace(BASE, parameters={"p": "1"}), replace(BASE, parameters={"p": 1}), IMAGES),
+        (BASE, infer(zeros("x", "FP32", (1, 1, 28, 28), parameters={"p": 1})), IMAGES),
+        (TEXT, BASE, IMAGES),
+        (
+            infer(zeros("ids", "INT64", (1, 7)), zeros("mask", "INT64", (1, 7))),
+            infer(zeros("ids", "INT64", (1, 8)), zeros("mask", "INT64", (1, 8))),
+            PAIR,
+        ),
+        (infer(zeros("x", "FP32", (1, 7))), infer(zeros("x", "FP32", (7,))), STOCK),
+        (infer(zeros("x", "FP32", (7,))), infer(zeros("x", "INT32", (7,))), STOCK),
+        (predict(1), predict(1, extra={"parameters": {"a": 1}}), IMAGES),
+        (predict(1, extra={"a": 1}), predict(1, extra={"a": 1.0}), IMAGES),
+        (predict(1), predict(1, explain=True), IMAGES),
+        (predict(1), predict(1, version="2"), IMAGES),
+        (predict(1), BASE, IMAGES),
+    ],
+)
+def test_what_must_not_share(one: Call, other: Call, metadata: ModelMetadata) -> None:
+    assert prepare(one, metadata).key is not None
+    assert prepare(one, metadata).key != prepare(other, metadata).key
+
+
+def test_order_of_parameters_is_no_difference() -> None:
+    one = prepare(replace(BASE, parameters={"a": 1, "b": 2}), IMAGES)
+    assert one.key == prepare(replace(BASE, parameters={"b": 2, "a": 1}), IMAGES).key
+
+
+@pytest.mark.parametrize("call", [predict("a", explain=True), infer(zeros("x", "FP32", (7,)), explain=True)])
+def test_stock_handlers_explain_each_request_alone(call: Call) -> None:
+    """They take the target of row 0 for every row."""
+    assert prepare(call, STOCK).key is None
+
+
+def test_turned_off_has_the_same_form_and_shares_with_nobody() -> None:
+    call = infer(zeros("input-0", "FP32", (1, 28, 28)))
+    assert prepare(call, IMAGES, merging=False) == replace(prepare(call, IMAGES), key=None)
+
+
+@st.composite
+def tensors(draw: st.DrawFn, name: str, datatype: str, tail: Tuple[int, ...]) -> Tensor:
+    rows = draw(st.integers(1, 4))
+    shape = (rows, *tail)
+    count = int(np.prod(shape))
+    if datatype == "BYTES":
+        return Tensor(name, datatype, shape, join_bytes([draw(st.binary(max_size=3)) for _ in range(count)]))
+    size = count * DTYPES[datatype].itemsize
+    return Tensor(name, datatype, shape, draw(st.binary(min_size=size, max_size=size)))
+
+
+@st.composite
+def calls_of_one_key(draw: st.DrawFn) -> Tuple[ModelMetadata, List[V2Call]]:
+    datatype = draw(st.sampled_from(DATATYPES))
+    tail = draw(st.sampled_from([(), (2,), (0,), (3, 1)]))
+    metadata = ModelMetadata("m", ["1"], inputs=[TensorMetadata("x", datatype, (-1, *tail))], extensions=OURS)
+    calls = draw(st.lists(tensors("x", datatype, tail).map(infer), min_size=1, max_size=6))
+    return metadata, calls
+
+
+@given(calls_of_one_key())
+def test_echoed_rows_come_back_to_their_senders(drawn: Tuple[ModelMetadata, List[V2Call]]) -> None:
+    metadata, calls = drawn
+    portions = [prepare(call, metadata) for call in calls]
+    assert len({portion.key for portion in portions}) == 1
+    merged = merge(portions)
+    assert isinstance(merged, V2Call)
+    check_buffer(merged.inputs[0])
+    reply = V2Reply([merged.inputs[0], replace(merged.inputs[0], name="again")], "1", {"p": 1})
+    for call, own in zip(calls, split(reply, portions)):
+        assert isinstance(own, V2Reply)
+        assert (own.model_version, own.parameters) == ("1", {"p": 1} if len(portions) == 1 else {})
+        assert own.outputs == [replace(call.inputs[0], name="x"), replace(call.inputs[0], name="again")]
+
+
+@given(calls_of_one_key(), st.integers(-2, 2).filter(bool))
+def test_other_rows_than_sent_are_noticed(drawn: Tuple[ModelMetadata, List[V2Call]], off: int) -> None:
+    metadata, calls = drawn
+    portions = [prepare(call, metadata) for call in calls]
+    rows = max(0, sum(portion.rows for portion in portions) + off)
+    with pytest.raises(RowsMismatch):
+        split(V2Reply([zeros("y", "FP32", (rows, 2))]), portions)
+
+
+@pytest.mark.parametrize("outputs", [[], [zeros("y", "FP32", ())]])
+def test_outputs_without_rows_are_noticed(outputs: List[Tensor]) -> None:
+    with pytest.raises(RowsMismatch):
+        split(V2Reply(outputs), [prepare(BASE, IMAGES)])
+
+
+@given(st.lists(st.lists(st.integers(), min_size=1, max_size=4), min_size=1, max_size=6))
+def test_v1_rows_come_back_to_their_senders(everyone: List[List[int]]) -> None:
+    portions = [prepare(predict(*instances), IMAGES) for instances in everyone]
+    merged = merge(portions)
+    assert isinstance(merged, V1Call)
+    assert split(V1Reply(merged.instances), portions) == [V1Reply(instances) for instances in everyone]
+
+
+@given(st.lists(st.lists(st.binary(max_size=3), min_size=1, max_size=4), min_size=1, max_size=5))
+def test_stock_handlers_get_each_bytes_element_as_an_input(everyone: List[List[bytes]]) -> None:
+    portions = [prepare(infer(texts(f"name-{i}", *elements)), STOCK) for i, elements in enumerate(everyone)]
+    assert len({portion.key for portion in portions}) == 1
+    merged = merge(portions)
+    assert isinstance(merged, V2Call)
+    assert [bytes_elements(t.data) for t in merged.inputs] == [[e] for elements in everyone for e in elements]
+    replies = split(V2Reply([replace(tensor, name=tensor.name) for tensor in merged.inputs]), portions)
+    for i, (elements, own) in enumerate(zip(everyone, replies)):
+        assert isinstance(own, V2Reply)
+        assert [(t.name, t.shape) for t in own.outputs] == [(f"name-{i}", (len(elements),))]
+        assert bytes_elements(own.outputs[0].data) == elements
+
+
+def test_stock_answers_of_several_elements_are_stacked() -> None:
+    portion = prepare(infer(texts("x", b"a", b"b")), STOCK)
+    reply = split(V2Reply([zeros("x", "FP64", (10,)), zeros("x", "FP64", (10,))]), [portion])[0]
+    assert reply == V2Reply([zeros("x", "FP64", (2, 10))])
+    with pytest.raises(RowsMismatch, match="different datatypes or shapes"):
+        split(V2Reply([zeros("x", "FP64", (10,)), zeros("x", "FP64", (9,))]), [portion])
+    with pytest.raises(RowsMismatch, match="1 outputs to 2 inputs"):
+        split(V2Reply([zeros("x", "FP64", (10,))]), [portion])
+
+
+@pytest.mark.parametrize("outputs", [[], ["only"]])
+def test_stock_request_with_several_inputs_goes_alone_and_is_taken_as_it_comes(outputs: List[str]) -> None:
+    portion = prepare(infer(zeros("a", "FP32", (3,)), zeros("b", "FP32", (3,))), STOCK)
+    assert portion.key is None
+    reply = V2Reply([zeros(name, "FP32", (1,)) for name in outputs])
+    assert split(reply, [portion]) == [reply]
+
+
+@given(st.lists(st.integers(1, 4), min_size=2, max_size=6))
+def test_parameters_by_row_go_to_their_rows_and_others_to_nobody(counts: List[int]) -> None:
+    portions = [prepare(infer(zeros("x", "FP32", (count, 1, 28, 28)), explain=True), IMAGES) for count in counts]
+    rows = sum(counts)
+    parameters = {"targets": ",".join(str(row) for row in range(rows)), "note": "of all", "seconds": 1.5}
+    reply = V2Reply([zeros("explain", "FP32", (rows, 1, 28, 28))], "1", parameters)
+    starts = [sum(counts[:index]) for index in range(len(counts))]
+    wanted = [{"targets": ",".join(map(str, range(s, s + count)))} for s, count in zip(starts, counts)]
+    assert [own.parameters for own in split(reply, portions) if isinstance(own, V2Reply)] == wanted
+
+
+def test_a_request_that_was_alone_keeps_all_parameters() -> None:
+    portion = prepare(infer(zeros("x", "FP32", (2, 1, 28, 28)), explain=True), IMAGES)
+    reply = V2Reply([zeros("explain", "FP32", (2, 1, 28, 28))], "1", {"targets": "1,2", "note": "of all"})
+    [own] = split(reply, [portion])
+    assert isinstance(own, V2Reply)
+    assert own.parameters == {"targets": "1,2", "note": "of all"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "share"),
+    [
+        ([{"data": "a"}], [{"data": "b"}, {"data": "c"}], True),
+        ([[1.0]], ["text"], True),
+        ([{"a": 1}], [{"a": 1, "b": 2}], False),
+        ([{"data": "a"}], ["a"], False),
+        ([{"data": "a"}, "a"], [{"data": "a"}, "a"], False),
+    ],
+)
+def test_v1_rows_share_where_they_have_the_same_keys(one: List[Any], other: List[Any], share: bool) -> None:
+    first, second = (prepare(predict(*rows), IMAGES).key for rows in (one, other))
+    assert (first is not None and first == second) is share

@@ -1,0 +1,211 @@
+"""The base without images, and the second model of the store."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Type
+
+import numpy as np
+import pytest
+import torch
+
+from mnist_handler import Block, InputSpec, Request, RequestError, RowHandler
+from mnist_handler.envelopes.v1 import parse
+from tests.unit.mnist_handler.conftest import ROOT, start
+from tests.unit.mnist_handler.helpers import ask, ask_one, labels, png, refusal, v1, v2
+
+STORE = ROOT / "model-archiver" / "model-store" / "densenet_161"
+
+TWO_INPUTS = """
+import torch
+from torch import nn
+class Sum(nn.Module):
+    def forward(self, a, b):
+        return torch.stack([a.sum(1) + b, a.sum(1) - b, a[:, 0] * 0], dim=1)
+"""
+REGRESSION = """
+from torch import nn
+class Total(nn.Module):
+    def forward(self, a):
+        return a.sum(1)
+"""
+
+
+class Two(RowHandler):
+    inputs = (InputSpec("a", "FP32", (3,)), InputSpec("b", "FP32", ()))
+
+
+class Integers(RowHandler):
+    inputs = (InputSpec("a", "INT64", (3,)), InputSpec("b", "INT64", ()))
+
+
+class Regression(RowHandler):
+    inputs = (InputSpec("a", "FP32", (3,)),)
+    classifies = False
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> RowHandler:
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "two_inputs.py").write_text(TWO_INPUTS)
+    return start(folder, {"device_batch_limit": 4}, Two, model_file="two_inputs.py", weights=None)
+
+
+def test_several_inputs(two: RowHandler) -> None:
+    a, b = np.arange(15, dtype=np.float32).reshape(5, 3), np.array([1, -1, 1, -1, 1], np.float32)
+    answer = ask_one(two, Request([("b", Block(b)), ("a", Block(a))]))
+    assert np.asarray(answer.outputs["predict"]).tolist() == [0, 1, 0, 1, 0]
+    lists = Request([("a", Block(a.tolist())), ("b", Block(b.tolist()))])
+    assert np.asarray(ask_one(two, lists).outputs["predict"]).tolist() == [0, 1, 0, 1, 0]
+
+
+def test_several_inputs_are_explained(two: RowHandler) -> None:
+    a, b = np.ones((2, 3), np.float32), np.array([2, 3], np.float32)
+    answer = ask_one(two, Request([("a", Block(a)), ("b", Block(b))], explain=True, parameters={"target": 1}))
+    np.testing.assert_allclose(answer.outputs["explain"], a, atol=1e-6)
+    np.testing.assert_allclose(answer.outputs["explain_1"], -b, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ([("a", Block(np.ones((2, 3), np.float32)))], "input b is missing; the model takes a, b"),
+        ([("data", Block([[[1, 2, 3], 4]]))], "unknown input data; the model takes a, b"),
+        ([(name, Block(np.ones((1, 3)))) for name in "aba"], "input a more than once; the model takes a, b, each once"),
+        ([("a", Block(np.ones((2, 3)))), ("b", Block(np.ones(3)))], "unequally many rows: {'a': 2, 'b': 3}"),
+        ([("a", Block(np.ones((2, 4)))), ("b", Block(np.ones(2)))], "input a: shape [2, 4] is not [3] or [rows, 3]"),
+        ([("a", Block([["x"] * 3])), ("b", Block([1]))], "row 0: input a: not numbers in nested lists"),
+        (
+            [("a", Block([[1, 2, 3], [1, 2], "x", [1, 2, 3]])), ("b", Block([1] * 4))],
+            "row 1: input a: shape [2] is not [3] or [rows, 3]; row 2: input a: not numbers in nested lists",
+        ),
+    ],
+)
+def test_wrong_inputs(inputs: Any, words: str, two: RowHandler) -> None:
+    assert words in refusal(two, Request(inputs)).message
+
+
+class Embedding(RowHandler):
+    inputs = (InputSpec("a", "INT64", (3,), low=0, high=9), InputSpec("b", "INT64", (), high=5))
+
+
+class Lengths(RowHandler):
+    inputs = (InputSpec("a", "FP32", (-1,)),)
+    classifies = False
+
+
+def test_values_beyond_an_inputs_bounds(tmp_path: Path) -> None:
+    (tmp_path / "two_inputs.py").write_text(TWO_INPUTS)
+    handler = start(tmp_path, {"device_batch_limit": 2}, Embedding, model_file="two_inputs.py", weights=None)
+    rows = [[0, 5, 9], [0, 10, 1], ["x", 1, 1], [-1, 1, 1]]
+    for values in (rows[:2], np.array(rows[:2])):
+        error = refusal(handler, Request([("a", Block(values)), ("b", Block([1, 1]))]))
+        assert error.rows == {1: "input a: values from 0 to 10 are not from 0 to 9"}
+    error = refusal(handler, Request([("a", Block(rows)), ("b", Block([1] * 4))]))
+    assert sorted(error.rows) == [1, 2, 3]
+    assert error.rows[2] == "input a: not numbers in nested lists, or lists of unequal depths"
+    error = refusal(handler, Request([("a", Block(rows[:1])), ("b", Block([6]))]))
+    assert error.rows == {0: "input b: value 6 is not at most 5"}
+    good = Request([("a", Block(rows[:1])), ("b", Block([5]))])
+    bad = Request([("a", Block(rows[1:2])), ("b", Block([5]))])
+    answers = ask(handler, good, bad)
+    assert labels(answers[0]) == [0]
+    assert isinstance(answers[1], RequestError)
+
+
+def test_rows_of_several_names_for_one_input(tmp_path: Path) -> None:
+    (tmp_path / "regression.py").write_text(REGRESSION)
+    handler = start(tmp_path, {"device_batch_limit": 2}, Regression, model_file="regression.py", weights=None)
+    _, request = parse({"instances": [{"x": [1, 2, 3], "top_k": 2}]}, False)
+    assert refusal(handler, request).message == "unknown input x, top_k; the model takes a"
+    _, request = parse({"instances": [{"x": [1, 2, 3]}]}, False)
+    assert np.asarray(ask_one(handler, request).outputs["predict"]).tolist() == [6]
+
+
+def test_rows_of_unequal_lengths(tmp_path: Path) -> None:
+    (tmp_path / "regression.py").write_text(REGRESSION)
+    config = {"device_batch_limit": 2, "compile": "none"}
+    handler = start(tmp_path, config, Lengths, model_file="regression.py", weights=None)
+    assert np.asarray(ask_one(handler, v1([1, 2], [3, 4])).outputs["predict"]).tolist() == [3, 7]
+    error = refusal(handler, v1([1, 2], [3], [4, 5]))
+    assert error.rows == {1: "shape [1] is not [2], as the rows before it have: pad them"}
+
+
+def test_integers_are_served_and_not_explained(tmp_path: Path) -> None:
+    (tmp_path / "two_inputs.py").write_text(TWO_INPUTS)
+    handler = start(tmp_path, {"device_batch_limit": 2}, Integers, model_file="two_inputs.py", weights=None)
+    inputs = [("a", Block([[1, 2, 3], [4, 5, 6]])), ("b", Block([1, -1]))]
+    assert np.asarray(ask_one(handler, Request(inputs)).outputs["predict"]).tolist() == [0, 1]
+    assert "no explanations" in refusal(handler, Request(inputs, explain=True)).message
+
+
+def test_a_model_without_classes(tmp_path: Path) -> None:
+    (tmp_path / "regression.py").write_text(REGRESSION)
+    handler = start(tmp_path, {"device_batch_limit": 2}, Regression, model_file="regression.py", weights=None)
+    answer = ask_one(handler, v2(np.ones((5, 3), np.float32)))
+    assert np.asarray(answer.outputs["predict"]).tolist() == [3.0] * 5
+    assert handler.describe_handle()["outputs"] == [{"name": "predict", "datatype": "FP32", "shape": [-1]}]
+    assert "no explanations" in refusal(handler, v2(np.ones((1, 3)), explain=True)).message
+    assert "no classes" in refusal(handler, v2(np.ones((1, 3)), top_k=1)).message
+
+
+def module(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, STORE / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def densenet(tmp_path_factory: pytest.TempPathFactory) -> RowHandler:
+    folder = tmp_path_factory.mktemp("densenet")
+    assert module("fetch").main(["--random-weights", "--out", str(folder)]) == 0
+    shutil.copy(STORE / "densenet_161.py", folder)
+    kind: Type[RowHandler] = module("densenet_161_handler").DenseNet161Classifier
+    config = {"device_batch_limit": 2, "warm_up": [2], "compile": "none", "explain_batch_limit": 2}
+    return start(folder, config, kind, model_file="densenet_161.py", weights="densenet_161.pt")
+
+
+def test_densenet_names_what_it_sees(densenet: RowHandler) -> None:
+    names = json.loads((Path(densenet.context.system_properties["model_dir"]) / "index_to_name.json").read_text())
+    assert len(names) == 1000
+    assert names["207"] == "golden retriever"
+    picture = np.random.default_rng(0).integers(0, 256, (3, 300, 400), dtype=np.uint8)
+    answer = ask_one(densenet, v1(png(picture), png(picture, "BMP"), top_k=3, probabilities=True))
+    first, second = answer.outputs["predict"]
+    assert first == second
+    assert first in names.values()
+    assert answer.outputs["top_k_classes"][0][0] == first
+    assert densenet.describe_handle()["inputs"][0]["shape"] == [-1, 3, 224, 224]
+
+
+def test_densenet_sees_what_torchvision_would_show_it(densenet: RowHandler) -> None:
+    from PIL import Image
+    from torchvision.models import DenseNet161_Weights
+
+    picture = np.random.default_rng(1).integers(0, 256, (3, 300, 401), dtype=np.uint8)
+    decoded = densenet.decode([("x", Block([png(picture)]))], _asked())
+    (prepared,) = densenet.preprocess([decoded])
+    reference = DenseNet161_Weights.IMAGENET1K_V1.transforms()
+    wanted = reference(Image.fromarray(picture.transpose(1, 2, 0)))
+    torch.testing.assert_close(prepared[0], wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_densenet_is_explained(densenet: RowHandler) -> None:
+    picture = np.random.default_rng(2).integers(0, 256, (3, 224, 224), dtype=np.uint8)
+    answer = ask_one(densenet, v2(picture, explain=True, method="saliency", target=207))
+    explained = np.asarray(answer.outputs["explain"])
+    assert explained.shape == (1, 3, 224, 224)
+    assert np.isfinite(explained).all()
+    assert explained.max() > 0
+
+
+def _asked() -> Any:
+    from mnist_handler.inputs.parameters import Asked
+
+    return Asked({})
