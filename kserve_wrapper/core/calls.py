@@ -104,3 +104,18 @@ class ModelMetadata:
     #: What the handler understands beyond the stock ones: binary_tensor_data, raw_body, row_errors.
     extensions: List[str] = field(default_factory=list)
     extra: Dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelCapacity:
+    """What the model server takes of one model version at a time.
+
+    Args:
+        workers: that can answer now; 0 for what is not served.
+        batch_size: requests that it hands to a worker together; None where it does not tell.
+        job_queue_size: requests that it holds in front of the workers; None where it does not tell.
+    """
+
+    workers: int = 0
+    batch_size: Optional[int] = None
+    job_queue_size: Optional[int] = None

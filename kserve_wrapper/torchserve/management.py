@@ -29,7 +29,8 @@ class Description:
     ``ready`` holds (worker id, process id) of the workers that have loaded the model and can answer.
     ``customized`` is what the handler's describe told; None when it was not asked or told nothing of use.
     ``url`` is the archive: a file name within the model store, or where it was fetched from. ``processes`` are the
-    process ids of all workers that have a process, by worker id.
+    process ids of all workers that have a process, by worker id. ``batch_size`` counts requests, as does
+    ``queue_capacity``, the length of its job queue; either is None where TorchServe does not tell.
     """
 
     version: str
@@ -39,6 +40,8 @@ class Description:
     customized: Optional[Mapping[str, Any]] = None
     url: str = ""
     processes: Mapping[str, int] = field(default_factory=dict)
+    batch_size: Optional[int] = None
+    queue_capacity: Optional[int] = None
 
 
 class Management:
@@ -163,7 +166,20 @@ def _description(item: Mapping[str, Any]) -> Description:
         customized=_customized(item.get("customizedMetadata")),
         url=str(item.get("modelUrl") or ""),
         processes={str(w.get("id")): pid for w in workers for pid in [_integer(w.get("pid"))] if pid > 0},
+        batch_size=_count(item.get("batchSize")),
+        queue_capacity=_queue_capacity(item.get("jobQueueStatus")),
     )
+
+
+def _queue_capacity(status: Any) -> Optional[int]:
+    """Free and taken places of the job queue together."""
+    fields = status if isinstance(status, dict) else {}
+    free, taken = _count(fields.get("remainingCapacity")), _count(fields.get("pendingRequests"))
+    return free + taken if free is not None and taken is not None else None
+
+
+def _count(value: Any) -> Optional[int]:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _integer(value: Any) -> int:

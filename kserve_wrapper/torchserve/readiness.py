@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Optional, Set
 
 from kserve_wrapper.core import tasks
-from kserve_wrapper.core.calls import ModelMetadata
+from kserve_wrapper.core.calls import ModelCapacity, ModelMetadata
 from kserve_wrapper.core.errors import BadGateway, DeadlineExceeded, InternalError, NotFound, WrapperError
 from kserve_wrapper.torchserve.config import TorchServeConfig
 from kserve_wrapper.torchserve.management import Description, Management
@@ -125,6 +125,14 @@ class Readiness:
         model = self._models.get(name)
         found = model.find(version) if model is not None and self._reachable else None
         return len(found.ready) if found is not None else 0
+
+    def capacity(self, name: str, version: Optional[str] = None) -> ModelCapacity:
+        """What TorchServe takes of this version at a time; nothing of what is not served."""
+        model = self._models.get(name)
+        found = model.find(version) if model is not None else None
+        if found is None:
+            return ModelCapacity()
+        return ModelCapacity(self.workers(name, version), found.batch_size, found.queue_capacity)
 
     def versions(self, name: str) -> List[str]:
         """Registered versions, sorted. Raises NotFound."""

@@ -40,6 +40,9 @@ class Version:
     processes: Dict[str, int] = field(default_factory=dict)
     #: The archive that it was registered from.
     url: str = ""
+    #: Requests that TorchServe puts into one batch, and that its job queue holds; None where it does not tell.
+    batch_size: Optional[int] = None
+    queue_capacity: Optional[int] = None
     #: That it does not load has been logged.
     told: bool = False
 
@@ -48,6 +51,7 @@ class Version:
         self.min_workers = description.min_workers
         self.ready = frozenset(description.ready)
         self.url = description.url
+        self.batch_size, self.queue_capacity = description.batch_size, description.queue_capacity
         self._follow_load(description.processes, now)
         if self.ready or not self.min_workers:
             self.idle_since = None

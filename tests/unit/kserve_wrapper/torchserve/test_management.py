@@ -45,6 +45,25 @@ def test_models_and_their_workers() -> None:
 @pytest.mark.parametrize(
     ("told", "expected"),
     [
+        ({"batchSize": 4, "jobQueueStatus": {"remainingCapacity": 7, "pendingRequests": 3}}, (4, 10)),
+        ({"batchSize": 1, "jobQueueStatus": {"remainingCapacity": 0, "pendingRequests": 0}}, (1, 0)),
+        ({"batchSize": "4", "jobQueueStatus": {"remainingCapacity": 7}}, (None, None)),
+        ({"batchSize": True, "jobQueueStatus": [7, 3]}, (None, None)),
+        ({}, (None, None)),
+    ],
+)
+def test_what_torchserve_takes_at_a_time(told: Dict[str, Any], expected: Any) -> None:
+    async def scenario() -> None:
+        async with serving(models={"m": [{**version("1", worker(0)), **told}]}) as (_, management):
+            [described] = await management.describe("m")
+            assert (described.batch_size, described.queue_capacity) == expected
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
         ({"a": 1}, {"a": 1}),
         ('{\n  "a": 1\n}', {"a": 1}),
         ([{"a": 1}], {"a": 1}),

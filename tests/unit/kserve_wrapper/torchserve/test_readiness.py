@@ -9,6 +9,7 @@ from typing import Any, Awaitable, Callable, Dict
 
 import pytest
 
+from kserve_wrapper.core.calls import ModelCapacity
 from kserve_wrapper.core.errors import NotFound
 from kserve_wrapper.torchserve.config import load
 from kserve_wrapper.torchserve.readiness import Readiness, Settings
@@ -81,6 +82,20 @@ def test_ready_when_a_worker_is_and_has_answered() -> None:
         metadata = readiness.metadata("mnist", "1.0")
         assert metadata.inputs[0].shape == (-1, 1)
         assert (metadata.extensions, metadata.extra, metadata.versions) == (["raw_body"], {"note": 1}, ["1.0"])
+
+    follow(scenario)
+
+
+def test_capacity_is_what_torchserve_tells() -> None:
+    told = {"batchSize": 4, "jobQueueStatus": {"remainingCapacity": 7, "pendingRequests": 3}}
+
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        assert readiness.capacity("mnist") == ModelCapacity()
+        server.models = {"mnist": [{**version("1.0", worker(0), worker(1)), **told}, version("2.0", worker(2))]}
+        await poll(readiness)
+        assert readiness.capacity("mnist") == readiness.capacity("mnist", "1.0") == ModelCapacity(2, 4, 10)
+        assert readiness.capacity("mnist", "2.0") == ModelCapacity(1)
+        assert readiness.capacity("mnist", "3.0") == readiness.capacity("other") == ModelCapacity()
 
     follow(scenario)
 
