@@ -20,9 +20,9 @@ from kserve_wrapper.core.errors import (
     OutOfResources,
     TooLarge,
     Unavailable,
+    Unseen,
     WrapperError,
 )
-from kserve_wrapper.upstream.errors import Unseen
 
 logger = logging.getLogger(__name__)
 
