@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any, Callable, Dict, List, Optional, Protocol
 
 from kserve_wrapper._version import __version__
 from kserve_wrapper.batching.outbox import Deliver
-from kserve_wrapper.core.calls import Call, ModelMetadata, Reply, V1Call
-from kserve_wrapper.core.errors import DeadlineExceeded, TooLarge, Unavailable
+from kserve_wrapper.core.calls import Call, ModelMetadata, Reply, V1Call, V2Call
+from kserve_wrapper.core.errors import DeadlineExceeded, NotFound, TooLarge, Unavailable, WrapperError
+from kserve_wrapper.core.naming import name_input
 
 NAME = "ts-kserve-wrapper"
 EXTENSIONS = ("binary_tensor_data", "model_repository", "explain")
@@ -117,7 +119,10 @@ class DataPlane:
         Raises:
             NotFound, Unavailable, TooLarge, DeadlineExceeded: and whatever WrapperError the submitter raises.
         """
-        return await self._submitter.submit(call, self._admit(call, timeout))
+        try:
+            return await self._submitter.submit(call, self._admit(call, timeout))
+        except WrapperError as error:
+            raise self.as_asked(call, error) from None
 
     def begin(self, call: Call, deliver: Deliver) -> Callable[[], object]:
         """``infer`` for who does not wait: the outcome is delivered later, be it a reply or an error.
@@ -129,6 +134,14 @@ class DataPlane:
             NotFound, Unavailable, TooLarge: the call is not taken in.
         """
         return self._submitter.begin(call, self._admit(call, None), deliver)
+
+    def as_asked(self, call: Call, error: Exception) -> Exception:
+        """A call's error, in its client's words: ``infer`` does it by itself, who uses ``begin`` has to."""
+        if isinstance(error, WrapperError) and isinstance(call, V2Call):
+            # NotFound: it is gone since the call was taken in.
+            with suppress(NotFound):
+                name_input(error, call, self.models.metadata(call.model, call.version))
+        return error
 
     async def drain(self, timeout: float) -> bool:
         """Refuses new calls, finishes those in flight, and after ``timeout`` seconds fails the rest; True if none."""
@@ -144,6 +157,8 @@ class DataPlane:
         if self._max_rows and (rows := count_rows(call)) > self._max_rows:
             raise TooLarge(f"{rows} rows in one request; the limit is {self._max_rows}: send them in parts")
         limit = self._request_timeout if timeout is None else min(timeout, self._request_timeout)
+        if call.timeout is not None:
+            limit = min(limit, call.timeout)
         if limit <= 0:
             raise DeadlineExceeded("the deadline passed before the request was read")
         return time.monotonic() + limit

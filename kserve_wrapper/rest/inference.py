@@ -50,11 +50,11 @@ class Inference(Generic[T]):
             WrapperError: it is not taken on.
         """
         call, asked = self._decode(request, request.whole_body(), *params)
-        return self._plane.begin(call, partial(self._hand_on, asked, respond))
+        return self._plane.begin(call, partial(self._hand_on, call, asked, respond))
 
-    def _hand_on(self, asked: T, respond: Respond, outcome: Outcome) -> None:
+    def _hand_on(self, call: Call, asked: T, respond: Respond, outcome: Outcome) -> None:
         if isinstance(outcome, Exception):
-            respond(outcome)
+            respond(self._plane.as_asked(call, outcome))
             return
         try:
             response = self._encode(asked, outcome)

@@ -83,6 +83,7 @@ def _v2_paths() -> Dict[str, Any]:
     flag: _Schema = {"type": "boolean"}
     paths: Dict[str, Any] = {
         "/v2": {"get": _operation("About the server.", _ref("ServerMetadata"))},
+        "/v2/": {"get": _operation("About the server.", _ref("ServerMetadata"))},
         "/v2/health/live": {"get": _readiness("Does the server live?", _object({"live": flag}), known=True)},
         "/v2/health/ready": {"get": _readiness("Are all models ready?", _object({"ready": flag}), known=True)},
         "/v2/models": {"get": _operation("All models.", _object({"models": _list({"type": "string"})}))},
@@ -155,10 +156,15 @@ def _schemas() -> Dict[str, _Schema]:
         "shape": shape,
     }
     with_data = {**tensor, "parameters": _PARAMETERS, "data": _list({})}
-    request = _object({"id": text, "parameters": _PARAMETERS, "inputs": _list(_ref("Tensor"), 1)}, ["inputs"])
+    bare: _Schema = {"type": "integer", "minimum": -1}
+    sent: Dict[str, _Schema] = {**with_data, "shape": {"oneOf": [shape, bare]}, "contents": {"type": "object"}}
+    # A single text stands for a list of one.
+    sent["data"] = {"oneOf": [_list({}), text]}
+    request = _object({"id": text, "parameters": _PARAMETERS, "inputs": _list(_ref("InputTensor"), 1)}, ["inputs"])
     request["properties"]["outputs"] = _list(_object({"name": text, "parameters": _PARAMETERS}, ["name"]))
     return {
         "Error": _object({"error": text}),
+        "InputTensor": _object(sent, ["name", "datatype", "shape"]),
         "ModelReady": _object({"name": text, "ready": {"type": "boolean"}}),
         "ModelIndex": _object({"name": text, "version": text, "state": text, "reason": text}),
         "ModelMetadata": _object(
