@@ -170,6 +170,8 @@ class Coalescer:
                 continue
             self._leave(waiter)
             self._took(now - waiter.admitted)
+            if isinstance(outcome, Exception):
+                self._observer.given_up(waiter.lane.model, waiter.lane.version, now - waiter.admitted)
             try:
                 waiter.deliver(outcome)
             except Exception:

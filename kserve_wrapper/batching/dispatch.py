@@ -40,6 +40,14 @@ class Observer:
     def sent(self, call: Call, requests: int, rows: int) -> None:
         """An upstream request goes out."""
 
+    def answered(
+        self, model: str, version: Optional[str], rows: int, requests: int, waited: float, seconds: float
+    ) -> None:
+        """A batch was answered, ``seconds`` after it left; its requests had waited so long together before that."""
+
+    def given_up(self, model: str, version: Optional[str], seconds: float) -> None:
+        """A request ended in an error, so long after its admission."""
+
     def failed(self, call: Call, error: WrapperError, requests: int) -> None:
         """It came back with an error; it is narrowed down when it had several requests."""
 
@@ -157,8 +165,12 @@ class Delivery:
         self._answer_came(self._lane)
         self._lane.learn_size(sent.call, reply, sent.rows)
         self._lane.pace.learn(Flight(self._clock() - sent.departed, sent.in_flight, sent.line))
-        for waiter, own in zip(sent.waiters, split(reply, [waiter.portion for waiter in sent.waiters])):
+        replies = split(reply, [waiter.portion for waiter in sent.waiters])
+        waited = [sent.departed - waiter.admitted for waiter in sent.waiters if not waiter.over]
+        for waiter, own in zip(sent.waiters, replies):
             waiter.resolve(own)
+        lane, seconds = self._lane, self._clock() - sent.departed
+        self._observer.answered(lane.model, lane.version, sent.rows, len(waited), sum(waited), seconds)
 
     async def _retry_or_fail(self, parts: List[_Part], waiters: List[Waiter], error: Unseen) -> None:
         self._observer.failed(waiters[0].portion.call, error, len(waiters))

@@ -13,7 +13,7 @@ from kserve_wrapper.core.errors import DeadlineExceeded, NotFound, TooLarge, Una
 from kserve_wrapper.core.naming import name_input
 
 NAME = "ts-kserve-wrapper"
-EXTENSIONS = ("binary_tensor_data", "model_repository", "explain")
+EXTENSIONS = ("binary_tensor_data", "parameters", "model_repository", "model_configuration", "statistics", "explain")
 
 
 class Models(Protocol):
@@ -26,6 +26,10 @@ class Models(Protocol):
     def models(self) -> List[str]: ...
 
     def model_ready(self, name: str, version: Optional[str] = None) -> bool: ...
+
+    def default_version(self, name: str) -> Optional[str]:
+        """The version that answers calls without one; None while that is unknown."""
+        ...
 
     def metadata(self, name: str, version: Optional[str] = None) -> ModelMetadata: ...
 

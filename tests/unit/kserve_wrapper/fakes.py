@@ -25,6 +25,8 @@ class FakeModels:
     def __init__(self) -> None:
         self.is_live = True
         self.is_ready = True
+        #: What the handler told beyond the protocol's fields.
+        self.extra: Dict[str, Any] = {}
 
     def live(self) -> bool:
         return self.is_live
@@ -46,6 +48,10 @@ class FakeModels:
     def reason(self, name: str, version: Optional[str] = None) -> str:
         return "" if self.model_ready(name, version) else "its worker is loading"
 
+    def default_version(self, name: str) -> Optional[str]:
+        self.model_ready(name)
+        return "1.0"
+
     def metadata(self, name: str, version: Optional[str] = None) -> ModelMetadata:
         self.model_ready(name, version)
         return ModelMetadata(
@@ -54,6 +60,7 @@ class FakeModels:
             "pytorch_eager",
             [TensorMetadata("input", "FP32", (-1, 2))],
             [TensorMetadata("predict", "INT64", (-1,))],
+            extra=self.extra,
         )
 
 
