@@ -18,7 +18,7 @@ from tests.unit.deploy.manifests import CONFIG, RUNTIMES, Manifest, containers, 
 
 DOCKERFILE = (CONFIG / "runtime" / "Dockerfile").read_text(encoding="utf-8")
 SERVICES = of_kind("InferenceService")
-RUNTIME_NAMES = {manifest.name for manifest in of_kind(*RUNTIMES)}
+RUNTIME_NAMES = {*(manifest.name for manifest in of_kind(*RUNTIMES)), "ts-kserve-wrapper-next"}
 #: The document's own three bring no probes; the runtime does.
 DOCUMENTED = {"torchserve-v1.yaml", "torchserve-v1-gpu.yaml", "torchserve-v2.yaml"}
 HTTP, GRPC = Settings().http_port, Settings().grpc_port

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.deploy import discovery, schemas, sdk
+from scripts.manifests import sdk
+from tests.unit.deploy import discovery, schemas
 from tests.unit.deploy.manifests import CONFIG, RUNTIMES, Manifest, everything, of_kind
 
 KSERVE = ("InferenceService", *RUNTIMES)
