@@ -55,7 +55,12 @@ def _told(error: ValidationError) -> Iterator[str]:
 
 @functools.cache
 def _validator(file: Path, version: str) -> Draft7Validator:
-    definition = yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    # 2 MB of YAML: safe_load has no way to be given the safe loader in C.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(file.read_text(encoding="utf-8"))
+    try:
+        definition = loader.get_single_data()
+    finally:
+        loader.dispose()
     (schema,) = [
         item["schema"]["openAPIV3Schema"] for item in definition["spec"]["versions"] if item["name"] == version
     ]
