@@ -18,14 +18,14 @@ from ts.torch_handler.base_handler import BaseHandler
 
 from mnist_handler import describe
 from mnist_handler.compute.compiled import choose_mode, compile_model
-from mnist_handler.compute.device import end_if_lost, leaves_processors, pick_device, set_threads
+from mnist_handler.compute.device import end_if_lost, leaves_processors, pick_device, set_tf32, set_threads
 from mnist_handler.compute.engine import Engine, Outcome, default_sizes, is_out_of_memory
 from mnist_handler.compute.folding import eager_copy
 from mnist_handler.compute.loading import LoadError, load_labels, load_model
 from mnist_handler.config import ConfigError, HandlerConfig, parse_config
 from mnist_handler.envelopes.batch import WireEnvelope, failure
 from mnist_handler.envelopes.worker_context import asks_description
-from mnist_handler.explain.attributions import DEFAULT_METHOD, Explainer, method_settings
+from mnist_handler.explain.attributions import CPU_ROWS, DEFAULT_METHOD, Explainer, method_settings
 from mnist_handler.explain.requests import ExplainJob, explain_jobs
 from mnist_handler.explain.targets import read_targets, split_targets
 from mnist_handler.inputs import arrays
@@ -92,6 +92,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         self.config = parse_config((context.model_yaml_config or {}).get("handler"))
         self.device = pick_device(properties.get("gpu_id"))
         threads = set_threads(self.config.intra_op_threads)
+        set_tf32(self.device, self.config.tf32)
         directory = Path(properties.get("model_dir"))
         self.labels = load_labels(directory / "index_to_name.json")
         self.model = self._place(load_model(directory, self.manifest, self.device))
@@ -326,8 +327,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         sizes = config.warm_up or tuple(default_sizes(config.device_batch_limit))
         try:
             eager = eager_copy(self.model, self.example(2))
-            # A graph replays BatchNorm as kernels of its own unless it is folded, which is checked in float32 alone.
-            model = eager if self._mode == "cuda_graph" and config.precision == "fp32" else self.model
+            # A graph replays BatchNorm as kernels of its own unless it is folded.
+            model = eager if self._mode == "cuda_graph" else self.model
             forwards = compile_model(model, self._mode, config.precision, self.device, self.example(2))
             self._engine = Engine(forwards, config.device_batch_limit, sizes if fixed else None)
             seconds = self._engine.warm_up(self.example(1))
@@ -353,7 +354,6 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         if isinstance(self.model, torch.jit.ScriptModule):
             del self.methods["deep_lift"]  # it hooks modules, which TorchScript does not allow
         self._explain_keys = EXPLAIN_KEYS.union(*self.methods.values())
-        self._explainer = Explainer(eager, config.explain_batch_limit, leaves_processors(self.device))
+        self._explainer = Explainer(eager, config.explain_batch_limit or CPU_ROWS, leaves_processors(self.device))
         if self.explainable:
-            target = torch.zeros(1, dtype=torch.int64, device=self.device)
-            self._explainer.attribute("saliency", self.example(1), target, {})
+            self._explainer.warm_up(self.example(1), fit=config.explain_batch_limit is None)
