@@ -146,7 +146,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all, in this order")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 64, 256], help="default: 1 8 64 256")
-    parser.add_argument("--seconds", type=number(0, 60), default=0.8, help="of each measurement (default: 0.8)")
+    parser.add_argument("--seconds", type=number(0, 60), default=0.6, help="of each measurement (default: 0.6)")
     add_output(parser)
     given = parser.parse_args(arguments)
     if given.device == "cuda" and not torch.cuda.is_available():

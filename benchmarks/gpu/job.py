@@ -30,6 +30,8 @@ def package(job: Job) -> Lines:
     """A model compiled by AOTInductor."""
     import time
 
+    # Several are compiled at once, beside the tests.
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "3")
     from benchmarks.gpu import models
 
     begin = time.perf_counter()

@@ -53,20 +53,16 @@ def steps(models: Sequence[str], device: str, batches: Sequence[int], seconds: f
     """Everything but the tests and the packages, in order."""
     auto = "cuda_graph" if device == "cuda" else "torchscript"
     first = [("stock", "fp32", True), (auto, "fp32", True), (auto, "bf16", True)]
-    rest = [
-        ("none", "fp32", True),
-        ("aotinductor", "fp32", True),
-        ("aotinductor", "bf16", True),
-        ("none", "bf16", True),
-    ]
+    rest = [("none", "fp32", True), ("aotinductor", "fp32", True)]
     rest += [(auto, "fp32", False)] if device == "cuda" else []
+    rest += [("aotinductor", "bf16", True), ("none", "bf16", True)]
     plan = _requests("requests", models, device, batches, seconds, first)
     if "resnet50" in models:
         job = {"do": "photographs", "device": device, "count": 32, "seconds": seconds / 2}
         plan.append(Step("photographs", "photographs", {**job, **setting("resnet50", auto, "fp32", [1])}, 45))
     plan += _explain(models, device, auto, seconds)
     if device == "cuda":
-        small = [batch for batch in batches if batch <= 64]
+        small = [batch for batch in batches if batch <= 8]
         modes = [("stock", "fp32", True), ("torchscript", "fp32", True)]
         plan += _requests("cpu", models, "cpu", small, seconds, modes)
     for model in models[:2]:

@@ -15,7 +15,7 @@ from benchmarks.stats import percentile
 from benchmarks.worker.loading import Batch, load_folder, loaded_handler, parsed, request_of
 
 #: Calls before the measured ones.
-WARM = 3
+WARM = 2
 #: Calls at the least, and of a slow case at the most.
 LEAST, MOST = 5, 20_000
 
