@@ -17,6 +17,7 @@ from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.core.errors import WrapperError
 from kserve_wrapper.httpd.messages import Request
 from kserve_wrapper.rest.app import App
+from kserve_wrapper.rest.cors import Cors
 from kserve_wrapper.rest.routes import build_router
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.telemetry.logs import AccessLog
@@ -96,6 +97,9 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
     app = App(
         build_router(plane, metrics, settings.enable_docs_url, settings.compat, _torchserve_metrics(settings, config)),
         _observer(settings, metrics),
+        lambda route, status: metrics.count_request("http", route, status, 0.0),
+        _cors(settings),
+        settings.compress_from,
     )
     return Parts(app, plane, coalescer, upstream, follower, metrics)
 
@@ -128,6 +132,11 @@ class _Requests:
         self._metrics.count_request("http", route, status, seconds)
         if self._log is not None:
             self._log.write(request, route, status, seconds, size)
+
+
+def _cors(settings: Settings) -> Optional[Cors]:
+    origins = [origin.strip() for origin in (settings.cors_origins or "").split(",") if origin.strip()]
+    return Cors(origins) if origins else None
 
 
 def _torchserve_metrics(settings: Settings, config: TorchServeConfig) -> Optional[TorchServeMetrics]:

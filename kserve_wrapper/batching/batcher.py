@@ -141,6 +141,13 @@ class Coalescer:
             # The error's traceback holds this frame, and these the error: a circle.
             del cancel, reply
 
+    def check_room(self, model: str, version: Optional[str], size: int) -> None:
+        """Says before a request of so many bytes is read whether it would be taken in. Raises Unavailable where not."""
+        if self._closing:
+            raise Unavailable("the server is shutting down", self._limits.retry_after)
+        if not self._has_room(1, size):
+            raise QueueFull("too many requests are waiting: try again later", self._limits.retry_after)
+
     async def idle(self, timeout: float) -> bool:
         """Waits, up to ``timeout`` seconds, until all that was taken in is over; True when it is."""
         return await self._open.wait(timeout)
@@ -190,16 +197,18 @@ class Coalescer:
         return lane
 
     def _check_room(self, call: Call, portion: Portion) -> None:
-        limits = self._limits
-        if not self.queued_requests:
-            return
-        if (
-            self.queued_requests >= limits.queued_requests
-            or self.queued_rows + portion.rows > limits.queued_rows
-            or self.queued_bytes + portion.size > limits.queued_bytes
-        ):
+        if not self._has_room(portion.rows, portion.size):
             self._observer.dropped(call, "full")
-            raise QueueFull("too many requests are waiting: try again later", limits.retry_after)
+            raise QueueFull("too many requests are waiting: try again later", self._limits.retry_after)
+
+    def _has_room(self, rows: int, size: int) -> bool:
+        """An empty queue always has."""
+        limits = self._limits
+        return not self.queued_requests or (
+            self.queued_requests < limits.queued_requests
+            and self.queued_rows + rows <= limits.queued_rows
+            and self.queued_bytes + size <= limits.queued_bytes
+        )
 
     def _check_time(self, lane: Lane, call: Call, portion: Portion, left: float) -> None:
         """Nobody is refused whom nobody is before: so a pace that changed is learned anew."""

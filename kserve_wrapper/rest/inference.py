@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Generic, Tuple, TypeVar
+from typing import Callable, Generic, Optional, Tuple, TypeVar
 
 from kserve_wrapper.core.calls import Call, Reply
 from kserve_wrapper.core.dataplane import DataPlane
@@ -31,6 +31,8 @@ class Inference(Generic[T]):
         self._decode = decode
         self._encode = encode
 
-    async def __call__(self, request: Request, *params: str) -> Response:
+    async def __call__(self, request: Request, model: str, version: Optional[str] = None) -> Response:
+        self._plane.check_room(model, version, request.announced_size)
+        params = (model,) if version is None else (model, version)
         call, asked = self._decode(request, await request.body(), *params)
         return self._encode(asked, await self._plane.infer(call))
