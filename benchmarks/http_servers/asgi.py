@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Awaitable, Callable, Dict, Optional, Tuple
 
 from kserve_wrapper.core.errors import TooLarge
-from kserve_wrapper.httpd.messages import ClientGone, Headers, Request
+from kserve_wrapper.httpd.messages import ClientGone, Headers, Request, joined
 from kserve_wrapper.rest.app import App
 
 Message = Dict[str, Any]
@@ -50,7 +50,7 @@ def asgi(app: App, max_body: int) -> Callable[[Message, Receive, Send], Awaitabl
     async def application(scope: Message, receive: Receive, send: Send) -> None:
         channel = AsgiChannel(receive, max_body)
         client = scope["client"][0] if scope["client"] else "-"
-        await app(Request(channel, scope["method"], scope["raw_path"], scope["headers"], client))
+        await app(Request(channel, scope["method"], scope["raw_path"], joined(scope["headers"]), client))
         if channel.response is not None:
             status, headers, body = channel.response
             await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -7,7 +7,7 @@ from typing import Any
 from granian.constants import Interfaces
 
 from benchmarks.http_servers.granian_asgi import embedded
-from kserve_wrapper.httpd.messages import Headers, Request
+from kserve_wrapper.httpd.messages import Headers, Request, joined
 from kserve_wrapper.rest.app import App
 from kserve_wrapper.settings import Settings
 
@@ -39,6 +39,6 @@ async def serve(app: App, settings: Settings) -> None:
         headers = [(name.encode(), value.encode("latin-1")) for name, value in scope.headers.items()]
         client = scope.client.rpartition(":")[0]
         path = scope.path.encode("latin-1")
-        await app(Request(RsgiChannel(protocol, settings.max_body_size), scope.method, path, headers, client))
+        await app(Request(RsgiChannel(protocol, settings.max_body_size), scope.method, path, joined(headers), client))
 
     await embedded(application, Interfaces.RSGI, settings).serve()

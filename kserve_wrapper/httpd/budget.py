@@ -21,8 +21,11 @@ class BodyBudget:
         #: Bytes, kept by those who hold them.
         self.held = 0
 
-    def check(self, size: int) -> None:
-        """Raises Unavailable where so many bytes more do not fit."""
-        if self._limit and self.held + size > self._limit:
-            text = f"the bodies that are being read fill max_bodies_size, {self._limit} bytes: try again later"
-            raise Unavailable(text, retry_after=1)
+    def fits(self, size: int) -> bool:
+        """Whether there is room for so many bytes more."""
+        return self.held + size <= self._limit or not self._limit
+
+    def full(self) -> Unavailable:
+        """What a client hears whose bytes do not fit."""
+        text = f"the bodies that are being read fill max_bodies_size, {self._limit} bytes: try again later"
+        return Unavailable(text, retry_after=1)

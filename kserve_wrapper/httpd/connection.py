@@ -169,7 +169,8 @@ class HttpConnection(asyncio.Protocol):
 
     def _hold(self, data: bytes) -> None:
         """Keeps bytes until fewer requests wait. Raises Unavailable where all connections together hold too many."""
-        self._shared.budget.check(len(data))
+        if not self._shared.budget.fits(len(data)):
+            raise self._shared.budget.full()
         self._shared.budget.held += len(data)
         self._held = data
         self.pause_reading()
@@ -273,7 +274,7 @@ class HttpConnection(asyncio.Protocol):
         elif self._refusal is not None:
             self._write_refusal(self._refusal)
         elif self._leaving:
-            self._close(linger=False)
+            self._close()
         elif self._held:
             self._parse(self._release())
             self._go_on()
@@ -282,7 +283,7 @@ class HttpConnection(asyncio.Protocol):
             if self._parser.busy:
                 self._deadline.set(self._limits.read_timeout, self._request_is_late)
             else:
-                self._deadline.set(self._limits.keep_alive, partial(self._close, linger=False))
+                self._deadline.set(self._limits.keep_alive, self._close)
 
     def _write_refusal(self, error: WrapperError) -> None:
         response = self._shared.app.refuse(error)
@@ -305,7 +306,7 @@ class HttpConnection(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
 
-    def _close(self, linger: bool) -> None:
+    def _close(self, linger: bool = False) -> None:
         """Closes the connection when all is written.
 
         Args:
@@ -317,7 +318,7 @@ class HttpConnection(asyncio.Protocol):
             self.resume_reading()
             if self._transport.can_write_eof():
                 self._transport.write_eof()
-            self._deadline.set(LINGER, partial(self._close, linger=False))
+            self._deadline.set(LINGER, self._close)
             return
         self._transport.close()
         if self._transport.get_write_buffer_size():

@@ -155,15 +155,11 @@ class Exchange:
 
     def _fits(self, size: int, more: int) -> bool:
         """Whether a body of this size, ``more`` bytes of it new, is within the limits; fails where it is not."""
-        if self.max_body and size > self.max_body:
+        if 0 < self.max_body < size:
             self.fail(TooLarge(f"the body is larger than max_body_size, {self.max_body} bytes"))
-            return False
-        try:
-            self._budget.check(more)
-        except WrapperError as error:
-            self.fail(error)
-            return False
-        return True
+        elif not self._budget.fits(more):
+            self.fail(self._budget.full())
+        return self._error is None
 
     def _drop(self) -> None:
         self._budget.held -= len(self._body)

@@ -45,17 +45,19 @@ class Request:
         channel: see there.
         method: in capitals.
         raw_path: as it came, percent-encoded, without the query.
-        headers: names in lower case. Those of one name are one list.
+        headers: by name in lower case; of ``joined``.
         client: its address.
     """
 
     __slots__ = ("_channel", "client", "headers", "id", "method", "raw_path")
 
-    def __init__(self, channel: Channel, method: str, raw_path: bytes, headers: Headers, client: str = "-") -> None:
+    def __init__(
+        self, channel: Channel, method: str, raw_path: bytes, headers: Mapping[bytes, bytes], client: str = "-"
+    ) -> None:
         self._channel = channel
         self.method = method
         self.raw_path = raw_path
-        self.headers: Mapping[bytes, bytes] = _joined(headers)
+        self.headers = headers
         self.client = client
         self.id = accept_id(self.header(b"x-request-id"))
 
@@ -134,12 +136,11 @@ def json_response(content: Any, status: int = 200, headers: Optional[Headers] = 
     return Response(orjson.dumps(content), status, JSON, headers)
 
 
-def _joined(headers: Headers) -> Dict[bytes, bytes]:
+def joined(headers: Headers) -> Dict[bytes, bytes]:
     """By name; several of one name are the list of their values (RFC 9110 section 5.3)."""
-    joined = dict(headers)
-    if len(joined) == len(headers):
-        return joined
-    joined.clear()
-    for name, value in headers:
-        joined[name] = joined[name] + b", " + value if name in joined else value
-    return joined
+    by_name = dict(headers)
+    if len(by_name) < len(headers):
+        by_name.clear()
+        for name, value in headers:
+            by_name[name] = by_name[name] + b", " + value if name in by_name else value
+    return by_name

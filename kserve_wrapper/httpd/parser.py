@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any, List, NamedTuple, Optional, Protocol
+from functools import lru_cache
+from typing import Any, List, Mapping, NamedTuple, Optional, Protocol
 
 import httptools
 
 from kserve_wrapper.core.errors import InvalidRequest, WrapperError
 from kserve_wrapper.httpd.errors import HeadTooLarge, VersionNotSupported
-from kserve_wrapper.httpd.messages import Headers
+from kserve_wrapper.httpd.messages import Headers, joined
 
 #: Host and port, RFC 9110 section 7.2; the name may be empty.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%]*)(:[0-9]*)?")
@@ -25,8 +26,8 @@ class Head(NamedTuple):
     method: str
     #: Path and query as they came.
     target: bytes
-    #: Names in lower case.
-    headers: Headers
+    #: By name in lower case.
+    headers: Mapping[bytes, bytes]
     #: Bytes of the body as announced; 0 where it is not known before its end.
     length: int
     #: The client may send further requests.
@@ -124,12 +125,13 @@ class RequestParser:
 
     def on_headers_complete(self) -> None:
         self._unfinished = 0
-        self._check_head()
+        version = self._parser.get_http_version()
+        self._check_head(version)
         if self._parser.should_upgrade():
-            self._offers = True
+            self._check_offer()
         elif self._sink is not None:
             self._in_body = True
-            self._sink.head(self._head())
+            self._sink.head(self._head(version))
 
     def on_body(self, body: bytes) -> None:
         self._unfinished = 0
@@ -145,33 +147,35 @@ class RequestParser:
 
     # heads
 
-    def _check_head(self) -> None:
+    def _check_head(self, version: str) -> None:
         """Raises the error that answers a head that is none of ours."""
-        version = self._parser.get_http_version()
-        if self._max_head and self._size > self._max_head:
+        if 0 < self._max_head < self._size:
             raise self._too_large()
         if not version.startswith("1."):
             raise _other_version(version)
-        if self._parser.get_method() == b"CONNECT":
-            raise InvalidRequest("this is no proxy: CONNECT is not spoken here")
         if len(self._hosts) != 1 and (self._hosts or version != "1.0"):
             raise InvalidRequest(f"the request has {len(self._hosts)} Host headers: send one")
-        if self._hosts and not _HOST.fullmatch(self._hosts[0]):
+        if self._hosts and not _is_host(self._hosts[0]):
             raise InvalidRequest("the Host header is no host name or address with an optional port")
         if not self._url.isascii():
             raise InvalidRequest("the URL holds bytes that no URL has: percent-encode them")
 
-    def _head(self) -> Head:
-        headers = dict(self._headers)
-        newer = self._parser.get_http_version() != "1.0"
+    def _head(self, version: str) -> Head:
+        headers = joined(self._headers)
+        newer = version != "1.0"
         return Head(
             self._parser.get_method().decode("ascii"),
             self._url if self._url.startswith(b"/") else _origin_form(self._url),
-            self._headers,
+            headers,
             int(headers.get(b"content-length", 0)),
             newer and self._parser.should_keep_alive(),
             newer and headers.get(b"expect", b"").lower() == b"100-continue",
         )
+
+    def _check_offer(self) -> None:
+        if self._parser.get_method() == b"CONNECT":
+            raise InvalidRequest("this is no proxy: CONNECT is not spoken here")
+        self._offers = True
 
     def _too_large(self) -> HeadTooLarge:
         return HeadTooLarge(f"the headers are larger than max_header_size, {self._max_head} bytes")
@@ -195,6 +199,11 @@ class RequestParser:
             if name not in _OFFERS:
                 lines.append(name + b": " + value)
         return b"\r\n".join([*lines, b"", b""])
+
+
+@lru_cache(256)
+def _is_host(value: bytes) -> bool:
+    return _HOST.fullmatch(value) is not None
 
 
 def _other_version(version: str) -> VersionNotSupported:

@@ -11,7 +11,7 @@ from kserve_wrapper.core.calls import Buffer, Call, ModelMetadata, Reply, Tensor
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.core.errors import NotFound, WrapperError
 from kserve_wrapper.core.tasks import UnderWay
-from kserve_wrapper.httpd.messages import ClientGone, Headers, Request
+from kserve_wrapper.httpd.messages import ClientGone, Headers, Request, joined
 from kserve_wrapper.rest.app import App
 from kserve_wrapper.rest.cors import Cors
 from kserve_wrapper.rest.routes import build_router
@@ -204,7 +204,7 @@ class Front:
             lowered["content-length"] = str(len(body))
         channel = FakeChannel(body)
         named = [(name.encode(), value.encode("latin-1")) for name, value in lowered.items()]
-        request = Request(channel, method, path.encode("latin-1"), named)
+        request = Request(channel, method, path.encode("latin-1"), joined(named))
         await self.app(request)
         assert channel.answered is not None
         return channel.answered

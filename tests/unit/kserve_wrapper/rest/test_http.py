@@ -15,7 +15,7 @@ from kserve_wrapper.core import errors
 from kserve_wrapper.core.calls import V1Call
 from kserve_wrapper.core.errors import WrapperError
 from kserve_wrapper.httpd.encoding import inflate
-from kserve_wrapper.httpd.messages import Headers, Request
+from kserve_wrapper.httpd.messages import Headers, Request, joined
 from tests.unit.kserve_wrapper.fakes import FakeChannel, Front
 
 PREDICT = "/v1/models/mnist:predict"
@@ -112,7 +112,7 @@ def test_a_second_content_encoding_is_seen() -> None:
         for encodings in ([b"gzip", b"identity"], [b"identity", b"gzip"], [b"", b"gzip"]):
             channel = FakeChannel(BODY)
             headers: Headers = [(b"content-encoding", encoding) for encoding in encodings]
-            await front.app(Request(channel, "POST", PREDICT.encode(), headers))
+            await front.app(Request(channel, "POST", PREDICT.encode(), joined(headers)))
             assert channel.answered is not None
             assert channel.answered.status == 415
 
@@ -170,7 +170,7 @@ def test_an_answer_that_cannot_be_written_is_a_500(caplog: pytest.LogCaptureFixt
     async def main() -> None:
         front = Front()
         channel = Choosy(BODY)
-        await front.app(Request(channel, "POST", PREDICT.encode(), []))
+        await front.app(Request(channel, "POST", PREDICT.encode(), {}))
         assert channel.answered is not None
         assert channel.answered.status == 500
         assert front.seen == [("/v1/models/{model}:predict", 500)]
