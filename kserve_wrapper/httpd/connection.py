@@ -314,7 +314,7 @@ class HttpConnection(asyncio.Protocol):
                 closed at once may take its last answer from the client (RFC 9112 section 9.6).
         """
         self._leaving = self._ended = True
-        if linger:
+        if linger and not self._transport.is_closing():
             self.resume_reading()
             if self._transport.can_write_eof():
                 self._transport.write_eof()

@@ -14,6 +14,8 @@ from kserve_wrapper.httpd.messages import Headers, joined
 
 #: Host and port, RFC 9110 section 7.2; the name may be empty.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%]*)(:[0-9]*)?")
+#: Characters; names of hosts have 253 at most.
+_LONGEST_HOST = 300
 #: Headers, and options of Connection, that offer another protocol.
 _OFFERS = (b"upgrade", b"http2-settings")
 #: How httptools' errors begin for versions that it does not parse, and for HTTP/2's first bytes.
@@ -155,7 +157,7 @@ class RequestParser:
             raise _other_version(version)
         if len(self._hosts) != 1 and (self._hosts or version != "1.0"):
             raise InvalidRequest(f"the request has {len(self._hosts)} Host headers: send one")
-        if self._hosts and not _is_host(self._hosts[0]):
+        if self._hosts and (len(self._hosts[0]) > _LONGEST_HOST or not _is_host(self._hosts[0])):
             raise InvalidRequest("the Host header is no host name or address with an optional port")
         if not self._url.isascii():
             raise InvalidRequest("the URL holds bytes that no URL has: percent-encode them")

@@ -695,7 +695,17 @@ def host(*values: str) -> bytes:
 
 @pytest.mark.parametrize(
     "sent",
-    [host(), host("a", "a"), host("a b/c"), host("h:x"), host("[::1"), host("u@h"), host("a,b/"), host("\xe9")],
+    [
+        host(),
+        host("a", "a"),
+        host("a b/c"),
+        host("h:x"),
+        host("[::1"),
+        host("u@h"),
+        host("h" * 301),
+        host("a,b/"),
+        host("\xe9"),
+    ],
 )
 def test_a_request_has_one_host(sent: bytes) -> None:
     async def main() -> None:
