@@ -16,6 +16,7 @@ from kserve_wrapper.core.calls import V1Call
 from kserve_wrapper.core.errors import WrapperError
 from kserve_wrapper.httpd.encoding import inflate
 from kserve_wrapper.httpd.messages import Headers, Request, joined
+from kserve_wrapper.rest.inference import LARGE
 from tests.unit.kserve_wrapper.fakes import FakeChannel, Front
 
 PREDICT = "/v1/models/mnist:predict"
@@ -84,10 +85,24 @@ def test_a_request_that_has_no_room_is_refused_before_it_is_read(path: str) -> N
     assert front.submitter.calls == []
 
 
-def test_a_model_that_is_not_ready_is_told_before_the_request_is_read() -> None:
+def test_a_large_request_that_came_in_chunks_is_refused_before_it_is_parsed() -> None:
     front = Front()
-    assert front.call("POST", "/v1/models/loading:predict", b"not even JSON").status == 503
-    assert front.call("POST", "/v1/models/nobody:predict", b"not even JSON").status == 404
+    front.submitter.full = errors.QueueFull("full", retry_after=1)
+    answer = front.call("POST", PREDICT, b"x" * (LARGE + 1), {"content-length": "0"})
+    assert (answer.status, answer.json) == (503, {"error": "full"})
+    assert front.submitter.checked == [("mnist", None, LARGE + 1)]
+
+
+def test_a_small_request_is_not_asked_about() -> None:
+    front = Front()
+    assert front.call("POST", PREDICT, {"instances": [1]}).status == 200
+    assert front.submitter.checked == []
+
+
+def test_a_model_that_is_not_ready_is_told_before_a_large_request_is_read() -> None:
+    front, large = Front(), {"content-length": "1000000"}
+    assert front.call("POST", "/v1/models/loading:predict", b"not even JSON", large).status == 503
+    assert front.call("POST", "/v1/models/nobody:predict", b"not even JSON", large).status == 404
     assert front.submitter.checked == []
 
 
