@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Callable, List, Optional
 
 from kserve_wrapper.batching.batcher import Coalescer
 from kserve_wrapper.batching.cpu_yield import Handover
@@ -18,7 +18,7 @@ from kserve_wrapper.rest.access_log import AccessLog, RequestObserver
 from kserve_wrapper.rest.app import App
 from kserve_wrapper.rest.routes import build_router
 from kserve_wrapper.settings import Settings
-from kserve_wrapper.telemetry.metrics import Metrics
+from kserve_wrapper.telemetry.metrics import Metrics, ModelState
 from kserve_wrapper.torchserve import readiness, tokens
 from kserve_wrapper.torchserve.config import TorchServeConfig
 from kserve_wrapper.torchserve.management import Management
@@ -80,7 +80,12 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         build_router(plane, metrics, settings.enable_docs_url, settings.compat, _torchserve_metrics(settings, config)),
         _observer(settings, metrics),
     )
+    metrics.follow_models(lambda: _states(plane, follower))
     return Parts(app, plane, coalescer, upstream, follower, metrics)
+
+
+def _states(plane: DataPlane, follower: Readiness) -> List[ModelState]:
+    return [ModelState(name, plane.model_ready(name), follower.workers(name)) for name in follower.models()]
 
 
 class _Counter(Observer):

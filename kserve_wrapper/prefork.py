@@ -30,9 +30,13 @@ def run_workers(settings: Settings, config: TorchServeConfig, http: socket.socke
     # prometheus-client reads this when it is imported, which happens in the children only.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
     children: Set[int] = set()
+    # A signal that came between two forks would miss the later children: it is kept back until all are known. The
+    # children take it when they can.
+    signal.pthread_sigmask(signal.SIG_BLOCK, lifetime.STOPPING)
     told = _pass_on_signals(children)
     for _ in range(settings.workers):
         children.add(_fork(settings, config, http, grpc_port))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, lifetime.STOPPING)
     http.close()
     try:
         return _wait(children, told)
@@ -53,7 +57,7 @@ def _pass_on_signals(children: Set[int]) -> _Told:
         told.yes = True
         _signal(children, number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in lifetime.STOPPING:
         signal.signal(number, handle)
     return told
 
@@ -65,13 +69,15 @@ def _fork(settings: Settings, config: TorchServeConfig, http: socket.socket, grp
         return child
     status = 1
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in lifetime.STOPPING:
             signal.signal(number, signal.SIG_DFL)
         # Else they would hold the port while whoever runs this starts it anew.
         lifetime.end_with_parent(signal.SIGTERM, mine)
         from kserve_wrapper.process import run
 
         status = run(settings, config, http, grpc_port)
+    except OSError as error:
+        logger.error("a serving process failed: %s", error)
     except BaseException:
         logger.exception("a serving process failed")
     finally:

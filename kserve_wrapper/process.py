@@ -9,11 +9,11 @@ import os
 import signal
 import socket
 import time
-from typing import List, Optional, Set
+from typing import Any, Set
 
 from kserve_wrapper.assembly import Parts, assemble
-from kserve_wrapper.core import tasks
-from kserve_wrapper.core.errors import NotFound
+from kserve_wrapper.core import lifetime, tasks
+from kserve_wrapper.core.sockets import listen
 from kserve_wrapper.httpd.server import HttpServer, http_server
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.torchserve.config import TorchServeConfig
@@ -61,6 +61,7 @@ async def _serve(settings: Settings, config: TorchServeConfig, http: socket.sock
     parts = assemble(settings, config)
     _collect_less()
     server = http_server(parts.app, settings)
+    listen(http)
     stop = _stop_on_signals()
     grpc = None
     if settings.enable_grpc:
@@ -70,14 +71,23 @@ async def _serve(settings: Settings, config: TorchServeConfig, http: socket.sock
         grpc_port = await grpc.start(grpc_port)
     background = [asyncio.ensure_future(parts.readiness.run()), asyncio.ensure_future(_show_gauges(parts))]
     serving = asyncio.ensure_future(server.serve(sockets=[http]))
-    await server.listening.wait()
+    try:
+        await _until_listening(server, serving)
+    except BaseException:
+        await tasks.end(background)
+        raise
     _announce(settings, http, grpc_port)
     failed = await _wait(stop, {serving, *background})
+    if not failed:
+        await _leave(parts, settings.drain_delay)
+    stopping = asyncio.ensure_future(grpc.stop(settings.drain_timeout)) if grpc is not None else None
     await _drain(parts, server, settings.drain_timeout)
     server.should_exit = True
     asyncio.get_running_loop().call_later(_CLOSING, setattr, server, "force_exit", True)
-    if grpc is not None:
+    if grpc is not None and stopping is not None:
+        # Calls that are still there have had their answer; a second request ends the first one's wait.
         await grpc.stop(_CLOSING)
+        await stopping
     await asyncio.wait({serving}, timeout=2 * _CLOSING)
     await tasks.end(background)
     parts.metrics.hand_over()
@@ -90,6 +100,28 @@ def _collect_less() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_ALLOCATIONS)
+
+
+async def _until_listening(server: HttpServer, serving: asyncio.Task[None]) -> None:
+    """Raises what kept the server from starting."""
+    listening = asyncio.ensure_future(server.listening.wait())
+    both: Set[asyncio.Task[Any]] = {listening, serving}
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    if not listening.done():
+        listening.cancel()
+        await serving
+        raise OSError("the HTTP server ended before it listened")
+
+
+async def _leave(parts: Parts, delay: float) -> None:
+    """Goes on serving for ``delay`` seconds while clients learn, by readiness and closed connections, to go elsewhere.
+
+    Whoever routes requests here (endpoints, proxies, clients with kept connections) hears of the end some time after it
+    was asked for.
+    """
+    parts.plane.leave()
+    parts.app.closing = True
+    await asyncio.sleep(delay)
 
 
 async def _drain(parts: Parts, server: HttpServer, timeout: float) -> None:
@@ -121,8 +153,10 @@ def _stop_on_signals() -> asyncio.Event:
         logger.info("stopping: %s", signal.Signals(number).name)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in lifetime.STOPPING:
         loop.add_signal_handler(number, told, number)
+    # One that came while the process started was kept back where there are several processes.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, lifetime.STOPPING)
     return stop
 
 
@@ -145,14 +179,4 @@ async def _show_gauges(parts: Parts) -> None:
         parts.metrics.in_flight.set(parts.coalescer.in_flight)
         parts.metrics.tasks.set(len(asyncio.all_tasks()))
         parts.metrics.hand_over()
-        shown: List[str] = parts.readiness.models()
-        for model in shown:
-            parts.metrics.show_model(model, _ready(parts, model), parts.readiness.workers(model))
         await asyncio.sleep(_GAUGES)
-
-
-def _ready(parts: Parts, model: str, version: Optional[str] = None) -> bool:
-    try:
-        return parts.plane.model_ready(model, version)
-    except NotFound:
-        return False

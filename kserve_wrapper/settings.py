@@ -48,7 +48,10 @@ class Settings:
     timeout_keep_alive: int = option(
         65, "an idle HTTP connection is closed after this; keep it above the proxy's", "seconds", dashes=True
     )
-    drain_timeout: float = option(30.0, "after SIGTERM, requests in flight have this long to finish", "seconds")
+    drain_delay: float = option(
+        0.0, "after SIGTERM, not ready and still serving for this long, until requests go elsewhere", "seconds"
+    )
+    drain_timeout: float = option(30.0, "after that, requests in flight have this long to finish", "seconds")
     max_body_size: int = option(64 * 2**20, "larger HTTP bodies get 413", "bytes")
     max_header_size: int = option(32 * 2**10, "larger request lines and headers get 431", "bytes")
     max_rows: int = option(0, "requests with more rows get 413", "rows")

@@ -99,7 +99,7 @@ class Readiness:
         return self._reachable and self._listed and all(model.settled for model in self._models.values())
 
     def models(self) -> List[str]:
-        """Names, sorted: the snapshot's and those registered."""
+        """Names, sorted: those registered, and of the snapshot those still to come."""
         return sorted(self._models)
 
     def model_ready(self, name: str, version: Optional[str] = None) -> bool:
@@ -113,7 +113,7 @@ class Readiness:
         if not self._reachable:
             return "the model server does not answer"
         if found is None or not found.versions:
-            return "it is unloaded" if found is not None and found.unloaded else "it is not registered yet"
+            return "it is not registered yet"
         return found.version(version).reason(time.monotonic())
 
     def archives(self) -> Set[str]:
@@ -242,11 +242,13 @@ class Readiness:
         self._listed = True
 
     def _drop(self, model: Model) -> None:
+        """TorchServe does not list it: it was unloaded, or it is of the snapshot and still to come."""
         if model.registered:
             logger.info("model %r is no longer registered", model.name)
-        model.drop()
-        if model.name not in self._configured:
+        if model.versions or model.name not in self._configured:
             self._models.pop(model.name, None)
+        else:
+            model.registered = False
 
     async def _look_at(self, model: Model) -> None:
         try:

@@ -108,8 +108,6 @@ class Model:
     default: Optional[str] = None
     #: TorchServe has listed it; a model of the snapshot is known before that.
     registered: bool = False
-    #: It was registered and is no longer: somebody unloaded it.
-    unloaded: bool = False
 
     def version(self, version: Optional[str]) -> Version:
         """Raises NotFound for a version that is not registered."""
@@ -127,22 +125,13 @@ class Model:
 
     def update(self, descriptions: List[Description], default: str, now: float) -> None:
         """Takes over what TorchServe says of all versions."""
-        self.registered, self.unloaded, self.default = True, False, default
+        self.registered, self.default = True, default
         for description in descriptions:
             self.versions.setdefault(description.version, Version()).update(description, now)
         for gone in set(self.versions) - {d.version for d in descriptions}:
             del self.versions[gone]
 
-    def drop(self) -> None:
-        """TorchServe no longer lists it."""
-        # One that was listed and never described was never there to be unloaded.
-        self.unloaded = self.unloaded or bool(self.versions)
-        self.registered, self.default = False, None
-        self.versions.clear()
-
     @property
     def settled(self) -> bool:
-        """Nothing to wait for: ready, unloaded on purpose, or registered to run without workers."""
-        if self.unloaded:
-            return True
+        """Nothing to wait for: ready, or registered to run without workers."""
         return self.registered and all(v.is_ready or not v.min_workers for v in self.versions.values())

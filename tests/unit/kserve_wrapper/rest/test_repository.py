@@ -99,6 +99,17 @@ def test_a_name_that_leaves_the_store(config: TorchServeConfig, verb: str, name:
     assert not torchserve.asked
 
 
+@pytest.mark.parametrize(
+    ("parameter", "mend"), [("config", "settings"), ("file:1/model.pt", "model store"), ("other", "leave it out")]
+)
+def test_a_load_takes_no_parameters(config: TorchServeConfig, parameter: str, mend: str) -> None:
+    torchserve = TorchServe()
+    with pytest.raises(InvalidRequest, match=mend) as caught:
+        asyncio.run(ModelStore(torchserve, torchserve, config).load("mnist", [parameter]))
+    assert parameter in caught.value.message
+    assert not torchserve.asked
+
+
 @pytest.mark.parametrize("verb", ["load", "unload"])
 def test_an_unknown_model(config: TorchServeConfig, verb: str) -> None:
     torchserve = TorchServe()
@@ -144,4 +155,7 @@ def test_an_archive_with_another_name_than_its_model_is_no_model_of_its_own(conf
     torchserve = TorchServe()
     asyncio.run(torchserve.register("mnist.mar", model_name="other"))
     entries = asyncio.run(ModelStore(torchserve, torchserve, dataclasses.replace(config, models=snapshot)).index())
-    assert [entry["name"] for entry in entries] == ["other"]
+    assert [(entry["name"], entry["state"], entry["reason"]) for entry in entries] == [
+        ("other", "READY", ""),
+        ("digits", "UNAVAILABLE", "unloaded"),
+    ]

@@ -205,10 +205,13 @@ def test_unloaded_and_loaded_again() -> None:
         await poll(readiness)
         server.models = {}
         await poll(readiness)
-        assert not readiness.model_ready("mnist")
-        assert readiness.versions("mnist") == []
-        # Somebody unloaded it: the rest of the server is ready.
+        # Somebody unloaded it: the rest of the server is ready, and nothing shows it any more.
         assert readiness.ready()
+        assert readiness.models() == []
+        assert readiness.workers("mnist") == 0
+        for ask in (readiness.model_ready, readiness.metadata, readiness.versions, readiness.reason):
+            with pytest.raises(NotFound, match="mnist is not served"):
+                ask("mnist")
         server.models = mnist(worker(7))
         server.instead = {"customized=true": (503, b"{}")}
         await poll(readiness)
