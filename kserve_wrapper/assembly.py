@@ -19,7 +19,7 @@ from kserve_wrapper.rest.app import App
 from kserve_wrapper.rest.routes import build_router
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.telemetry.metrics import Metrics, ModelState
-from kserve_wrapper.torchserve import readiness, tokens
+from kserve_wrapper.torchserve import load_log, readiness, tokens
 from kserve_wrapper.torchserve.config import TorchServeConfig
 from kserve_wrapper.torchserve.management import Management
 from kserve_wrapper.torchserve.readiness import Readiness
@@ -48,7 +48,7 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
     metrics = Metrics()
     keys = tokens.find(os.environ, config.disable_token_authorization)
     management = Management(config.management, keys, config.certificate_file)
-    follower = Readiness(management, config, _readiness_settings(settings))
+    follower = Readiness(management, config, _readiness_settings(settings), load_log.find(os.environ))
     upstream = Upstream(
         config.inference,
         tls_context(config.inference, config.certificate_file),

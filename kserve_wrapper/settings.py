@@ -38,7 +38,7 @@ class Settings:
     http_port: int = option(8080, "port of HTTP; 0 takes a free one", "port")
     grpc_port: int = option(8081, "port of gRPC; 0 takes a free one", "port")
     enable_grpc: bool = option(True, "serve gRPC")
-    workers: int = option(1, "processes that share the ports; each coalesces for itself", "processes", minimum=1)
+    workers: int = option(1, "server processes that share the ports; each coalesces for itself", "processes", minimum=1)
     compat: bool = option(False, "V2 inference answers with the stock runtime's names and forms (docs/migration.md)")
     torchserve_metrics: bool = option(True, "show TorchServe's metrics at /metrics behind the wrapper's own")
     enable_docs_url: bool = option(False, "serve the OpenAPI description at /openapi.json and /docs")
@@ -74,14 +74,16 @@ class Settings:
     )
     resends_per_batch: int = option(24, "upstream requests that narrowing down a failure may cost", "requests")
 
-    start_limit: float = option(600.0, "live until TorchServe has first answered, at most", "seconds")
+    start_limit: float = option(
+        600.0, "startup grace period: live until TorchServe has answered and each model was ready once", "seconds"
+    )
     gone_limit: float = option(60.0, "live while TorchServe does not answer, at most", "seconds")
     worker_limit: float = option(300.0, "live while a model has no worker, at most", "seconds")
     model_load_customized: bool = option(
         False, "a model is not ready before its handler described itself", env="MODEL_LOAD_CUSTOMIZED"
     )
     model_load_max_try: int = option(10, "times that a handler is asked for that", "times", env="MODEL_LOAD_MAX_TRY")
-    model_load_delay: float = option(1.0, "pause after a time in vain", "seconds", env="MODEL_LOAD_DELAY")
+    model_load_delay: float = option(1.0, "retry delay", "seconds", env="MODEL_LOAD_DELAY")
     model_load_timeout: float = option(5.0, "how long to wait for its answer", "seconds", env="MODEL_LOAD_TIMEOUT")
 
     ssl_certfile: Optional[str] = option(None, "PEM certificate chain; turns on TLS for HTTP and gRPC")

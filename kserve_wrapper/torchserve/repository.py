@@ -17,7 +17,7 @@ from kserve_wrapper.torchserve.config import TorchServeConfig
 from kserve_wrapper.torchserve.snapshot import SnapshotModel
 
 #: What a name may be that becomes the name of a file.
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
+_NAME = re.compile(r"\w[\w.-]{0,127}\Z")
 _SUFFIX = ".mar"
 #: Seconds between two looks at whether a change has arrived, and how long it may take.
 _LOOK = 0.05
@@ -172,7 +172,7 @@ async def _allowed(change: Awaitable[None]) -> None:
 
 def _check_name(name: str) -> None:
     if not _NAME.match(name):
-        raise InvalidRequest(f"{name!r} is no model name: letters, digits, _, . and - are, and no dot in front")
+        raise InvalidRequest(f"{name!r} is no model name: letters, digits, _, . and - are, and no dot or dash in front")
 
 
 def _refuse(parameters: Collection[str]) -> None:

@@ -43,8 +43,10 @@ class Version:
     #: Requests that TorchServe puts into one batch, and that its job queue holds; None where it does not tell.
     batch_size: Optional[int] = None
     queue_capacity: Optional[int] = None
-    #: That it does not load has been logged.
-    told: bool = False
+    #: Its last load error, where that is known.
+    cause: Optional[str] = None
+    #: What of it has been logged.
+    told: Optional[str] = None
 
     def update(self, description: Description, now: float) -> None:
         """Takes over what TorchServe says at ``now``."""
@@ -60,7 +62,7 @@ class Version:
 
     def _follow_load(self, processes: Mapping[str, int], now: float) -> None:
         if self.ready or not self.min_workers:
-            self.loading_since, self.restarts, self.processes, self.told = None, 0, {}, False
+            self.loading_since, self.restarts, self.processes, self.cause, self.told = None, 0, {}, None, None
             return
         self.loading_since = now if self.loading_since is None else self.loading_since
         self.restarts += sum(self.processes.get(worker, process) != process for worker, process in processes.items())
@@ -70,6 +72,8 @@ class Version:
         """Why it looks as if it would not load; None where all is well or it is too early to tell."""
         if self.loading_since is None:
             return None
+        if self.cause is not None:
+            return f"it does not load: {self.cause}"
         if self.restarts >= _RESTARTS:
             return "its worker keeps failing to load; TorchServe's log has the cause"
         if now - self.loading_since > LOAD_PATIENCE:

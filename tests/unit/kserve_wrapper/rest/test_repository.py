@@ -78,6 +78,14 @@ def test_load_registers_the_archive_of_that_name(config: TorchServeConfig) -> No
     assert torchserve.asked == [("mnist.mar", {"model_name": "mnist", "initial_workers": 1, "synchronous": True})]
 
 
+def test_a_name_may_be_of_any_script(config: TorchServeConfig) -> None:
+    assert config.model_store is not None
+    (config.model_store / "größe-数字.mar").write_bytes(b"")
+    torchserve = TorchServe()
+    asyncio.run(ModelStore(torchserve, torchserve, config).load("größe-数字"))
+    assert torchserve.asked[0][0] == "größe-数字.mar"
+
+
 def test_load_keeps_to_the_snapshot(config: TorchServeConfig) -> None:
     model = SnapshotModel("old.mar", True, 2, 2, 4, 50, 60)
     torchserve = TorchServe()
@@ -89,7 +97,23 @@ def test_load_keeps_to_the_snapshot(config: TorchServeConfig) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../outside", "..", ".hidden", "a/b", "/etc/x", "", "a b", "http:x", "x\n", "%2e", "a" * 200, "ä"]
+    "name",
+    [
+        "../outside",
+        "..",
+        ".hidden",
+        "a/b",
+        "/etc/x",
+        "",
+        "a b",
+        "http:x",
+        "x\n",
+        "%2e",
+        "a" * 200,
+        "-a",
+        "ä/../b",
+        "a\u0000",
+    ],
 )
 @pytest.mark.parametrize("verb", ["load", "unload"])
 def test_a_name_that_leaves_the_store(config: TorchServeConfig, verb: str, name: str) -> None:
