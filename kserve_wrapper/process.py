@@ -147,14 +147,14 @@ def _stop_on_signals() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def told(number: int) -> None:
+    def on_signal(number: int) -> None:
         if stop.is_set():
             os._exit(128 + number)
         logger.info("stopping: %s", signal.Signals(number).name)
         stop.set()
 
     for number in lifetime.STOPPING:
-        loop.add_signal_handler(number, told, number)
+        loop.add_signal_handler(number, on_signal, number)
     # One that came while the process started was kept back where there are several processes.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, lifetime.STOPPING)
     return stop

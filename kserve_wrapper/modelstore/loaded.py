@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping
 
-from kserve_wrapper.modelstore import archive
-from kserve_wrapper.modelstore.archive import Archive, ArchiveError
 from kserve_wrapper.modelstore.findings import Finding, error, warning
 from kserve_wrapper.modelstore.model_config import check_archive
 from kserve_wrapper.modelstore.places import place, value
+from kserve_wrapper.torchserve import archive
+from kserve_wrapper.torchserve.archive import Archive, ArchiveError
 from kserve_wrapper.torchserve.config import Setting
 
 

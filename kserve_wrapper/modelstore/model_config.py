@@ -8,8 +8,8 @@ from typing import Any, Callable, Iterator, List, Mapping, Optional, Tuple
 
 import yaml
 
-from kserve_wrapper.modelstore.archive import Archive
 from kserve_wrapper.modelstore.findings import Finding, error, warning
+from kserve_wrapper.torchserve.archive import Archive
 
 #: Where an archive on this project's base handler has the keys of ``handler:``.
 _SETTINGS, _CLASS = "mnist_handler/config.py", "HandlerConfig"

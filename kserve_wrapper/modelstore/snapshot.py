@@ -7,10 +7,9 @@ import json
 from pathlib import Path
 from typing import Any, Iterator, List, Mapping, Optional, Set, Tuple
 
-from kserve_wrapper.modelstore import archive
 from kserve_wrapper.modelstore.findings import Finding, error, warning
 from kserve_wrapper.modelstore.model_config import check_archive
-from kserve_wrapper.torchserve import snapshot
+from kserve_wrapper.torchserve import archive, snapshot
 
 #: What TorchServe reads of each version without asking whether it is there.
 _REQUIRED: Mapping[str, Any] = {

@@ -1,8 +1,8 @@
 """Which models are ready, followed from TorchServe's management address.
 
 A version is ready when TorchServe reports a worker with the model loaded and, since the model was registered, a worker
-has answered a question (the one for its metadata). One task asks every ``poll_interval``; everything else reads what
-it found, so nothing here ever waits on a client's behalf.
+has answered a question: the one for its metadata, which a handler that surely has none is spared. One task asks every
+``poll_interval``; everything else reads what it found, so nothing here ever waits on a client's behalf.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from kserve_wrapper.core import tasks
 from kserve_wrapper.core.calls import ModelCapacity, ModelMetadata
 from kserve_wrapper.core.errors import BadGateway, DeadlineExceeded, InternalError, NotFound, WrapperError
 from kserve_wrapper.torchserve.config import TorchServeConfig
+from kserve_wrapper.torchserve.describing import may_describe
 from kserve_wrapper.torchserve.load_log import LoadLog
 from kserve_wrapper.torchserve.management import Description, Management
 from kserve_wrapper.torchserve.metadata import to_metadata
@@ -74,6 +75,7 @@ class Readiness:
         self._settings = settings or Settings()
         self._models: Dict[str, Model] = {name: Model(name) for name in config.models}
         self._loads = loads or LoadLog(None)
+        self._store = config.model_store
         self._configured = frozenset(config.models)
         #: Of the snapshot, and not ready once yet.
         self._awaited = set(config.models)
@@ -344,7 +346,7 @@ class Readiness:
         settings, workers = self._settings, version.ready
         version.tries += 1
         try:
-            [told] = await self._management.describe(model.name, number, True, settings.load_timeout)
+            told = await self._description(model, number, version)
         except (BadGateway, InternalError):
             # The handler failed at a question that it may not know; but the worker did answer.
             told = None
@@ -364,6 +366,14 @@ class Readiness:
         version.answered, version.asked, version.tries = True, workers, 0
         if model.settled:
             self._awaited.discard(model.name)
+
+    async def _description(self, model: Model, number: str, version: Version) -> Optional[Description]:
+        """What a worker answers; None, unasked, where its handler surely has no description."""
+        loop = asyncio.get_running_loop()
+        if not await loop.run_in_executor(None, may_describe, self._store, version.url):
+            return None
+        [told] = await self._management.describe(model.name, number, True, self._settings.load_timeout)
+        return told
 
     def _failed(self, model: Model, number: str, version: Version) -> None:
         version.next_try = time.monotonic() + self._settings.load_delay

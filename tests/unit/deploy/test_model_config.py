@@ -7,9 +7,10 @@ from typing import Any, List, Mapping, Optional
 
 import pytest
 
-from kserve_wrapper.modelstore import Finding, Severity, archive
+from kserve_wrapper.modelstore import Finding, Severity
 from kserve_wrapper.modelstore.content import check_content
 from kserve_wrapper.modelstore.model_config import check_archive
+from kserve_wrapper.torchserve import archive
 from kserve_wrapper.torchserve.config import load
 from tests.unit.deploy.archives import make_mar
 

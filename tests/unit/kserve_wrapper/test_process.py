@@ -1,4 +1,4 @@
-"""The wrapper as a process: started in every way, stopped, with several workers, before a stand-in for TorchServe."""
+"""The wrapper as a process: started in every way, stopped, with several server processes; a stand-in is TorchServe."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_draining_ends_at_its_time(start: Callable[..., Process]) -> None:
         assert connection.recv(65536).startswith(b"HTTP/1.1 503 ")
 
 
-def test_workers_share_the_ports(start: Callable[..., Process]) -> None:
+def test_server_processes_share_the_ports(start: Callable[..., Process]) -> None:
     process = start("--workers", "2")
     lines = process.serving(2)
     assert len({line["pid"] for line in lines}) == 2
@@ -174,14 +174,14 @@ def test_workers_share_the_ports(start: Callable[..., Process]) -> None:
     assert process.stop() == 0
 
 
-def test_a_worker_that_dies_takes_all_down(start: Callable[..., Process]) -> None:
+def test_a_server_process_that_dies_takes_all_down(start: Callable[..., Process]) -> None:
     process = start("--workers", "2", "--enable_grpc", "false")
     victim = process.serving(2)[0]["pid"]
     os.kill(victim, signal.SIGKILL)
     assert process.process.wait(30) == 1
 
 
-def test_workers_end_with_a_parent_that_was_killed(start: Callable[..., Process]) -> None:
+def test_server_processes_end_with_a_parent_that_was_killed(start: Callable[..., Process]) -> None:
     process = start("--workers", "2", "--enable_grpc", "false")
     lines = process.serving(2)
     os.kill(process.process.pid, signal.SIGKILL)
@@ -209,7 +209,7 @@ def children(pid: int) -> List[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("wanted", [0, 1, 2, 4])
-def test_a_signal_while_workers_start_ends_them_all(start: Callable[..., Process], wanted: int) -> None:
+def test_a_signal_while_server_processes_start_ends_them_all(start: Callable[..., Process], wanted: int) -> None:
     process = start("--workers", "4", "--enable_grpc", "false")
     if wanted:
         process.wait(lambda: len(children(process.process.pid)) >= wanted)
