@@ -10,10 +10,7 @@ import time
 from pathlib import Path
 from typing import Dict, List
 
-import pytest
-
 from kserve_wrapper.core.sockets import free_port
-from kserve_wrapper.supervisor.launch import find_torchserve
 from scripts.serving import free_ports, supervisor_command, tail
 from tests.faults.pod import snapshot
 
@@ -51,7 +48,6 @@ def errors(log: Path) -> List[str]:
     return [entry["message"] for entry in map(json.loads, lines) if entry["level"] == "ERROR"]
 
 
-@pytest.mark.skipif(find_torchserve().version < (0, 11), reason="names threads of workers otherwise before 0.11")
 def test_the_cause_is_told_and_the_pod_ends(tmp_path: Path) -> None:
     store = tmp_path / "store"
     store.mkdir()
