@@ -80,14 +80,15 @@ async def _serve(settings: Settings, config: TorchServeConfig, http: socket.sock
     failed = await _wait(stop, {serving, *background})
     if not failed:
         await _leave(parts, settings.drain_delay)
-    stopping = asyncio.ensure_future(grpc.stop(settings.drain_timeout)) if grpc is not None else None
+    # By GOAWAY, so that what a client sends from now on goes elsewhere and is not refused here.
+    closing = asyncio.ensure_future(grpc.stop(settings.drain_timeout + _CLOSING)) if grpc is not None else None
     await _drain(parts, server, settings.drain_timeout)
     server.should_exit = True
     asyncio.get_running_loop().call_later(_CLOSING, setattr, server, "force_exit", True)
-    if grpc is not None and stopping is not None:
-        # Calls that are still there have had their answer; a second request ends the first one's wait.
+    if grpc is not None and closing is not None:
+        # What is still there has had its answer, or is a stream without end: a shorter grace beats the first one.
         await grpc.stop(_CLOSING)
-        await stopping
+        await closing
     await asyncio.wait({serving}, timeout=2 * _CLOSING)
     await tasks.end(background)
     parts.metrics.hand_over()

@@ -11,8 +11,7 @@ from typing import Any, Iterator, List, Optional
 
 import uvicorn
 
-from kserve_wrapper.httpd.connection import ConnectionLimits, HttpConnection
-from kserve_wrapper.rest.app import App
+from kserve_wrapper.httpd.connection import Application, ConnectionLimits, HttpConnection
 from kserve_wrapper.settings import Settings
 
 
@@ -45,7 +44,7 @@ class HttpServer(uvicorn.Server):
         yield
 
 
-def http_server(app: App, settings: Settings) -> HttpServer:
+def http_server(app: Application, settings: Settings) -> HttpServer:
     """A server for ``app``. Raises OSError for certificates that cannot be read or do not fit."""
     limits = ConnectionLimits(
         header_size=settings.max_header_size,
