@@ -85,8 +85,8 @@ def _tensor(tensor: TensorMetadata, batched: bool) -> Dict[str, Any]:
 def model_statistics(name: str, version: str, figures: Figures) -> Dict[str, Any]:
     """What a model version has answered. Counts of ``success`` to ``compute_infer`` are requests, times nanoseconds.
 
-    compute_infer is an upstream request's time, TorchServe's part included. To compose and to read it is not measured
-    apart: compute_input and compute_output have no counts.
+    compute_infer is an upstream request's whole time, TorchServe's part and the composing and reading included: nothing
+    is left for compute_input and compute_output, whose counts have to be the same (perf_analyzer wants it so).
     """
     seconds = figures.waited + figures.upstream_seconds
     return {
@@ -99,9 +99,9 @@ def model_statistics(name: str, version: str, figures: Figures) -> Dict[str, Any
             "success": _duration(figures.requests, seconds),
             "fail": _duration(figures.failed, figures.failed_seconds),
             "queue": _duration(figures.requests, figures.waited),
-            "compute_input": _duration(0, 0),
+            "compute_input": _duration(figures.requests, 0),
             "compute_infer": _duration(figures.requests, figures.upstream_seconds),
-            "compute_output": _duration(0, 0),
+            "compute_output": _duration(figures.requests, 0),
             "cache_hit": _duration(0, 0),
             "cache_miss": _duration(0, 0),
         },
@@ -121,9 +121,9 @@ def _batches(figures: Figures) -> List[Dict[str, Any]]:
     return [
         {
             "batch_size": rows,
-            "compute_input": _duration(0, 0),
+            "compute_input": _duration(count, 0),
             "compute_infer": _duration(count, seconds),
-            "compute_output": _duration(0, 0),
+            "compute_output": _duration(count, 0),
         }
         for rows, (count, seconds) in sorted(figures.batches.items())
     ]
