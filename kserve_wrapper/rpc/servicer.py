@@ -136,7 +136,7 @@ class Servicer:
     def _response(self, asked: codec.GrpcRequest, reply: V2Reply) -> Any:
         if self._compat and not asked.call.explain:
             reply = stock_reply(asked.call, reply)
-            call = replace(asked.call, version=None, outputs=None)
+            call = replace(asked.call, outputs=None)
             asked = replace(asked, call=call, id=asked.id or new_id())
         return codec.encode_reply(self._messages.ModelInferResponse, asked, reply)
 
