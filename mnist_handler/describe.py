@@ -25,6 +25,7 @@ def metadata(handler: RowHandler, context: Any) -> Dict[str, Any]:
         "outputs": [_predict(handler)],
         "optional_outputs": _optional(handler),
         "extensions": list(EXTENSIONS),
+        **({} if handler.labels is None else {"labels": list(handler.labels)}),
     }
 
 

@@ -108,3 +108,9 @@ class ModelMetadata:
     #: What the handler understands beyond the stock ones: binary_tensor_data, raw_body, row_errors.
     extensions: List[str] = field(default_factory=list)
     extra: Dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> List[str]:
+        """Names of the classes, in order, where the handler tells them."""
+        told = self.extra.get("labels")
+        return told if isinstance(told, list) and all(isinstance(label, str) for label in told) else []

@@ -138,7 +138,8 @@ class Servicer:
             reply = stock_reply(asked.call, reply)
             call = replace(asked.call, outputs=None)
             asked = replace(asked, call=call, id=asked.id or new_id())
-        return codec.encode_reply(self._messages.ModelInferResponse, asked, reply)
+        labels = self._plane.labels(asked.call) if asked.classes else ()
+        return codec.encode_reply(self._messages.ModelInferResponse, asked, reply, labels)
 
     async def repository_index(self, request: Any, caller: Caller) -> Any:
         reply = self._messages.RepositoryIndexResponse()

@@ -248,3 +248,11 @@ def test_an_asyncio_stream(served: Served) -> None:
             return [int(r.as_numpy("predict")[0]) async for r, error in client.stream_infer(requests()) if not error]
 
     assert asyncio.run(stream()) == predicted()[:4]
+
+
+def test_the_best_classes(http: Any, grpc: Any) -> None:
+    for client, library in ((http, triton_http), (grpc, triton_grpc)):
+        wanted = [library.InferRequestedOutput("probabilities", class_count=3)]
+        answer = client.infer("mnist", [tensor(library, FLOATS, "FP32")], outputs=wanted).as_numpy("probabilities")
+        assert answer.shape == (5, 3)
+        assert [int(row[0].decode().split(":")[1]) for row in answer] == predicted()[:5]
