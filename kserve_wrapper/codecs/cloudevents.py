@@ -64,11 +64,11 @@ def form_of(headers: Mapping[bytes, bytes]) -> Optional[Form]:
     """The form of a request that is an event; None for any other. ``headers`` has lower-case names."""
     if _VERSION in headers:
         return _BINARY
-    return _AS_JSON if headers.get(b"content-type", b"").startswith(_STRUCTURED) else None
+    return _AS_JSON if headers.get(b"content-type", b"").lower().startswith(_STRUCTURED) else None
 
 
 def _open_structured(content_type: bytes, body: Buffer) -> Buffer:
-    if content_type.partition(b";")[0].strip() != STRUCTURED_JSON:
+    if content_type.partition(b";")[0].strip().lower() != STRUCTURED_JSON:
         raise InvalidRequest("of structured CloudEvents, application/cloudevents+json alone is read: one event as JSON")
     try:
         event = orjson.loads(body)

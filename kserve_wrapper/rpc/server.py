@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any, AsyncIterator, Awaitable, Callable, Dict, List, Tuple
 
@@ -109,7 +108,13 @@ class GrpcServer:
             return reply
 
         async def serve(requests: Any, context: Any) -> AsyncIterator[Any]:
-            replies = in_order(requests, partial(answer, caller=_identify(context)[1]))
+            caller = _identify(context)[1]
+
+            def begin(request: Any) -> Awaitable[Any]:
+                # The stream's deadline, as near as it is by now.
+                return answer(request, caller._replace(timeout=context.time_remaining()))
+
+            replies = in_order(requests, begin)
             try:
                 async for reply in replies:
                     yield reply

@@ -12,6 +12,7 @@ import orjson
 from kserve_wrapper.core.calls import ModelMetadata, TensorMetadata
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.telemetry.statistics import Figures, Statistics
+from kserve_wrapper.tensors.datatypes import DATATYPES
 
 _NANOSECONDS = 1e9
 
@@ -74,7 +75,8 @@ def model_config(metadata: ModelMetadata, batch_rows: int) -> Dict[str, Any]:
 
 def _tensor(tensor: TensorMetadata, batched: bool) -> Dict[str, Any]:
     dims = list(tensor.shape[1:] if batched else tensor.shape)
-    kind = "STRING" if tensor.datatype == "BYTES" else tensor.datatype
+    # A handler may name any datatype; Triton's have no others.
+    kind = {"BYTES": "STRING"}.get(tensor.datatype, tensor.datatype if tensor.datatype in DATATYPES else "INVALID")
     entry: Dict[str, Any] = {"name": tensor.name, "data_type": f"TYPE_{kind}", "dims": dims or [1]}
     if not dims:
         # Dims may not be empty: one element a row is told so.

@@ -52,7 +52,7 @@ def test_binary_tensors_within_a_binary_event() -> None:
 
 def test_base64_data() -> None:
     event = {"specversion": "1.0", **SENT, "data_base64": "eyJpbnN0YW5jZXMiOiBbMV19"}
-    headers = {"content-type": "application/cloudevents+json; charset=utf-8"}
+    headers = {"content-type": "Application/CloudEvents+JSON; charset=utf-8"}
     assert sent(V1[0], headers, json.dumps(event).encode())[0].data == {"predictions": [1]}
 
 
