@@ -10,6 +10,7 @@ from typing import Any, AsyncIterator, Awaitable, Callable, Dict, List, Tuple
 
 import grpc
 
+from kserve_wrapper.codecs.model_info import ModelInfo
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.core.errors import WrapperError
 from kserve_wrapper.core.trace import INTERNAL, accept_id, trace_headers
@@ -20,7 +21,6 @@ from kserve_wrapper.rpc.servicer import STREAM, Caller, Method, Rpc, Servicer
 from kserve_wrapper.rpc.streams import in_order
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.telemetry.metrics import Metrics
-from kserve_wrapper.telemetry.model_info import ModelInfo
 
 logger = logging.getLogger(__name__)
 

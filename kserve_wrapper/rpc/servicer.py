@@ -9,13 +9,13 @@ from google.protobuf.json_format import ParseDict
 
 from kserve_wrapper.codecs import oip_grpc as codec
 from kserve_wrapper.codecs.compat import new_id, stock_reply
+from kserve_wrapper.codecs.model_info import ModelInfo, properties
 from kserve_wrapper.core.calls import V2Reply
 from kserve_wrapper.core.dataplane import DataPlane, Repository
 from kserve_wrapper.core.errors import InternalError, Unavailable
 from kserve_wrapper.core.trace import INTERNAL
 from kserve_wrapper.rpc.messages import Protocol
 from kserve_wrapper.telemetry.metrics import Stages
-from kserve_wrapper.telemetry.model_info import ModelInfo, properties
 
 
 class Caller(NamedTuple):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from kserve_wrapper.codecs.model_info import model_config
 from kserve_wrapper.core.calls import ModelMetadata, TensorMetadata
-from kserve_wrapper.telemetry.model_info import model_config
 from tests.unit.kserve_wrapper.fakes import Front
 
 
