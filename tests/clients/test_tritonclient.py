@@ -13,6 +13,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.grpc.aio as triton_grpc_aio
 import tritonclient.http as triton_http
 import tritonclient.http.aio as triton_http_aio
+from grpc import insecure_channel as grpc_channel
 
 from tests.samples import images, predicted
 from tests.serving.mixed import png
@@ -256,3 +257,29 @@ def test_the_best_classes(http: Any, grpc: Any) -> None:
         answer = client.infer("mnist", [tensor(library, FLOATS, "FP32")], outputs=wanted).as_numpy("probabilities")
         assert answer.shape == (5, 3)
         assert [int(row[0].decode().split(":")[1]) for row in answer] == predicted()[:5]
+
+
+def test_the_generated_stub_and_typed_contents(served: Served) -> None:
+    request = triton_grpc.service_pb2.ModelInferRequest(model_name="mnist", id="stub")
+    given = request.inputs.add(name="input-0", datatype="FP32", shape=[2, 1, 28, 28])
+    given.contents.fp32_contents.extend(FLOATS[:2].ravel().tolist())
+    with grpc_channel(served.grpc) as channel:
+        stub = triton_grpc.service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        answer = stub.ModelInfer(request, timeout=60)
+        assert stub.ServerLive(triton_grpc.service_pb2.ServerLiveRequest(), timeout=60).live
+    assert list(answer.outputs[0].contents.int64_contents) == predicted()[:2]
+    assert (answer.id, answer.model_version) == ("stub", "1.0")
+
+
+def test_a_connection_that_is_kept_alive(served: Served) -> None:
+    options = triton_grpc.KeepAliveOptions(keepalive_time_ms=20_000, keepalive_timeout_ms=20_000)
+    with triton_grpc.InferenceServerClient(served.grpc, keepalive_options=options) as client:
+        answer = client.infer("mnist", [tensor(triton_grpc, FLOATS, "FP32")], client_timeout=60)
+    assert answer.as_numpy("predict").tolist() == predicted()[:5]
+
+
+def test_headers_and_query_of_ones_own(http: Any) -> None:
+    given = [tensor(triton_http, FLOATS[:1], "FP32")]
+    answer = http.infer("mnist", given, headers={"X-Team": "digits"}, query_params={"from": "test"})
+    assert answer.as_numpy("predict").tolist() == predicted()[:1]
+    assert http.is_server_live(headers={"X-Team": "digits"})
