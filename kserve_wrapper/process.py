@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 #: New objects between two searches for cyclic garbage (Python's own: 700, 2,000 since 3.13).
 _ALLOCATIONS = 10_000
-#: Seconds between two updates of the gauges, and between two times that counts are handed over, which takes a moment.
+#: Seconds between two updates of the gauges, and between two flushes of the counts, which take a moment.
 _GAUGES = 0.25
 #: Seconds that connections get to close after the last answer.
 _CLOSING = 1.0
@@ -88,7 +88,7 @@ async def _serve(settings: Settings, config: TorchServeConfig, http: socket.sock
         await closing
     await server.stop(_CLOSING)
     await tasks.end(background)
-    parts.metrics.hand_over()
+    parts.metrics.flush()
     logger.info("stopped")
     return 1 if failed else 0
 
@@ -165,5 +165,5 @@ async def _show_gauges(parts: Parts) -> None:
         parts.metrics.queue_rows.set(parts.batcher.waiting.rows)
         parts.metrics.in_flight.set(parts.batcher.in_flight)
         parts.metrics.tasks.set(len(asyncio.all_tasks()))
-        parts.metrics.hand_over()
+        parts.metrics.flush()
         await asyncio.sleep(_GAUGES)

@@ -41,9 +41,9 @@ class Stages:
         self.upstream = Tally(histogram.labels("upstream"))
         self.encode = Tally(histogram.labels("encode"))
 
-    def hand_over(self) -> None:
+    def flush(self) -> None:
         for tally in (self.decode, self.submit, self.upstream, self.encode):
-            tally.hand_over()
+            tally.flush()
 
 
 class ModelState(NamedTuple):
@@ -58,19 +58,17 @@ class ModelGauges:
     """Gauges by model, asked for when somebody looks: a model that is unloaded is gone from them at once.
 
     Of several processes the one that answers tells; all follow the same TorchServe.
-
-    Args:
-        states: the models that are served now.
     """
 
-    def __init__(self, states: Callable[[], Iterable[ModelState]]) -> None:
-        self._states = states
+    def __init__(self) -> None:
+        #: The models that are served now.
+        self.states: Callable[[], Iterable[ModelState]] = tuple
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """As prometheus_client asks a collector."""
         slots = GaugeMetricFamily("kserve_wrapper_slots", "Ready workers, which are slots, by model.", labels=["model"])
         ready = GaugeMetricFamily("kserve_wrapper_model_ready", "1 while the model is ready.", labels=["model"])
-        for state in self._states():
+        for state in self.states():
             slots.add_metric([state.name], state.slots)
             ready.add_metric([state.name], int(state.ready))
         yield slots
@@ -128,7 +126,8 @@ class Metrics:
         self.queue_rows = self._gauge("kserve_wrapper_queue_rows", "Rows that wait for a slot.")
         self.tasks = self._gauge("kserve_wrapper_event_loop_tasks", "Tasks of the event loop.")
         self.in_flight = self._gauge("kserve_wrapper_upstream_in_flight", "Upstream requests under way.")
-        self._models: Optional[ModelGauges] = None
+        self._model_gauges = ModelGauges()
+        _register(self.registry, self._model_gauges)
         self._answers: Dict[Tuple[str, str, Union[int, str]], Tuple[Count, Tally]] = {}
         self._tallies: Dict[Tuple[str, str], Tally] = {}
         self._error_children: Dict[int, Counter] = {}
@@ -169,28 +168,26 @@ class Metrics:
         self._dropped.labels(reason).inc()
 
     def follow_models(self, states: Callable[[], Iterable[ModelState]]) -> None:
-        """Shows gauges by model; ``states`` is asked when somebody looks. To be called once."""
-        self._models = ModelGauges(states)
-        _register(self.registry, self._models)
+        """Shows gauges by model; ``states`` is asked when somebody looks."""
+        self._model_gauges.states = states
 
-    def hand_over(self) -> None:
+    def flush(self) -> None:
         """Has what was counted here seen by the other processes of ``--workers N``."""
-        self.stages.hand_over()
-        self.models.hand_over()
+        self.stages.flush()
+        self.models.flush()
         for tally in (self.batch_rows, self.batch_requests, *self._tallies.values()):
-            tally.hand_over()
+            tally.flush()
         for count, _ in self._answers.values():
-            count.hand_over()
+            count.flush()
 
     def expose(self) -> bytes:
         """The text for Prometheus; with several processes, that of all of them (of the others as of a moment ago)."""
-        self.hand_over()
+        self.flush()
         if not os.environ.get(MULTIPROCESS_DIRECTORY):
             return bytes(generate_latest(self.registry))
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        if self._models is not None:
-            _register(registry, self._models)
+        _register(registry, self._model_gauges)
         return bytes(generate_latest(registry))
 
 

@@ -104,7 +104,7 @@ class Statistics:
                     total.add(source[key])
         return total
 
-    def hand_over(self) -> None:
+    def flush(self) -> None:
         """Has what was counted here seen by the other processes."""
         if self._directory is None or not self._changed:
             return

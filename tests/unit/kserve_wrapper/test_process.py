@@ -212,13 +212,10 @@ def children(pid: int) -> List[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
-@pytest.mark.parametrize("wanted", [0, 1, 2, 4])
+@pytest.mark.parametrize("wanted", [1, 2, 4])
 def test_a_signal_while_server_processes_start_ends_them_all(start: Callable[..., Process], wanted: int) -> None:
     process = start("--workers", "4", "--enable_grpc", "false")
-    if wanted:
-        process.wait(lambda: len(children(process.process.pid)) >= wanted)
-    else:
-        process.wait(lambda: "SigBlk:\t0000000000004002" in Path(f"/proc/{process.process.pid}/status").read_text())
+    process.wait(lambda: len(children(process.process.pid)) >= wanted)
     assert process.stop() == 0
     with socket.socket() as port:
         started = [line["http_port"] for line in process.log() if line["message"] == "serving"]

@@ -38,10 +38,10 @@ def test_processes_tell_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     first, second = Statistics(str(tmp_path)), Statistics(str(tmp_path))
     first.answered("m", "1", 2, 1, 0.5, 0.25)
     first.failed("m", "1", 0.125)
-    first.hand_over()
+    first.flush()
     monkeypatch.setattr(os, "getpid", lambda: 4711)
     second.answered("m", "1", 2, 3, 1.5, 0.75)
-    second.hand_over()
+    second.flush()
     told = second.of("m", "1", default=True)
     assert (told.rows, told.requests, told.failed, told.waited) == (4, 4, 1, 2.0)
     assert told.batches == {2: (2, 1.0)}
