@@ -6,15 +6,15 @@ import logging
 import os
 import time
 from dataclasses import dataclass
-from typing import Awaitable, Callable, Optional
+from typing import Awaitable, Mapping, Optional
 
-from kserve_wrapper.batching.batcher import Coalescer
-from kserve_wrapper.batching.cpu_yield import Handover
+from kserve_wrapper.batching.batcher import Batcher
 from kserve_wrapper.batching.dispatch import Observer
-from kserve_wrapper.batching.limits import CoalescerLimits
+from kserve_wrapper.batching.limits import BatchingLimits
 from kserve_wrapper.core.calls import Call, ModelMetadata, Reply
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.core.errors import WrapperError
+from kserve_wrapper.core.headers import HeaderPolicy
 from kserve_wrapper.httpd.messages import Request
 from kserve_wrapper.rest.app import App
 from kserve_wrapper.rest.routes import build_router
@@ -33,6 +33,9 @@ from kserve_wrapper.upstream.errors import NotReached
 
 logger = logging.getLogger(__name__)
 
+#: TorchServe's, which read the first of the requests that a worker gets together.
+_STOCK_ENVELOPES = ("kserve", "kservev2")
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -40,7 +43,7 @@ class Parts:
 
     app: App
     plane: DataPlane
-    coalescer: Coalescer
+    batcher: Batcher
     upstream: Upstream
     readiness: Readiness
     metrics: Metrics
@@ -60,9 +63,9 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         ssl=tls_context(config.inference, config.certificate_file),
     )
 
-    def send(call: Call, metadata: ModelMetadata, deadline: float) -> Awaitable[Reply]:
+    def send(call: Call, metadata: ModelMetadata, deadline: float, headers: Mapping[str, str]) -> Awaitable[Reply]:
         started = time.monotonic()
-        return observe(started, upstream.send(call, metadata, deadline, call.trace))
+        return observe(started, upstream.send(call, metadata, deadline, headers))
 
     async def observe(started: float, sent: Awaitable[Reply]) -> Reply:
         try:
@@ -75,20 +78,19 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         follower.report_answered()
         return reply
 
-    limits = _limits(settings, config)
-    coalescer = Coalescer(
+    batcher = Batcher(
         send,
-        limits,
-        follower.workers,
+        _limits(settings, config),
+        follower.capacity,
         follower.metadata,
         follower.default_version,
+        HeaderPolicy(settings.forward_headers.split(",")),
         observer=_Counter(metrics),
-        answer_came=answer_came(settings),
         took=metrics.stages.submit.observe,
     )
     plane = DataPlane(
         follower,
-        coalescer,
+        batcher,
         ModelStore(management, follower, config),
         settings.request_timeout,
         settings.max_rows,
@@ -97,11 +99,11 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         build_router(plane, metrics, settings.enable_docs_url, settings.compat, _torchserve_metrics(settings, config)),
         _observer(settings, metrics),
     )
-    return Parts(app, plane, coalescer, upstream, follower, metrics)
+    return Parts(app, plane, batcher, upstream, follower, metrics)
 
 
 class _Counter(Observer):
-    """Counts what the coalescer tells."""
+    """Counts what the batcher tells."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -112,6 +114,12 @@ class _Counter(Observer):
 
     def failed(self, call: Call, error: WrapperError, requests: int) -> None:
         self._metrics.count_upstream_error(error.status)
+
+    def isolated(self, call: Call, sends: int) -> None:
+        self._metrics.isolation_sends.inc(sends)
+
+    def lost_trust(self, call: Call) -> None:
+        self._metrics.lost_trust(call.model)
 
     def dropped(self, call: Call, reason: str) -> None:
         self._metrics.count_dropped(reason)
@@ -140,29 +148,24 @@ def _observer(settings: Settings, metrics: Metrics) -> _Requests:
     return _Requests(metrics, AccessLog(settings.access_log_format) if settings.access_log else None)
 
 
-def answer_came(settings: Settings) -> Callable[[int, int], None]:
-    """What to do when an answer comes. Answers to single requests are not worth a pause each."""
-    if settings.give_way and settings.coalesce:
-        return Handover(settings.workers).give_way
-    return lambda in_flight, workers: None
-
-
-def _limits(settings: Settings, config: TorchServeConfig) -> CoalescerLimits:
+def _limits(settings: Settings, config: TorchServeConfig) -> BatchingLimits:
     """The settings, kept below what TorchServe takes and gives: headers and framing need a little room."""
-    return CoalescerLimits(
-        enabled=settings.coalesce,
+    return BatchingLimits(
+        enabled=settings.batching,
+        independent_rows=frozenset(name.strip() for name in settings.independent_rows.split(",") if name.strip()),
         rows_per_batch=settings.rows_per_batch,
         bytes_per_batch=min(settings.bytes_per_batch, config.max_request_size * 9 // 10),
         reply_bytes_per_batch=min(settings.reply_bytes_per_batch, config.max_response_size * 9 // 10),
         queued_requests=settings.queued_requests,
         queued_rows=settings.queued_rows,
         queued_bytes=settings.queued_bytes,
+        total_queued_bytes=settings.total_queued_bytes,
         in_flight_per_worker=settings.in_flight_per_worker,
-        ahead=settings.send_ahead,
+        pipelining=settings.pipelining,
         processes=settings.workers,
-        upstream_queue=config.job_queue_size,
-        resends_per_batch=settings.resends_per_batch,
-        linger=config.longest_response_timeout,
+        job_queue_size=config.job_queue_size,
+        stock_envelope=config.service_envelope in _STOCK_ENVELOPES,
+        orphan_timeout=config.longest_response_timeout,
     )
 
 

@@ -139,10 +139,10 @@ async def _wait(stop: asyncio.Event, tasks: Set[asyncio.Task[None]]) -> bool:
 
 async def _show_gauges(parts: Parts) -> None:
     while True:
-        parts.metrics.open.set(parts.coalescer.open_requests)
-        parts.metrics.queue.set(parts.coalescer.queued_requests)
-        parts.metrics.queue_rows.set(parts.coalescer.queued_rows)
-        parts.metrics.in_flight.set(parts.coalescer.in_flight)
+        parts.metrics.open.set(parts.batcher.open_requests)
+        parts.metrics.queue.set(parts.batcher.waiting.requests)
+        parts.metrics.queue_rows.set(parts.batcher.waiting.rows)
+        parts.metrics.in_flight.set(parts.batcher.in_flight)
         parts.metrics.tasks.set(len(asyncio.all_tasks()))
         parts.metrics.hand_over()
         shown: List[str] = parts.readiness.models()

@@ -38,7 +38,7 @@ class Settings:
     http_port: int = option(8080, "port of HTTP; 0 takes a free one", "port")
     grpc_port: int = option(8081, "port of gRPC; 0 takes a free one", "port")
     enable_grpc: bool = option(True, "serve gRPC")
-    workers: int = option(1, "processes that share the ports; each coalesces for itself", "processes", minimum=1)
+    workers: int = option(1, "server processes that share the ports; each batches for itself", "processes", minimum=1)
     compat: bool = option(False, "V2 inference answers with the stock runtime's names and forms (docs/migration.md)")
     torchserve_metrics: bool = option(True, "show TorchServe's metrics at /metrics behind the wrapper's own")
     enable_docs_url: bool = option(False, "serve the OpenAPI description at /openapi.json and /docs")
@@ -55,21 +55,26 @@ class Settings:
     grpc_max_receive_message_length: int = option(64 * 2**20, "larger gRPC requests are refused", "bytes")
     grpc_max_send_message_length: int = option(64 * 2**20, "larger gRPC replies are refused", "bytes")
 
-    coalesce: bool = option(True, "let requests share upstream requests; false sends each alone")
+    batching: bool = option(True, "let requests share upstream requests where the handler answers row by row")
+    independent_rows: str = option(
+        "", "models, separated by commas, whose handlers answer each row by itself although they do not tell so"
+    )
+    forward_headers: str = option(
+        "", "request headers, separated by commas, that reach handlers although they are secrets, such as authorization"
+    )
     rows_per_batch: int = option(128, "rows that one upstream request carries", "rows", minimum=1)
     bytes_per_batch: int = option(4 * 2**20, "data that one upstream request carries", "bytes", minimum=1)
     reply_bytes_per_batch: int = option(4 * 2**20, "foreseen size of one upstream answer", "bytes", minimum=1)
-    queued_requests: int = option(2048, "requests that wait; further ones get 503", "requests", minimum=1)
-    queued_rows: int = option(16384, "rows that wait; further ones get 503", "rows", minimum=1)
-    queued_bytes: int = option(256 * 2**20, "data that waits; further ones get 503", "bytes", minimum=1)
+    queued_requests: int = option(2048, "requests of one model that wait; further ones get 503", "requests", minimum=1)
+    queued_rows: int = option(16384, "rows of one model that wait; further ones get 503", "rows", minimum=1)
+    queued_bytes: int = option(256 * 2**20, "data of one model that waits; further one gets 503", "bytes", minimum=1)
+    total_queued_bytes: int = option(
+        512 * 2**20, "data of all models that waits; beside it, each model has room for one batch", "bytes", minimum=1
+    )
     in_flight_per_worker: int = option(
-        1, "upstream requests at a time per ready worker; one more may be ahead", "requests", minimum=1
+        1, "upstream requests at a time per ready worker; one more may be pipelined", "requests", minimum=1
     )
-    send_ahead: bool = option(True, "one batch as large as those under way is at TorchServe before a worker wants it")
-    give_way: bool = option(
-        True, "where processors are few, TorchServe hands out its next batch before an answer is dealt with"
-    )
-    resends_per_batch: int = option(24, "upstream requests that narrowing down a failure may cost", "requests")
+    pipelining: bool = option(True, "one batch as large as those under way is at TorchServe before a worker wants it")
 
     start_limit: float = option(600.0, "live until TorchServe has first answered, at most", "seconds")
     gone_limit: float = option(60.0, "live while TorchServe does not answer, at most", "seconds")

@@ -16,6 +16,7 @@ import numpy as np
 from kserve_wrapper.codecs.v2 import refuse_unsupported, select_outputs
 from kserve_wrapper.core.calls import Parameters, Tensor, V2Call, V2Reply
 from kserve_wrapper.core.errors import InvalidRequest
+from kserve_wrapper.core.headers import ClientHeaders
 from kserve_wrapper.tensors.datatypes import DTYPES, bytes_elements, check_buffer, check_datatype, join_bytes
 
 #: The field of InferTensorContents for each datatype; FP16 has none.
@@ -46,8 +47,8 @@ class GrpcRequest:
     raw: bool
 
 
-def decode_request(message: Any, trace: Mapping[str, str]) -> GrpcRequest:
-    """Reads a ModelInferRequest; ``trace`` is what travels upstream beside it.
+def decode_request(message: Any, headers: ClientHeaders) -> GrpcRequest:
+    """Reads a ModelInferRequest; ``headers`` are the client's metadata.
 
     Raises:
         InvalidRequest: names the tensor or parameter at fault; typed and raw contents together; sizes that are not
@@ -61,7 +62,7 @@ def decode_request(message: Any, trace: Mapping[str, str]) -> GrpcRequest:
         refuse_unsupported(decode_parameters(output.parameters), f"outputs[{index}]")
     outputs = [output.name for output in message.outputs] or None
     version = message.model_version or None
-    call = V2Call(message.model_name, version, explain, inputs, outputs, parameters, trace)
+    call = V2Call(message.model_name, version, explain, inputs, outputs, parameters, headers)
     return GrpcRequest(call, message.id, raw)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 from kserve_wrapper.core.calls import Buffer, Parameters, Tensor, V2Call, V2Reply
 from kserve_wrapper.core.errors import InvalidRequest
+from kserve_wrapper.core.headers import ClientHeaders
 from kserve_wrapper.tensors.binary import check_parameters, compose_body, compose_tensors, parse_body, parse_tensors
 
 #: Request parameter: the default of every output's ``binary_data``.
@@ -35,7 +36,7 @@ def decode_request(
     model: str,
     version: Optional[str],
     explain: bool,
-    trace: Mapping[str, str],
+    headers: ClientHeaders,
 ) -> V2Request:
     """Reads a V2 request.
 
@@ -45,7 +46,7 @@ def decode_request(
         model: name out of the path.
         version: version out of the path, or None.
         explain: the verb.
-        trace: what travels upstream beside it.
+        headers: the client's request headers.
 
     Raises:
         InvalidRequest: names the tensor or field at fault.
@@ -58,7 +59,7 @@ def decode_request(
     default = _flag(parameters.pop(_BINARY_OUTPUT, False), f"request: parameter {_BINARY_OUTPUT!r}")
     outputs, binary = _requested_outputs(content.get("outputs"), default)
     inputs = parse_tensors(content.get("inputs"), data, "inputs")
-    call = V2Call(model, version, explain, inputs, outputs, parameters, trace)
+    call = V2Call(model, version, explain, inputs, outputs, parameters, headers)
     return V2Request(call, identifier, binary)
 
 

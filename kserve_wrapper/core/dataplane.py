@@ -37,7 +37,7 @@ class Models(Protocol):
 
 
 class Submitter(Protocol):
-    """Takes calls and brings their replies: the coalescer."""
+    """Takes calls and brings their replies: the batcher."""
 
     def begin(self, call: Call, deadline: float, deliver: Deliver) -> Callable[[], object]:
         """Takes a call in, to deliver its outcome later; returns what cancels it. Raises WrapperError."""

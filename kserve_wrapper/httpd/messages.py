@@ -8,13 +8,12 @@ import orjson
 
 from kserve_wrapper.core.calls import Buffer
 from kserve_wrapper.core.errors import InvalidRequest, TooLarge, UnsupportedMedia
-from kserve_wrapper.core.trace import PASSED_ON, accept_id, trace_headers
+from kserve_wrapper.core.trace import accept_id
 
 Headers = List[Tuple[bytes, bytes]]
 
 JSON = b"application/json"
 _IDENTITY = (b"", b"identity")
-_TRACE = frozenset(name.encode() for name in PASSED_ON)
 
 
 class ClientGone(Exception):
@@ -83,12 +82,6 @@ class Request:
     def answer(self, response: Response) -> None:
         """Writes the response; one to HEAD keeps its body's length and leaves the body out."""
         self._channel.answer(response.status, response.headers, b"" if self.method == "HEAD" else response.body)
-
-    def trace(self) -> Dict[str, str]:
-        """The headers that travel upstream with the request."""
-        if _TRACE.isdisjoint(self.headers):
-            return {}
-        return trace_headers(lambda name: self.header(name.encode()))
 
     async def body(self) -> Buffer:
         """The whole body.

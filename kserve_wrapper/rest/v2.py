@@ -72,7 +72,7 @@ class V2:
         ) -> Tuple[Call, codec.V2Request]:
             length = request.header(_HEADER_LENGTH)
             asked = self._stages.decode.time(
-                codec.decode_request, body, length, model, version, explain, request.trace()
+                codec.decode_request, body, length, model, version, explain, request.headers
             )
             return asked.call, asked
 

@@ -12,7 +12,7 @@ import grpc
 
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.core.errors import WrapperError
-from kserve_wrapper.core.trace import INTERNAL, accept_id, trace_headers
+from kserve_wrapper.core.trace import INTERNAL, accept_id
 from kserve_wrapper.rpc.codes import status_code
 from kserve_wrapper.rpc.health import add_health, add_reflection
 from kserve_wrapper.rpc.messages import load_messages
@@ -100,13 +100,16 @@ class GrpcServer:
 
 
 def _identify(context: Any) -> Tuple[str, Caller]:
-    """The request's id, which goes back as trailing metadata, and what travels on."""
-    metadata: Dict[str, str] = {
-        key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
+    """The request's id, which goes back as trailing metadata, and what is known of the caller."""
+    headers: Dict[bytes, bytes] = {
+        key.encode(): value.encode()
+        for key, value in context.invocation_metadata() or ()
+        if isinstance(value, str) and value.isascii()
     }
-    identifier = accept_id(metadata.get("x-request-id"))
+    given = headers.get(b"x-request-id")
+    identifier = accept_id(None if given is None else given.decode())
     context.set_trailing_metadata((("x-request-id", identifier),))
-    return identifier, Caller(context.time_remaining(), trace_headers(metadata.get))
+    return identifier, Caller(context.time_remaining(), headers)
 
 
 def _options(settings: Settings) -> List[Tuple[str, int]]:

@@ -10,6 +10,7 @@ from kserve_wrapper.codecs.compat import new_id, stock_reply
 from kserve_wrapper.core.calls import V2Reply
 from kserve_wrapper.core.dataplane import DataPlane, Repository
 from kserve_wrapper.core.errors import InternalError, Unavailable
+from kserve_wrapper.core.headers import ClientHeaders
 from kserve_wrapper.core.trace import INTERNAL
 from kserve_wrapper.telemetry.metrics import Stages
 
@@ -19,8 +20,8 @@ class Caller(NamedTuple):
 
     #: Seconds that the client waits; None: for ever.
     timeout: Optional[float]
-    #: Headers that travel upstream.
-    trace: Mapping[str, str]
+    #: The call's metadata.
+    headers: ClientHeaders
 
 
 Method = Callable[[Any, Caller], Awaitable[Any]]
@@ -93,7 +94,7 @@ class Servicer:
         return reply
 
     async def model_infer(self, request: Any, caller: Caller) -> Any:
-        asked = self._stages.decode.time(codec.decode_request, request, caller.trace)
+        asked = self._stages.decode.time(codec.decode_request, request, caller.headers)
         reply = await self._plane.infer(asked.call, caller.timeout)
         if not isinstance(reply, V2Reply):
             raise InternalError(INTERNAL)

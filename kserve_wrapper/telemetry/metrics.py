@@ -71,6 +71,17 @@ class Metrics:
             ["code"],
             registry=self.registry,
         )
+        self.isolation_sends = Counter(
+            "kserve_wrapper_isolation_sends_total",
+            "Upstream requests that went out again because a batch failed and was taken apart.",
+            registry=self.registry,
+        )
+        self._lost_trust = Counter(
+            "kserve_wrapper_lost_trust_total",
+            "Times that a model failed requests for their company alone, which then go alone for a while.",
+            ["model"],
+            registry=self.registry,
+        )
         self._dropped = Counter(
             "kserve_wrapper_dropped_requests_total",
             "Requests that ended without an answer: expired, cancelled, full (the queue), late (foreseen to be).",
@@ -116,6 +127,9 @@ class Metrics:
         if child is None:
             child = self._error_children[status] = self._upstream_errors.labels(str(status))
         child.inc()
+
+    def lost_trust(self, model: str) -> None:
+        self._lost_trust.labels(model).inc()
 
     def count_dropped(self, reason: str) -> None:
         self._dropped.labels(reason).inc()

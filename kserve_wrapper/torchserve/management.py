@@ -31,6 +31,7 @@ class Description:
     ``url`` is the archive: a file name within the model store, or where it was fetched from. ``processes`` are the
     process ids of all workers that have a process, by worker id. ``batch_size`` counts requests, as does
     ``queue_capacity``, the length of its job queue; either is None where TorchServe does not tell.
+    ``use_job_ticket``: it takes a request only while a worker waits for one.
     """
 
     version: str
@@ -42,6 +43,7 @@ class Description:
     processes: Mapping[str, int] = field(default_factory=dict)
     batch_size: Optional[int] = None
     queue_capacity: Optional[int] = None
+    use_job_ticket: bool = False
 
 
 class Management:
@@ -168,6 +170,7 @@ def _description(item: Mapping[str, Any]) -> Description:
         processes={str(w.get("id")): pid for w in workers for pid in [_integer(w.get("pid"))] if pid > 0},
         batch_size=_count(item.get("batchSize")),
         queue_capacity=_queue_capacity(item.get("jobQueueStatus")),
+        use_job_ticket=item.get("useJobTicket") is True,
     )
 
 

@@ -132,7 +132,8 @@ class Readiness:
         found = model.find(version) if model is not None else None
         if found is None:
             return ModelCapacity()
-        return ModelCapacity(self.workers(name, version), found.batch_size, found.queue_capacity)
+        workers = self.workers(name, version)
+        return ModelCapacity(workers, found.batch_size, found.queue_capacity, found.use_job_ticket)
 
     def versions(self, name: str) -> List[str]:
         """Registered versions, sorted. Raises NotFound."""

@@ -43,6 +43,7 @@ class Version:
     #: Requests that TorchServe puts into one batch, and that its job queue holds; None where it does not tell.
     batch_size: Optional[int] = None
     queue_capacity: Optional[int] = None
+    use_job_ticket: bool = False
     #: That it does not load has been logged.
     told: bool = False
 
@@ -52,6 +53,7 @@ class Version:
         self.ready = frozenset(description.ready)
         self.url = description.url
         self.batch_size, self.queue_capacity = description.batch_size, description.queue_capacity
+        self.use_job_ticket = description.use_job_ticket
         self._follow_load(description.processes, now)
         if self.ready or not self.min_workers:
             self.idle_since = None

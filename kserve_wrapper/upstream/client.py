@@ -10,11 +10,11 @@ from typing import Awaitable, Callable, List, Mapping, Optional, Set
 from urllib.parse import urlsplit
 
 from kserve_wrapper.core.calls import Call, ModelMetadata, Reply
-from kserve_wrapper.core.errors import DeadlineExceeded, InvalidRequest, TooLarge, Unavailable
+from kserve_wrapper.core.errors import DeadlineExceeded, InvalidRequest, TooLarge
 from kserve_wrapper.tensors.binary import HEADER_LENGTH
 from kserve_wrapper.upstream.codec import UpstreamRequest, decode_reply, encode_call
 from kserve_wrapper.upstream.connection import Connection, Interrupted, Response
-from kserve_wrapper.upstream.errors import NotReached, Refused, read_error
+from kserve_wrapper.upstream.errors import Busy, NotReached, Refused, read_error
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ class Upstream:
 
     async def _connect(self, deadline: float) -> Connection:
         if len(self._open) + self._connecting >= self._limit:
-            raise Unavailable("too many requests are on their way to the model server: try again later", 1.0)
+            raise Busy("too many requests are on their way to the model server: try again later", 1.0)
         timeout = min(self._connect_timeout, deadline - time.monotonic())
         if timeout <= 0:
             raise DeadlineExceeded("the request's deadline passed before it was sent")

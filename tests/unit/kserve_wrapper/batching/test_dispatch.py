@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kserve_wrapper.batching.limits import CoalescerLimits
+from kserve_wrapper.batching.limits import BatchingLimits
 from kserve_wrapper.batching.queue import DISTRUST
 from kserve_wrapper.core.calls import Call, ModelMetadata, Reply, V1Call, V1Reply
 from kserve_wrapper.core.errors import (
@@ -73,10 +73,10 @@ def test_rows_at_fault_are_counted_within_their_own_request() -> None:
 class RefusingModel(FakeModel):
     """Refuses more than two rows before anything is sent."""
 
-    def send(self, call: Call, metadata: ModelMetadata, deadline: float) -> Any:
+    def send(self, call: Call, metadata: ModelMetadata, deadline: float, headers: Any = None) -> Any:
         if isinstance(call, V1Call) and len(call.instances) > 2:
             raise TooLarge("more than max_request_size")
-        return super().send(call, metadata, deadline)
+        return super().send(call, metadata, deadline, headers or {})
 
 
 def test_what_cannot_be_sent_is_narrowed_down_as_well() -> None:
@@ -94,11 +94,11 @@ def test_what_cannot_be_sent_is_narrowed_down_as_well() -> None:
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_fault_of_the_wrapper_itself_fails_its_batch_alone(at_once: bool, caplog: pytest.LogCaptureFixture) -> None:
     class Faulty(FakeModel):
-        def send(self, call: Call, metadata: ModelMetadata, deadline: float) -> Any:
+        def send(self, call: Call, metadata: ModelMetadata, deadline: float, headers: Any = None) -> Any:
             if at_once and not self.sent:
                 self.sent.append((0.0, V1Call("m", None, False, [])))
                 raise ZeroDivisionError
-            return super().send(call, metadata, deadline)
+            return super().send(call, metadata, deadline, headers or {})
 
     async def main() -> None:
         model = Faulty()
@@ -133,7 +133,7 @@ def test_one_fault_without_rows_is_found_in_few_sends(size: int, data: st.DataOb
 @given(st.lists(st.booleans(), min_size=1, max_size=24), st.integers(0, 30), st.sampled_from([OURS, STOCK]))
 def test_sends_are_bounded_and_nobody_is_left(bad: List[bool], resends: int, metadata: Any) -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(metadata=metadata), CoalescerLimits(resends_per_batch=resends))
+        rig = Rig(FakeModel(metadata=metadata), BatchingLimits(resends_per_batch=resends))
         results = await outcomes(rig, bad)
         assert len(rig.model.sent) <= 1 + resends
         for index, (is_bad, result) in enumerate(zip(bad, results)):
@@ -334,7 +334,7 @@ def test_requests_that_end_while_it_is_narrowed_down_are_not_sent_again() -> Non
 
 def test_large_answers_are_foreseen() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(), CoalescerLimits(reply_bytes_per_batch=1000))
+        rig = Rig(FakeModel(), BatchingLimits(reply_bytes_per_batch=1000))
         rig.model.on_send = lambda index, call: V1Reply(
             answers(*[row["id"] for row in call.instances]), size=250 * len(call.instances)
         )
