@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, List, Optional, Protocol
+from typing import Any, Dict, List, Optional, Protocol
 
 from kserve_wrapper._version import __version__
-from kserve_wrapper.batching.outbox import Deliver
 from kserve_wrapper.core.calls import Call, ModelMetadata, Reply, V1Call
 from kserve_wrapper.core.errors import DeadlineExceeded, TooLarge, Unavailable
 
@@ -38,10 +37,6 @@ class Models(Protocol):
 
 class Submitter(Protocol):
     """Takes calls and brings their replies: the batcher."""
-
-    def begin(self, call: Call, deadline: float, deliver: Deliver) -> Callable[[], object]:
-        """Takes a call in, to deliver its outcome later; returns what cancels it. Raises WrapperError."""
-        ...
 
     async def submit(self, call: Call, deadline: float) -> Reply: ...
 
@@ -118,17 +113,6 @@ class DataPlane:
             NotFound, Unavailable, TooLarge, DeadlineExceeded: and whatever WrapperError the submitter raises.
         """
         return await self._submitter.submit(call, self._admit(call, timeout))
-
-    def begin(self, call: Call, deliver: Deliver) -> Callable[[], object]:
-        """``infer`` for who does not wait: the outcome is delivered later, be it a reply or an error.
-
-        Returns:
-            What cancels it, for when nobody wants the outcome any more.
-
-        Raises:
-            NotFound, Unavailable, TooLarge: the call is not taken in.
-        """
-        return self._submitter.begin(call, self._admit(call, None), deliver)
 
     async def drain(self, timeout: float) -> bool:
         """Refuses new calls, finishes those in flight, and after ``timeout`` seconds fails the rest; True if none."""

@@ -30,10 +30,6 @@ _OFFERS = (b"upgrade", b"http2-settings")
 class Application(Protocol):
     """Answers requests, by their ``answer``."""
 
-    def begin(self, request: Request) -> bool:
-        """Takes on a request that has arrived to its end, to answer it later; False where that needs a task."""
-        ...
-
     async def __call__(self, request: Request) -> None: ...
 
 
@@ -292,8 +288,7 @@ class HttpConnection(asyncio.Protocol):
         return True
 
     def _start(self, exchange: Exchange, request: Request) -> None:
-        if not (exchange.whole and self._app.begin(request)):
-            exchange.abandon = self._loop.create_task(self._run(exchange, request)).cancel
+        exchange.task = self._loop.create_task(self._run(exchange, request))
 
     async def _run(self, exchange: Exchange, request: Request) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import Callable, Dict, List, Optional, Protocol, Sequence, Tuple
+from typing import Dict, List, Optional, Protocol, Sequence, Tuple
 
 from kserve_wrapper.httpd.messages import ClientGone, Headers
 
@@ -46,10 +46,10 @@ class Exchange:
         "_size",
         "_waiting",
         "_wire",
-        "abandon",
         "answered",
         "keep_alive",
         "lost",
+        "task",
         "whole",
     )
 
@@ -61,8 +61,8 @@ class Exchange:
         self.answered = False
         #: Nobody reads the response any more.
         self.lost = False
-        #: What calls off the work on the response.
-        self.abandon: Optional[Callable[[], object]] = None
+        #: The work on the response, until that is written.
+        self.task: Optional[asyncio.Task[None]] = None
         self._wire = wire
         self._expects = expects
         self._chunks: List[bytes] = []
@@ -89,15 +89,9 @@ class Exchange:
         """The connection is gone: calls off the work on the response, unless that is written."""
         self.lost = True
         self._wake()
-        abandon, self.abandon = self.abandon, None
-        if abandon is not None:
-            abandon()
-
-    def take(self) -> bytes:
-        """What has come of the body and was not taken yet."""
-        chunks, self._chunks, self._size = self._chunks, [], 0
-        self._received = self.whole
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        task, self.task = self.task, None
+        if task is not None:
+            task.cancel()
 
     async def receive(self) -> Tuple[bytes, bool]:
         """What has come of the body, and whether more follows. Raises ClientGone where none will."""
@@ -110,7 +104,9 @@ class Exchange:
             await self._waiting
         if self.lost or self.answered:
             raise ClientGone
-        return self.take(), not self.whole
+        chunks, self._chunks, self._size = self._chunks, [], 0
+        self._received = self.whole
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks), not self.whole
 
     def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """Writes the response, whose length the headers tell; once, and to nobody who is gone."""
@@ -125,8 +121,7 @@ class Exchange:
             headers = [*headers, _CLOSE]
         self._wire.write(compose_head(status, headers) + body)
         self.answered = True
-        # It may hold this exchange.
-        self.abandon = None
+        self.task = None
         self._wire.finished(self)
 
     def _wake(self) -> None:

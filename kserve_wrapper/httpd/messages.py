@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Protocol, Tuple
 
 import orjson
 
@@ -25,12 +25,6 @@ class Channel(Protocol):
 
     #: Nobody reads the response any more.
     lost: bool
-    #: Called when that happens, unless the request was answered before.
-    abandon: Optional[Callable[[], object]]
-
-    def take(self) -> bytes:
-        """What has come of the body and was not taken yet."""
-        ...
 
     async def receive(self) -> Tuple[bytes, bool]:
         """The next piece of the body, and whether more follows. Raises ClientGone where none will."""
@@ -75,10 +69,6 @@ class Request:
         """The client is gone, as far as the server knows."""
         return self._channel.lost
 
-    def when_lost(self, abandon: Callable[[], object]) -> None:
-        """Calls this as soon as nobody reads the response any more."""
-        self._channel.abandon = abandon
-
     def answer(self, response: Response) -> None:
         """Writes the response; one to HEAD keeps its body's length and leaves the body out."""
         self._channel.answer(response.status, response.headers, b"" if self.method == "HEAD" else response.body)
@@ -98,13 +88,6 @@ class Request:
         body, more = await self._channel.receive()
         self._check_size(len(body))
         return await self._join_body(body) if more else body
-
-    def whole_body(self) -> bytes:
-        """``body``, of a request that has arrived to its end. Raises UnsupportedMedia and TooLarge as it does."""
-        self._check_encoding()
-        body = self._channel.take()
-        self._check_size(len(body))
-        return body
 
     def _check_encoding(self) -> None:
         if self.headers.get(b"content-encoding", b"") not in _IDENTITY:

@@ -6,13 +6,11 @@ import asyncio
 import logging
 import math
 import time
-from functools import partial
-from typing import Callable, Optional, Protocol, Union
+from typing import Optional, Protocol, Union
 
 from kserve_wrapper.core.errors import WrapperError
 from kserve_wrapper.core.trace import INTERNAL
 from kserve_wrapper.httpd.messages import ClientGone, Headers, Request, Response, json_response
-from kserve_wrapper.rest.inference import Inference, Respond
 from kserve_wrapper.rest.routing import Router, WrongMethod
 
 logger = logging.getLogger(__name__)
@@ -56,26 +54,6 @@ class App:
             result = error
         self._answer(request, route, started, result)
 
-    def begin(self, request: Request) -> bool:
-        """Takes on an inference whose body is all there; False for any other request."""
-        started = time.perf_counter()
-        try:
-            match = self._router.match(request.raw_path)
-            handler = match.route.handler(request.method)
-        except WrapperError:
-            return False
-        if not isinstance(handler, Inference):
-            return False
-        respond = partial(self._answer, request, match.route.template, started)
-        try:
-            call_off = handler.begin(request, match.params, respond)
-        except Exception as error:
-            # Who has just begun to listen is not answered yet.
-            asyncio.get_running_loop().call_soon(respond, error)
-        else:
-            request.when_lost(partial(_abandon, call_off, respond))
-        return True
-
     def _answer(self, request: Request, route: str, started: float, result: Union[Response, BaseException]) -> None:
         response = _answer_to(result, request) if isinstance(result, BaseException) else result
         status, size = CLIENT_CLOSED_REQUEST, 0
@@ -94,11 +72,6 @@ class App:
         if self.closing:
             response.headers.append((b"connection", b"close"))
         request.answer(response)
-
-
-def _abandon(call_off: Callable[[], object], respond: Respond) -> None:
-    call_off()
-    respond(ClientGone())
 
 
 def _answer_to(error: BaseException, request: Request) -> Optional[Response]:

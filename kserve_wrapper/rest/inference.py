@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Callable, Generic, Sequence, Tuple, TypeVar, Union
+from typing import Callable, Generic, Tuple, TypeVar
 
-from kserve_wrapper.batching.outbox import Outcome
 from kserve_wrapper.core.calls import Call, Reply
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.httpd.messages import Request, Response
 
 T = TypeVar("T")
 
-#: Takes the response to a request, or the error that ended it.
-Respond = Callable[[Union[Response, Exception]], None]
-
 
 class Inference(Generic[T]):
-    """A handler that needs no task of the event loop for a request that is all there, as most are.
+    """The handler of such a route.
 
     Args:
         plane: answers.
@@ -39,26 +34,3 @@ class Inference(Generic[T]):
     async def __call__(self, request: Request, *params: str) -> Response:
         call, asked = self._decode(request, await request.body(), *params)
         return self._encode(asked, await self._plane.infer(call))
-
-    def begin(self, request: Request, params: Sequence[str], respond: Respond) -> Callable[[], object]:
-        """Takes on a request that has arrived to its end; its response, or an error, is handed to ``respond`` later.
-
-        Returns:
-            What calls it off.
-
-        Raises:
-            WrapperError: it is not taken on.
-        """
-        call, asked = self._decode(request, request.whole_body(), *params)
-        return self._plane.begin(call, partial(self._hand_on, asked, respond))
-
-    def _hand_on(self, asked: T, respond: Respond, outcome: Outcome) -> None:
-        if isinstance(outcome, Exception):
-            respond(outcome)
-            return
-        try:
-            response = self._encode(asked, outcome)
-        except Exception as error:
-            respond(error)
-        else:
-            respond(response)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
-from kserve_wrapper.batching.outbox import Deliver, Outcome
 from kserve_wrapper.core.calls import Call, ModelMetadata, Reply, TensorMetadata, V1Call, V1Reply, V2Reply
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.core.errors import NotFound, WrapperError
@@ -68,17 +67,6 @@ class FakeSubmitter:
         self.gate: Optional[asyncio.Event] = None
         self.cancelled = 0
         self._under_way = UnderWay()
-
-    def begin(self, call: Call, deadline: float, deliver: Deliver) -> Callable[[], object]:
-        async def answer() -> None:
-            outcome: Outcome
-            try:
-                outcome = await self.submit(call, deadline)
-            except Exception as error:
-                outcome = error
-            deliver(outcome)
-
-        return asyncio.get_running_loop().create_task(answer()).cancel
 
     async def drain(self, timeout: float) -> bool:
         return await self._under_way.wait(timeout)
@@ -152,12 +140,8 @@ class FakeChannel:
 
     def __init__(self, pieces: List[bytes]) -> None:
         self.lost = False
-        self.abandon: Optional[Callable[[], object]] = None
         self.answered: Optional[Answer] = None
         self._pieces = pieces
-
-    def take(self) -> bytes:
-        return self._pieces.pop(0)
 
     async def receive(self) -> Tuple[bytes, bool]:
         if not self._pieces:
@@ -210,18 +194,6 @@ class Front:
         channel = FakeChannel(chunks)
         named = [(name.encode(), value.encode("latin-1")) for name, value in lowered.items()]
         request = Request(channel, method, path.encode("latin-1"), named, max_body=self._max_body)
-        whole = len(chunks) == 1 and lowered.get("content-length", str(len(body))) == str(len(body))
-        if whole and self.app.begin(request):
-            await until(lambda: channel.answered is not None)
-        else:
-            await self.app(request)
+        await self.app(request)
         assert channel.answered is not None
         return channel.answered
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Turns of the event loop until something holds; a thousand at most."""
-    for _ in range(1000):
-        if holds():
-            return
-        await asyncio.sleep(0)

@@ -75,42 +75,24 @@ async def echo(asked: Request) -> None:
     asked.answer(Response(asked.raw_path + b" " + await asked.body()))
 
 
-class ByTasks:
-    """An application that has a task for each request."""
-
-    def __init__(self, app: Callable[[Request], Coroutine[Any, Any, None]]) -> None:
-        self._app = app
-
-    def begin(self, request: Request) -> bool:
-        return False
-
-    async def __call__(self, request: Request) -> None:
-        await self._app(request)
-
-
-class Beginning:
-    """Takes on every request that it is asked to, and answers ``turns`` turns of the loop later."""
+class Slow:
+    """Echoes after ``turns`` turns of the event loop; keeps the paths of requests that were called off before."""
 
     def __init__(self, turns: int = 1) -> None:
         self.turns = turns
         self.begun: List[bytes] = []
-        self.abandoned: List[bytes] = []
+        self.called_off: List[bytes] = []
 
-    def begin(self, request: Request) -> bool:
-        path, body = request.raw_path, request.whole_body()
-        self.begun.append(path)
-        request.when_lost(lambda: self.abandoned.append(path))
-        self._later(self.turns, request, Response(path + b" " + body))
-        return True
-
-    def _later(self, turns: int, request: Request, response: Response) -> None:
-        if not turns:
-            request.answer(response)
-        elif not request.is_lost():
-            asyncio.get_running_loop().call_soon(self._later, turns - 1, request, response)
-
-    async def __call__(self, request: Request) -> None:
-        await echo(request)
+    async def __call__(self, asked: Request) -> None:
+        self.begun.append(asked.raw_path)
+        try:
+            for _ in range(self.turns):
+                await asyncio.sleep(0)
+            await echo(asked)
+        except asyncio.CancelledError:
+            assert asked.is_lost()
+            self.called_off.append(asked.raw_path)
+            raise
 
 
 class Rig:
@@ -119,7 +101,6 @@ class Rig:
     def __init__(self, app: Any = echo, limits: ConnectionLimits = NO_LIMITS) -> None:
         self.state = SimpleNamespace(connections=set(), total_requests=0)
         self.transport = FakeTransport()
-        app = app if hasattr(app, "begin") else ByTasks(app)
         self.connection = HttpConnection(app, limits, server_state=self.state, config=None, app_state={}, _loop=None)
         self.connection.connection_made(self.transport)  # type: ignore[arg-type]
 
@@ -182,8 +163,8 @@ def answers_to(wanted: Wanted) -> List[Tuple[int, bytes]]:
     return [(200, b"/%d " % number + body) for number, (body, _, _) in enumerate(wanted)]
 
 
-#: An application with tasks, one that answers as soon as may be, and one that takes longer than its client.
-applications = st.sampled_from([lambda: echo, Beginning, lambda: Beginning(30)])
+#: An application that answers as soon as may be, one that takes a little, and one that takes longer than its client.
+applications = st.sampled_from([lambda: echo, Slow, lambda: Slow(30)])
 
 
 @given(requests, st.lists(st.integers(1, 200), max_size=12), applications)
@@ -233,23 +214,12 @@ def test_what_is_no_request_takes_nothing_from_the_answers_before_it(
     run(main)
 
 
-def test_a_request_that_is_whole_is_begun_and_one_in_pieces_gets_a_task() -> None:
-    async def main() -> None:
-        app = Beginning()
-        rig = Rig(app)
-        cut = request("/b", b"body")
-        await rig.feed(request("/a", b"x") + cut[:-2], cut[-2:], request("/c", b"y", [1]))
-        assert rig.answers == [(200, b"/a x"), (200, b"/b body"), (200, b"/c y")]
-        assert app.begun == [b"/a", b"/c"]
-
-    run(main)
-
-
 def test_a_request_behind_another_is_begun_when_that_is_answered() -> None:
     async def main() -> None:
-        app = Beginning(3)
+        app = Slow(3)
         rig = Rig(app)
         rig.connection.data_received(request("/a", b"") + request("/b", b""))
+        await asyncio.sleep(0)
         assert app.begun == [b"/a"]
         assert rig.answers == []
         await settle()
@@ -259,17 +229,18 @@ def test_a_request_behind_another_is_begun_when_that_is_answered() -> None:
     run(main)
 
 
-def test_a_begun_request_is_called_off_once_if_its_client_goes_before_the_answer() -> None:
+def test_a_request_is_called_off_once_if_its_client_goes_before_the_answer() -> None:
     async def main() -> None:
-        app = Beginning(5)
+        app = Slow(5)
         rig, other = Rig(app), Rig(app)
         rig.connection.data_received(request("/lost", b"") + request("/behind", b""))
+        await asyncio.sleep(0)
         rig.connection.connection_lost(None)
         await other.feed(request("/answered", b""))
         assert app.begun == [b"/lost", b"/answered"]
         other.connection.connection_lost(None)
         await settle()
-        assert app.abandoned == [b"/lost"]
+        assert app.called_off == [b"/lost"]
         assert rig.answers == []
 
     run(main)
@@ -631,7 +602,7 @@ def test_shutting_down_answers_what_came_to_who_does_not_read_yet() -> None:
 
 
 @pytest.mark.parametrize("sent", [request("/", b""), request("/", b"abc")[:-1], request("/", b"") + request("/", b"")])
-@pytest.mark.parametrize("application", [Gated, Beginning, lambda: Beginning(10**6)])
+@pytest.mark.parametrize("application", [Gated, Slow, lambda: Slow(10**6)])
 def test_a_lost_connection_leaves_nothing_to_the_garbage_collector(sent: bytes, application: Any) -> None:
     async def main() -> None:
         gc.collect()

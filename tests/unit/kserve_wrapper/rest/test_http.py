@@ -12,7 +12,7 @@ from kserve_wrapper.core import errors
 from kserve_wrapper.core.calls import V1Call
 from kserve_wrapper.core.errors import WrapperError
 from kserve_wrapper.httpd.messages import Headers, Request
-from tests.unit.kserve_wrapper.fakes import FakeChannel, Front, until
+from tests.unit.kserve_wrapper.fakes import FakeChannel, Front
 
 PREDICT = "/v1/models/mnist:predict"
 BODY = b'{"instances":[1]}'
@@ -131,36 +131,6 @@ def test_a_fault_of_ours_tells_nothing_of_the_inside(caplog: pytest.LogCaptureFi
     assert "r-1" in caplog.text
 
 
-@pytest.mark.parametrize("path", ["/v1/models/mnist:predict", "/v1/models/loading:predict"])
-def test_a_request_that_is_refused_at_once_is_answered_in_another_turn(path: str) -> None:
-    """Who hands it over may not be ready for the answer."""
-
-    async def main() -> None:
-        front = Front()
-        channel = FakeChannel([b"no JSON" if "mnist" in path else BODY])
-        assert front.app.begin(Request(channel, "POST", path.encode(), []))
-        assert channel.answered is None
-        await asyncio.sleep(0)
-        assert channel.answered is not None
-        assert channel.answered.status == (400 if "mnist" in path else 503)
-        assert front.seen == [("/v1/models/{model}:predict", channel.answered.status)]
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize(
-    "asked", ["GET /", "POST /nope", "GET /v1/models/mnist:predict", "POST /v1/models/a%2", "HEAD /v2"]
-)
-def test_only_inference_goes_without_a_task(asked: str) -> None:
-    async def main() -> None:
-        method, path = asked.split()
-        channel = FakeChannel([b""])
-        assert not Front().app.begin(Request(channel, method, path.encode(), []))
-        assert channel.answered is None
-
-    asyncio.run(main())
-
-
 def test_an_answer_that_cannot_be_written_is_a_500(caplog: pytest.LogCaptureFixture) -> None:
     class Choosy(FakeChannel):
         def answer(self, status: int, headers: Headers, body: bytes) -> None:
@@ -171,8 +141,7 @@ def test_an_answer_that_cannot_be_written_is_a_500(caplog: pytest.LogCaptureFixt
     async def main() -> None:
         front = Front()
         channel = Choosy([BODY])
-        assert front.app.begin(Request(channel, "POST", PREDICT.encode(), []))
-        await until(lambda: channel.answered is not None)
+        await front.app(Request(channel, "POST", PREDICT.encode(), []))
         assert channel.answered is not None
         assert channel.answered.status == 500
         assert front.seen == [("/v1/models/{model}:predict", 500)]
