@@ -34,8 +34,6 @@ from kserve_wrapper.core.timers import Expiry
 #: Of the time until a request's deadline, what the backlog may take that it is the end of. If it were all, half of
 #: the answers would come just too late while the model is overloaded.
 _IN_TIME = 0.8
-#: Bytes that a waiting request takes beside its data.
-_OVERHEAD = 2048
 
 
 class Batcher:
@@ -175,7 +173,6 @@ class Batcher:
     def _prepare(self, queue: ModelQueue, call: Call, metadata: ModelMetadata, now: float) -> BatchSlice:
         sharing = self._limits.enabled and queue.shareable_rows(call, now) != 0
         part = prepare(call, metadata, queue.by_row, sharing)
-        part.size += _OVERHEAD
         if not call.headers:
             return part
         if not queue.by_row:
@@ -221,6 +218,9 @@ class Batcher:
         request.queue.remove(request)
         self._deadlines.remove(request.watch)
         self._open.end()
+        if not request.outcome.cancelled() and request.outcome.done():
+            # Who was cancelled in the moment of an error leaves it unread, of which asyncio complains.
+            request.outcome.exception()
 
     def _expire(self, request: PendingRequest) -> None:
         if not request.over:

@@ -132,7 +132,8 @@ class Dispatch:
             self._fail(InternalError("the wrapper failed on this request; its log has the cause"))
 
     async def _serve(self, requests: List[PendingRequest]) -> None:
-        waiting = [request for request in requests if not request.over]
+        # What is under way keeps its slot until it is answered, even if nobody waits any more.
+        waiting = requests if self._started else [request for request in requests if not request.over]
         error = await self._try(waiting) if waiting else None
         if error is not None:
             for part in self._take_apart(waiting, error):

@@ -80,10 +80,7 @@ def prepare(call: Call, metadata: ModelMetadata, by_row: bool, sharing: bool = T
         by_row: what ``answers_by_row`` says of the handler.
         sharing: False sends it alone, in the very form that it has when it shares.
     """
-    if isinstance(call, V1Call):
-        made = _prepare_v1(call, metadata, by_row)
-    else:
-        made = _prepare_v2(call, metadata, by_row)
+    made = _prepare_v1(call, metadata, by_row) if isinstance(call, V1Call) else _prepare_v2(call, metadata, by_row)
     return made if by_row and sharing and made.rows else _changed(made, key=None)
 
 

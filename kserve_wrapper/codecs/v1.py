@@ -6,7 +6,7 @@ as ``null``. Whoever needs them uses V2.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping
+from typing import Any, Dict
 
 import orjson
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Awaitable, Callable, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Awaitable, Callable, Dict, NamedTuple, Optional
 
 from kserve_wrapper.codecs import oip_grpc as codec
 from kserve_wrapper.codecs.compat import new_id, stock_reply

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Dict, List
+import contextlib
+from typing import Any, Dict, List, Optional
 
 import pytest
 
 from kserve_wrapper.batching.limits import BatchingLimits
+from kserve_wrapper.batching.queue import Waiting
 from kserve_wrapper.core.calls import Call, ModelMetadata
-from kserve_wrapper.core.errors import DeadlineExceeded, NotFound, Unavailable
-from tests.unit.kserve_wrapper.batching.fake_model import STOCK, FakeModel, Rig, answers
+from kserve_wrapper.core.errors import DeadlineExceeded, NotFound, QueueFull, Unavailable
+from tests.unit.kserve_wrapper.batching.fake_model import OURS, STOCK, FakeModel, Rig, answers
 from tests.unit.kserve_wrapper.batching.virtual_time import run
 
 
@@ -402,13 +404,95 @@ def test_full_queue_refuses_with_retry_after(limits: BatchingLimits) -> None:
     run(main())
 
 
-def test_turned_off_each_goes_alone_in_bounded_number() -> None:
+@pytest.mark.parametrize(
+    ("metadata", "enabled", "batch_size", "most"),
+    [
+        (OURS, False, None, 4),  # two workers are at it, and as many requests wait for them
+        (STOCK, True, None, 4),
+        (STOCK, True, 3, 12),
+        (STOCK, True, 30, 60),  # what the workers take, though TorchServe's queue holds fewer
+    ],
+)
+def test_where_nobody_shares_each_goes_alone_as_many_as_torchserve_takes(
+    metadata: ModelMetadata, enabled: bool, batch_size: Optional[int], most: int
+) -> None:
     async def main() -> None:
-        limits = BatchingLimits(enabled=False, in_flight_per_worker_alone=4)
-        rig = Rig(FakeModel(delay=1.0), limits, slots=2)
-        await asyncio.gather(*[rig.submit(str(i)) for i in range(20)])
+        limits = BatchingLimits(enabled=enabled, job_queue_size=20)
+        rig = Rig(FakeModel(delay=1.0, metadata=metadata), limits, slots=2, batch_size=batch_size)
+        await asyncio.gather(*[rig.submit(str(i)) for i in range(80)])
         assert all(len(batch) == 1 for batch in rig.model.batches)
-        assert rig.model.most_in_flight == 8
+        assert rig.model.most_in_flight == most
+
+    run(main())
+
+
+def test_behind_a_stock_envelope_torchserve_has_nothing_to_batch() -> None:
+    """Of the requests that a worker gets together, the envelope answers the first alone."""
+
+    async def main() -> None:
+        limits = BatchingLimits(stock_envelope=True)
+        rig = Rig(FakeModel(delay=1.0, metadata=STOCK), limits, slots=2, batch_size=4)
+        await asyncio.gather(*[rig.submit(str(i)) for i in range(5)])
+        assert rig.model.most_in_flight == 1
+
+    run(main())
+
+
+def test_an_idle_model_is_not_refused_for_a_hung_one() -> None:
+    async def main() -> None:
+        limits = BatchingLimits(queued_requests=8, total_queued_bytes=80, bytes_per_batch=30, pipelining=False)
+        rig = Rig(FakeModel(delay=50.0), limits)
+        hung = [rig.submit("under way", model="hung")]
+        await asyncio.sleep(0.1)
+        hung += [rig.submit(letter, model="hung") for letter in "abcdefgh"]
+        await asyncio.sleep(0.1)
+        outcomes = await asyncio.gather(rig.submit("more", model="hung", timeout=1), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [QueueFull]
+        rig.model.delay = 0.1
+        # Both are beyond what all models together may have waiting, and within one batch of their own.
+        assert await asyncio.gather(rig.submit("x"), rig.submit("y")) == [answers("x"), answers("y")]
+        for task in hung:
+            task.cancel()
+        await asyncio.gather(*hung, return_exceptions=True)
+        await rig.batcher.drain(1.0)
+
+    run(main())
+
+
+@pytest.mark.parametrize("end", ["cancel", "expire"])
+def test_what_nobody_waits_for_is_free_at_once(end: str) -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(delay=100.0))
+        first = rig.submit("a", timeout=1.0)
+        await asyncio.sleep(0.1)
+        waiting = [rig.submit(f"{number}", timeout=0.5 if end == "expire" else 50.0) for number in range(10)]
+        await asyncio.sleep(0.1)
+        assert rig.batcher.waiting.requests == 10
+        if end == "cancel":
+            for task in waiting:
+                task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert rig.batcher.waiting == Waiting()
+        [queue] = rig.batcher._queues.values()
+        assert not queue._groups
+        await asyncio.gather(first, return_exceptions=True)
+        await rig.batcher.drain(1.0)
+
+    run(main())
+
+
+@pytest.mark.parametrize(("model", "size", "room"), [("m", 1, False), ("other", 1, True), ("m2", 10**9, True)])
+def test_room_is_told_before_a_body_is_read(model: str, size: int, room: bool) -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(delay=1.0), BatchingLimits(queued_requests=2, pipelining=False))
+        tasks = [rig.submit("a")]
+        await asyncio.sleep(0.1)
+        tasks += [rig.submit("b"), rig.submit("c")]
+        await asyncio.sleep(0.1)
+        with contextlib.nullcontext() if room else pytest.raises(QueueFull):
+            rig.batcher.check_room(model, None, size)
+        await asyncio.gather(*tasks)
+        rig.batcher.check_room("m", None, size)
 
     run(main())
 

@@ -27,7 +27,7 @@ class BusyModel(FakeModel):
         self._batch_seconds, self._row_seconds = batch_seconds, row_seconds
         self._free = asyncio.Semaphore(workers)
 
-    async def send(self, call: Call, metadata: ModelMetadata, deadline: float) -> Reply:
+    async def send(self, call: Call, metadata: ModelMetadata, deadline: float, headers: Any = None) -> Reply:
         work = asyncio.ensure_future(self._work(call, metadata, deadline))
         try:
             return await asyncio.wait_for(asyncio.shield(work), deadline - asyncio.get_running_loop().time())
@@ -38,7 +38,7 @@ class BusyModel(FakeModel):
         async with self._free:
             rows: Any = getattr(call, "instances", [])
             await asyncio.sleep(self._batch_seconds + self._row_seconds * len(rows) - self.delay)
-            return await super().send(call, metadata, deadline, headers or {})
+            return await super().send(call, metadata, deadline)
 
 
 Outcome = Tuple[Optional[Exception], float]
