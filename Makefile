@@ -69,10 +69,11 @@ audit: env  ## known faults of the pinned packages, by pip-audit (needs its data
 	@$(PY) -m pip install --quiet pip-audit
 	@AUDIT=required PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) -m pytest -rs tests/unit/security/test_code.py -k known_faults
 
-lint: env  ## ruff and mypy --strict
+lint: env  ## ruff, mypy --strict, and the order of the rooms
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-logo --no-cache
 
 clean:  ## remove what was built (not .venv)
 	rm -rf build logs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from dataclasses import dataclass
-from typing import Awaitable, Mapping, Optional
+from typing import Optional
 
 from kserve_wrapper.batching.batcher import Batcher
 from kserve_wrapper.batching.dispatch import Observer
 from kserve_wrapper.batching.limits import BatchingLimits
-from kserve_wrapper.core.calls import Call, ModelMetadata, Reply
+from kserve_wrapper.core.calls import Call
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.core.errors import WrapperError
 from kserve_wrapper.core.headers import HeaderPolicy
-from kserve_wrapper.httpd.messages import Request
+from kserve_wrapper.rest.access_log import AccessLog, RequestObserver
 from kserve_wrapper.rest.app import App
 from kserve_wrapper.rest.routes import build_router
 from kserve_wrapper.settings import Settings
-from kserve_wrapper.telemetry.logs import AccessLog
 from kserve_wrapper.telemetry.metrics import Metrics
 from kserve_wrapper.torchserve import readiness, tokens
-from kserve_wrapper.torchserve.address import tls_context
 from kserve_wrapper.torchserve.config import TorchServeConfig
 from kserve_wrapper.torchserve.management import Management
 from kserve_wrapper.torchserve.readiness import Readiness
 from kserve_wrapper.torchserve.repository import ModelStore
 from kserve_wrapper.torchserve.scrape import TorchServeMetrics
+from kserve_wrapper.upstream.address import tls_context
 from kserve_wrapper.upstream.client import Upstream
-from kserve_wrapper.upstream.errors import NotReached
 
 logger = logging.getLogger(__name__)
 
@@ -56,30 +53,16 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
     management = Management(config.management, keys, config.certificate_file)
     follower = Readiness(management, config, _readiness_settings(settings))
     upstream = Upstream(
-        config.inference_address,
+        config.inference,
+        tls_context(config.inference, config.certificate_file),
+        follower=follower,
+        took=metrics.stages.upstream.observe,
         authorize=lambda: keys.headers("inference").get("Authorization"),
         request_limit=config.max_request_size,
         response_limit=config.max_response_size + 65536,
-        ssl=tls_context(config.inference, config.certificate_file),
     )
-
-    def send(call: Call, metadata: ModelMetadata, deadline: float, headers: Mapping[str, str]) -> Awaitable[Reply]:
-        started = time.monotonic()
-        return observe(started, upstream.send(call, metadata, deadline, headers))
-
-    async def observe(started: float, sent: Awaitable[Reply]) -> Reply:
-        try:
-            reply = await sent
-        except NotReached:
-            follower.report_unreachable()
-            raise
-        finally:
-            metrics.stages.upstream.observe(time.monotonic() - started)
-        follower.report_answered()
-        return reply
-
     batcher = Batcher(
-        send,
+        upstream.send,
         _limits(settings, config),
         follower.capacity,
         follower.metadata,
@@ -125,27 +108,14 @@ class _Counter(Observer):
         self._metrics.count_dropped(reason)
 
 
-class _Requests:
-    """Counts and logs HTTP requests."""
-
-    def __init__(self, metrics: Metrics, log: Optional[AccessLog]) -> None:
-        self._metrics = metrics
-        self._log = log
-
-    def __call__(self, request: Request, route: str, status: int, seconds: float, size: int) -> None:
-        self._metrics.count_request("http", route, status, seconds)
-        if self._log is not None:
-            self._log.write(request, route, status, seconds, size)
-
-
 def _torchserve_metrics(settings: Settings, config: TorchServeConfig) -> Optional[TorchServeMetrics]:
     if not (settings.torchserve_metrics and config.enable_metrics_api):
         return None
     return TorchServeMetrics(config.metrics, config.certificate_file)
 
 
-def _observer(settings: Settings, metrics: Metrics) -> _Requests:
-    return _Requests(metrics, AccessLog(settings.access_log_format) if settings.access_log else None)
+def _observer(settings: Settings, metrics: Metrics) -> RequestObserver:
+    return RequestObserver(metrics, AccessLog(settings.access_log_format) if settings.access_log else None)
 
 
 def _limits(settings: Settings, config: TorchServeConfig) -> BatchingLimits:

@@ -10,7 +10,7 @@ from benchmarks.environments import ROOT, peer_python
 from benchmarks.payloads import HttpRequest, grpc_raw, grpc_typed, v1, v2_bytes, v2_json
 from benchmarks.processes import ProcessGroup
 from benchmarks.servers.base import Build, GrpcBuild, Server
-from kserve_wrapper.supervisor.derived_config import free_port
+from kserve_wrapper.core.sockets import free_port
 
 PEERS = ROOT / "benchmarks" / "peers"
 MODEL = ROOT / "model-archiver" / "model-store" / "mnist"

@@ -18,11 +18,12 @@ from kserve_wrapper.core.errors import (
     OutOfResources,
     TooLarge,
     Unavailable,
+    Unseen,
     WrapperError,
 )
 from kserve_wrapper.core.headers import trace_of
 from kserve_wrapper.upstream.connection import Interrupted
-from kserve_wrapper.upstream.errors import Busy, NotRegistered, Unseen, WorkerLost
+from kserve_wrapper.upstream.errors import Busy, NotRegistered, WorkerLost
 
 logger = logging.getLogger(__name__)
 

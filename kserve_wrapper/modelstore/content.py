@@ -8,8 +8,7 @@ from typing import Iterator, List, Mapping, Optional, Tuple
 
 from kserve_wrapper.modelstore.findings import Finding, error, warning
 from kserve_wrapper.modelstore.snapshot import SnapshotCheck
-from kserve_wrapper.torchserve.config import Setting
-from kserve_wrapper.torchserve.environment import ENVIRONMENT
+from kserve_wrapper.torchserve.config import ENVIRONMENT, Setting
 
 #: The envelopes that TorchServe has, 0.9 to 0.12.
 ENVELOPES = ("body", "json", "kserve", "kservev2")

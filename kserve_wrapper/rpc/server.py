@@ -11,9 +11,8 @@ from typing import Any, Awaitable, Callable, Dict, List, Tuple
 import grpc
 
 from kserve_wrapper.core.dataplane import DataPlane
-from kserve_wrapper.core.errors import WrapperError
+from kserve_wrapper.core.errors import QueueFull, WrapperError
 from kserve_wrapper.core.trace import INTERNAL, accept_id
-from kserve_wrapper.rpc.codes import status_code
 from kserve_wrapper.rpc.health import add_health, add_reflection
 from kserve_wrapper.rpc.messages import load_messages
 from kserve_wrapper.rpc.servicer import Caller, Method, Servicer
@@ -23,6 +22,18 @@ from kserve_wrapper.telemetry.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 SERVICE = "inference.GRPCInferenceService"
+#: Our errors, by HTTP status.
+_CODES: Dict[int, grpc.StatusCode] = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    405: grpc.StatusCode.UNIMPLEMENTED,
+    500: grpc.StatusCode.INTERNAL,
+    502: grpc.StatusCode.INTERNAL,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+    507: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
 
 
 class GrpcServer:
@@ -97,6 +108,14 @@ class GrpcServer:
             return await context.abort(grpc.StatusCode[code], message)
 
         return guarded
+
+
+def status_code(error: WrapperError) -> grpc.StatusCode:
+    """The code of an error. What the table lacks is the client's fault below 500 and ours from there."""
+    if isinstance(error, QueueFull):
+        return grpc.StatusCode.RESOURCE_EXHAUSTED
+    fallback = grpc.StatusCode.INVALID_ARGUMENT if error.status < 500 else grpc.StatusCode.INTERNAL
+    return _CODES.get(error.status, fallback)
 
 
 def _identify(context: Any) -> Tuple[str, Caller]:

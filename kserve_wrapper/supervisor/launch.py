@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Tuple
 
 from kserve_wrapper.supervisor.java import Java
-from kserve_wrapper.torchserve.config import TorchServeConfig
-from kserve_wrapper.torchserve.environment import ENVIRONMENT
+from kserve_wrapper.torchserve.config import ENVIRONMENT, TorchServeConfig
 from kserve_wrapper.torchserve.properties import ConfigError
 
 #: What Java is told unless ``vmargs`` says otherwise.

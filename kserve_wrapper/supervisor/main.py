@@ -197,7 +197,3 @@ def _introduce(
     )
     http_port, grpc_port = ports.values()
     say(f"the wrapper is process {wrapper.pid}: HTTP port {http_port}, gRPC port {grpc_port}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

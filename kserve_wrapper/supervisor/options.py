@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from kserve_wrapper import cli, settings
-from kserve_wrapper.supervisor.derived_config import ADDRESSES, free_port
+from kserve_wrapper.core.sockets import free_port
+from kserve_wrapper.supervisor.derived_config import ADDRESSES
 
 DEFAULT_CONFIG = "/mnt/models/config/config.properties"
 

@@ -17,6 +17,7 @@ from kserve_wrapper.core.errors import (
     OutOfResources,
     TooLarge,
     Unavailable,
+    Unseen,
     WrapperError,
 )
 
@@ -32,10 +33,6 @@ _CLASSES: Mapping[int, Type[WrapperError]] = {
 }
 #: Java's exception classes for a path that leads nowhere.
 _UNKNOWN_MODEL = {"ModelNotFoundException", "ModelVersionNotFoundException", "ResourceNotFoundException"}
-
-
-class Unseen(Unavailable):
-    """No worker has seen the request: it may be sent again."""
 
 
 class NotReached(Unseen):

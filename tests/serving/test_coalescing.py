@@ -13,7 +13,7 @@ from typing import Any, Iterator, List, Tuple
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from kserve_wrapper.supervisor.derived_config import free_port
+from kserve_wrapper.core.sockets import free_port
 from scripts.serving import supervised
 from tests.serving.mixed import probes, send_at_once
 from tests.serving.servers import Served

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kserve_wrapper.supervisor.derived_config import free_port
+from kserve_wrapper.core.sockets import free_port
 from scripts.serving import build_archive, free_ports, stop, supervisor_command, wait_ready
 from tests.samples import images, predicted
 from tests.serving.servers import Served

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from kserve_wrapper import supervisor
 from kserve_wrapper._version import __version__
 from kserve_wrapper.modelstore import ports
 from kserve_wrapper.modelstore.check import CONFIG as PROPERTIES
 from kserve_wrapper.modelstore.check import MOUNT, STORE
 from kserve_wrapper.settings import Settings
-from kserve_wrapper.supervisor import main, options
+from kserve_wrapper.supervisor import options
 from tests.unit.deploy.manifests import CONFIG, RUNTIMES, Manifest, containers, of_kind, read
 
 DOCKERFILE = (CONFIG / "runtime" / "Dockerfile").read_text(encoding="utf-8")
@@ -142,7 +143,7 @@ def test_a_runtime_starts_what_the_code_reads(manifest: Manifest) -> None:
     assert list(chosen.expose) == []
     assert Settings().torchserve_metrics, "the one address that is scraped would lack TorchServe's"
     (entry,) = re.findall(r"^ENTRYPOINT (\[.*\])$", DOCKERFILE, re.MULTILINE)
-    assert json.loads(entry)[-1] == main.__name__
+    assert json.loads(entry)[-1] == supervisor.__name__
 
 
 def test_the_image_has_this_version_and_these_ports() -> None:

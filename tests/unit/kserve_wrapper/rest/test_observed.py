@@ -13,11 +13,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kserve_wrapper.httpd.messages import Request
+from kserve_wrapper.rest import access_log
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.telemetry import logs
 from kserve_wrapper.telemetry.metrics import Metrics
-from kserve_wrapper.torchserve import address
 from kserve_wrapper.torchserve.scrape import FRESH, TorchServeMetrics
+from kserve_wrapper.upstream import address
 from tests.unit.kserve_wrapper.fakes import FakeChannel, Front
 
 
@@ -113,11 +114,11 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[List[str]]:
 
     handler = Handler()
     handler.setFormatter(logs.JsonFormatter())
-    monkeypatch.setattr(logs.access_logger, "handlers", [handler])
-    monkeypatch.setattr(logs.access_logger, "propagate", False)
-    logs.access_logger.setLevel(logging.INFO)
+    monkeypatch.setattr(access_log.access_logger, "handlers", [handler])
+    monkeypatch.setattr(access_log.access_logger, "propagate", False)
+    access_log.access_logger.setLevel(logging.INFO)
     yield written
-    logs.access_logger.setLevel(logging.NOTSET)
+    access_log.access_logger.setLevel(logging.NOTSET)
 
 
 def request() -> Request:
@@ -126,7 +127,7 @@ def request() -> Request:
 
 
 def test_the_access_log_is_json(lines: List[str]) -> None:
-    logs.AccessLog().write(request(), "/v2", 200, 0.0123, 45)
+    access_log.AccessLog().write(request(), "/v2", 200, 0.0123, 45)
     content = json.loads(lines[0])
     assert content["request_id"] == "me"
     assert (content["status"], content["milliseconds"], content["bytes"]) == (200, 12.3, 45)
@@ -135,7 +136,7 @@ def test_the_access_log_is_json(lines: List[str]) -> None:
 
 
 def test_the_access_log_in_a_form_of_ones_own(lines: List[str]) -> None:
-    logs.AccessLog('%(h)s "%(r)s" %(s)s %(D)s %(request_id)s %(unknown)s').write(request(), "/v2", 200, 0.01, 4)
+    access_log.AccessLog('%(h)s "%(r)s" %(s)s %(D)s %(request_id)s %(unknown)s').write(request(), "/v2", 200, 0.01, 4)
     assert json.loads(lines[0])["message"] == '10.0.0.1 "GET /v2 HTTP/1.1" 200 10000 me -'
 
 

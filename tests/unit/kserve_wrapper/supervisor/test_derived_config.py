@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import Collection, Dict
 
+from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.supervisor import launch, options
-from kserve_wrapper.supervisor.derived_config import free_port, log_config, overrides
+from kserve_wrapper.supervisor.derived_config import log_config, overrides
 from kserve_wrapper.supervisor.java import Java
 from kserve_wrapper.supervisor.main import prepare
 from kserve_wrapper.torchserve import properties

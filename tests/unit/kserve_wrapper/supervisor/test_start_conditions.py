@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.modelstore import Severity
 from kserve_wrapper.supervisor import java
 from kserve_wrapper.supervisor.checks import findings, problems
-from kserve_wrapper.supervisor.derived_config import free_port
 from kserve_wrapper.torchserve.config import ConfigError, TorchServeConfig, load
 from tests.unit.deploy.archives import make_mar
 

@@ -18,10 +18,10 @@ from kserve_wrapper.core.errors import (
     Unavailable,
     WrapperError,
 )
-from kserve_wrapper.supervisor.derived_config import free_port
-from kserve_wrapper.torchserve.address import Address
+from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.torchserve.management import Management
 from kserve_wrapper.torchserve.tokens import KeyFile
+from kserve_wrapper.upstream.address import Address
 from tests.unit.kserve_wrapper.torchserve.management_server import listening, serving, version, worker
 
 
@@ -168,7 +168,7 @@ def test_not_http_and_hanging_up() -> None:
 
     with pytest.raises(BadGateway):
         asyncio.run(scenario(b"SSH-2.0-hello\r\n\r\n"))
-    with pytest.raises(Unavailable, match="hung up"):
+    with pytest.raises(Unavailable, match="closed the connection"):
         asyncio.run(scenario(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"))
 
 

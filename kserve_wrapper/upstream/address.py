@@ -29,6 +29,11 @@ class Address:
         return f"{self.scheme}://{self.host}:{self.port}"
 
     @property
+    def authority(self) -> str:
+        """As a Host header has it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
     def loopback(self) -> bool:
         return self.host == "localhost" or self.host.startswith("127.")
 
