@@ -79,7 +79,14 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         settings.max_rows,
     )
     app = App(
-        build_router(plane, metrics, settings.enable_docs_url, settings.compat, _torchserve_metrics(settings, config)),
+        build_router(
+            plane,
+            metrics,
+            settings.enable_docs_url,
+            settings.compat,
+            _torchserve_metrics(settings, config),
+            settings.batch_rows,
+        ),
         _observer(settings, metrics),
     )
     return Parts(app, plane, batcher, upstream, follower, metrics)
@@ -94,6 +101,14 @@ class _Counter(Observer):
     def sent(self, call: Call, requests: int, rows: int) -> None:
         self._metrics.batch_rows.observe(rows)
         self._metrics.batch_requests.observe(requests)
+
+    def answered(
+        self, model: str, version: Optional[str], rows: int, requests: int, waited: float, seconds: float
+    ) -> None:
+        self._metrics.models.answered(model, version, rows, requests, waited, seconds)
+
+    def given_up(self, model: str, version: Optional[str], seconds: float) -> None:
+        self._metrics.models.failed(model, version, seconds)
 
     def failed(self, call: Call, error: WrapperError, requests: int) -> None:
         self._metrics.count_upstream_error(error.status)

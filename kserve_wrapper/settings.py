@@ -116,6 +116,11 @@ class Settings:
             raise ValueError("--http_port and --grpc_port must differ")
 
     @property
+    def batch_rows(self) -> int:
+        """Most rows that a request may bring, or where that is any number, that go through a model at once."""
+        return self.max_rows or self.rows_per_batch
+
+    @property
     def access_log(self) -> bool:
         return self.enable_latency_logging or self.access_log_format is not None
 

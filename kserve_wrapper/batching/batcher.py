@@ -27,7 +27,7 @@ from kserve_wrapper.batching.rows import BatchSlice, answers_by_row, prepare
 from kserve_wrapper.batching.slots import may_pipeline, slots_alone, slots_of_batches
 from kserve_wrapper.core import tasks
 from kserve_wrapper.core.calls import Call, ModelCapacity, ModelMetadata, Reply
-from kserve_wrapper.core.errors import DeadlineExceeded, QueueFull, Unavailable
+from kserve_wrapper.core.errors import DeadlineExceeded, QueueFull, Unavailable, WrapperError
 from kserve_wrapper.core.headers import HeaderPolicy
 from kserve_wrapper.core.timers import Expiry
 
@@ -107,6 +107,9 @@ class Batcher:
         except asyncio.CancelledError:
             self._observer.dropped(call, "cancelled")
             raise
+        except WrapperError:
+            self._observer.given_up(request.queue.model, request.queue.version, self._clock() - admitted)
+            raise
         finally:
             self._leave(request)
             self._took(self._clock() - admitted)
@@ -153,7 +156,8 @@ class Batcher:
             raise self._full()
         if not self._in_time(queue, part, deadline - now):
             raise self._too_late(call)
-        request = PendingRequest(queue, part, metadata, deadline, next(self._arrivals), self._loop.create_future())
+        outcome: asyncio.Future[Reply] = self._loop.create_future()
+        request = PendingRequest(queue, part, metadata, now, deadline, next(self._arrivals), outcome)
         request.watch = self._deadlines.add(deadline, request)
         self._open.begin()
         queue.add(request)

@@ -43,6 +43,14 @@ class Observer:
     def sent(self, call: Call, requests: int, rows: int) -> None:
         """An upstream request goes out."""
 
+    def answered(
+        self, model: str, version: Optional[str], rows: int, requests: int, waited: float, seconds: float
+    ) -> None:
+        """A batch was answered, ``seconds`` after it left; its requests had waited so long together before that."""
+
+    def given_up(self, model: str, version: Optional[str], seconds: float) -> None:
+        """A request ended in an error, so long after its admission."""
+
     def failed(self, call: Call, error: WrapperError, requests: int) -> None:
         """It came back with an error; it is taken apart when it had several requests."""
 
@@ -170,12 +178,18 @@ class Dispatch:
         sent, self._started = self._started, None
         sent = sent or self._start(requests)
         reply = await sent.reply
-        self._queue.learn_size(sent.call, reply, sent.rows)
-        if not sent.beside:
-            sample = Sample(self._clock() - sent.departed, sent.rows_in_flight, sent.backlog)
-            self._queue.verb(sent.call).service_time.learn(sample)
-        for request, own in zip(sent.requests, split(reply, [request.part for request in sent.requests])):
+        replies = split(reply, [request.part for request in sent.requests])
+        self._learn(sent, reply)
+        for request, own in zip(sent.requests, replies):
             request.resolve(own)
+
+    def _learn(self, sent: _Sent, reply: Reply) -> None:
+        queue, seconds = self._queue, self._clock() - sent.departed
+        queue.learn_size(sent.call, reply, sent.rows)
+        if not sent.beside:
+            queue.verb(sent.call).service_time.learn(Sample(seconds, sent.rows_in_flight, sent.backlog))
+        waited = [sent.departed - request.admitted for request in sent.requests if not request.over]
+        self._observer.answered(queue.model, queue.version, sent.rows, len(waited), sum(waited), seconds)
 
     def _start(self, requests: List[PendingRequest]) -> _Sent:
         first = requests[0].part

@@ -25,18 +25,19 @@ class PendingRequest:
         queue: of its model.
         part: its rows.
         metadata: of the handler that will answer it.
-        deadline: on the batcher's clock.
+        admitted: when, on the batcher's clock, as is ``deadline``.
         arrival: its number.
         outcome: takes the reply, or the error that ends it; whoever cancels it wants neither.
     """
 
-    __slots__ = ("arrival", "deadline", "metadata", "outcome", "part", "queue", "watch")
+    __slots__ = ("admitted", "arrival", "deadline", "metadata", "outcome", "part", "queue", "watch")
 
     def __init__(
         self,
         queue: ModelQueue,
         part: BatchSlice,
         metadata: ModelMetadata,
+        admitted: float,
         deadline: float,
         arrival: int,
         outcome: asyncio.Future[Reply],
@@ -44,6 +45,7 @@ class PendingRequest:
         self.queue = queue
         self.part = part
         self.metadata = metadata
+        self.admitted = admitted
         self.deadline = deadline
         self.arrival = arrival
         self.outcome = outcome

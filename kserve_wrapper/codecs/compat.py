@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from kserve_wrapper.core.calls import Tensor, V2Call, V2Reply
-from kserve_wrapper.tensors.datatypes import DTYPES, bytes_elements, decode_elements, join_bytes
+from kserve_wrapper.tensors.datatypes import DTYPES, bytes_elements, decode_elements, join_bytes, values_of
 
 
 def stock_reply(call: V2Call, reply: V2Reply) -> V2Reply:
@@ -74,7 +74,7 @@ def _rows_by_input(inputs: List[Tensor], rows: int) -> List[int]:
 def _widened(tensor: Tensor) -> Tuple[List[Any], str]:
     if tensor.datatype == "BYTES":
         return bytes_elements(tensor.data), "BYTES"
-    array = np.frombuffer(tensor.data, DTYPES[tensor.datatype])
+    array = values_of(tensor.datatype, tensor.data)
     datatype = "FP64" if array.dtype.kind == "f" else "INT64"
     return array.astype(DTYPES[datatype]).tolist(), datatype
 

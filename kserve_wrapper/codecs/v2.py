@@ -9,15 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
+from kserve_wrapper.codecs.reserved import take_reserved
 from kserve_wrapper.core.calls import Buffer, Parameters, Tensor, V2Call, V2Reply
 from kserve_wrapper.core.errors import InvalidRequest
 from kserve_wrapper.core.headers import ClientHeaders
-from kserve_wrapper.tensors.binary import check_parameters, compose_body, compose_tensors, parse_body, parse_tensors
+from kserve_wrapper.tensors.binary import (
+    check_parameters,
+    compose_body,
+    compose_tensors,
+    parse_body,
+    parse_tensors,
+    refuse_shared_memory,
+)
 
 #: Request parameter: the default of every output's ``binary_data``.
 _BINARY_OUTPUT = "binary_data_output"
 #: Parameters of a requested output that change the answer's form in ways that we do not offer.
-_UNSUPPORTED = ("classification", "shared_memory_region")
+_UNSUPPORTED = ("classification",)
 
 
 @dataclass
@@ -57,9 +65,10 @@ def decode_request(
         raise InvalidRequest("id must be a string")
     parameters = dict(check_parameters(content.get("parameters"), "request"))
     default = _flag(parameters.pop(_BINARY_OUTPUT, False), f"request: parameter {_BINARY_OUTPUT!r}")
+    timeout = take_reserved(parameters) if parameters else None
     outputs, binary = _requested_outputs(content.get("outputs"), default)
     inputs = parse_tensors(content.get("inputs"), data, "inputs")
-    call = V2Call(model, version, explain, inputs, outputs, parameters, headers)
+    call = V2Call(model, version, explain, inputs, outputs, parameters, headers, timeout)
     return V2Request(call, identifier, binary)
 
 
@@ -118,6 +127,7 @@ def _requested_output(entry: Any, default: bool, where: str) -> Tuple[str, bool]
 
 def refuse_unsupported(parameters: Parameters, where: str) -> None:
     """Raises InvalidRequest for parameters whose neglect would make the answer another than the one asked for."""
+    refuse_shared_memory(parameters, where)
     for name in _UNSUPPORTED:
         if name in parameters:
             raise InvalidRequest(f"{where}: parameter {name!r} is not supported")

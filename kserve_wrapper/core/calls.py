@@ -42,6 +42,8 @@ class V1Call:
     headers: Mapping[bytes, bytes] = field(default_factory=dict, compare=False)
     #: Bytes of the request's body.
     size: int = field(default=0, compare=False)
+    #: Seconds that the client waits, where the request told.
+    timeout: Optional[float] = field(default=None, compare=False)
 
 
 @dataclass
@@ -57,6 +59,8 @@ class V2Call:
     parameters: Parameters = field(default_factory=dict)
     #: The client's request headers as they came, names in lower case; ``core.headers`` says which travel on.
     headers: Mapping[bytes, bytes] = field(default_factory=dict, compare=False)
+    #: Seconds that the client waits, where the request told.
+    timeout: Optional[float] = field(default=None, compare=False)
 
 
 Call = Union[V1Call, V2Call]

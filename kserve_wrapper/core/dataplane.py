@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any, Dict, List, Optional, Protocol
 
 from kserve_wrapper._version import __version__
-from kserve_wrapper.core.calls import Call, ModelMetadata, Reply, V1Call
-from kserve_wrapper.core.errors import DeadlineExceeded, TooLarge, Unavailable
+from kserve_wrapper.core.calls import Call, ModelMetadata, Reply, V1Call, V2Call
+from kserve_wrapper.core.errors import DeadlineExceeded, NotFound, TooLarge, Unavailable, WrapperError
+from kserve_wrapper.core.naming import name_input
 
 NAME = "ts-kserve-wrapper"
-EXTENSIONS = ("binary_tensor_data", "model_repository", "explain")
+EXTENSIONS = ("binary_tensor_data", "parameters", "model_repository", "model_configuration", "statistics", "explain")
 
 
 class Models(Protocol):
@@ -23,6 +25,10 @@ class Models(Protocol):
     def models(self) -> List[str]: ...
 
     def model_ready(self, name: str, version: Optional[str] = None) -> bool: ...
+
+    def default_version(self, name: str) -> Optional[str]:
+        """The version that answers calls without one; None while that is unknown."""
+        ...
 
     def metadata(self, name: str, version: Optional[str] = None) -> ModelMetadata: ...
 
@@ -112,7 +118,18 @@ class DataPlane:
         Raises:
             NotFound, Unavailable, TooLarge, DeadlineExceeded: and whatever WrapperError the submitter raises.
         """
-        return await self._submitter.submit(call, self._admit(call, timeout))
+        try:
+            return await self._submitter.submit(call, self._admit(call, timeout))
+        except WrapperError as error:
+            raise self.as_asked(call, error) from None
+
+    def as_asked(self, call: Call, error: Exception) -> Exception:
+        """A call's error, in its client's words."""
+        if isinstance(error, WrapperError) and isinstance(call, V2Call):
+            # NotFound: it is gone since the call was taken in.
+            with suppress(NotFound):
+                name_input(error, call, self.models.metadata(call.model, call.version))
+        return error
 
     async def drain(self, timeout: float) -> bool:
         """Refuses new calls, finishes those in flight, and after ``timeout`` seconds fails the rest; True if none."""
@@ -128,6 +145,8 @@ class DataPlane:
         if self._max_rows and (rows := count_rows(call)) > self._max_rows:
             raise TooLarge(f"{rows} rows in one request; the limit is {self._max_rows}: send them in parts")
         limit = self._request_timeout if timeout is None else min(timeout, self._request_timeout)
+        if call.timeout is not None:
+            limit = min(limit, call.timeout)
         if limit <= 0:
             raise DeadlineExceeded("the deadline passed before the request was read")
         return time.monotonic() + limit

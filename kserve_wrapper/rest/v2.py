@@ -36,6 +36,8 @@ class V2:
 
     def add_to(self, router: Router) -> None:
         router.add("/v2", GET=self.server_metadata)
+        # The protocol's own description has it so.
+        router.add("/v2/", GET=self.server_metadata)
         router.add("/v2/health/live", GET=self.live)
         router.add("/v2/health/ready", GET=self.ready)
         router.add("/v2/models", GET=self.list_models)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Awaitable, Callable, Dict, NamedTuple, Optional
 
+from google.protobuf.json_format import ParseDict
+
 from kserve_wrapper.codecs import oip_grpc as codec
 from kserve_wrapper.codecs.compat import new_id, stock_reply
 from kserve_wrapper.core.calls import V2Reply
@@ -12,7 +14,9 @@ from kserve_wrapper.core.dataplane import DataPlane, Repository
 from kserve_wrapper.core.errors import InternalError, Unavailable
 from kserve_wrapper.core.headers import ClientHeaders
 from kserve_wrapper.core.trace import INTERNAL
+from kserve_wrapper.rpc.messages import Protocol
 from kserve_wrapper.telemetry.metrics import Stages
+from kserve_wrapper.telemetry.model_info import ModelInfo, properties
 
 
 class Caller(NamedTuple):
@@ -23,6 +27,9 @@ class Caller(NamedTuple):
     #: The call's metadata.
     headers: ClientHeaders
 
+
+STREAM = "ModelStreamInfer"
+STREAM_RESPONSE = "ModelStreamInferResponse"
 
 Method = Callable[[Any, Caller], Awaitable[Any]]
 
@@ -41,33 +48,48 @@ class Servicer:
     Args:
         messages: the module with the message classes.
         plane: answers.
+        info: of models, for Triton's clients.
         stages: takes the time of decoding and encoding.
         compat: inference answers as the stock runtime does.
     """
 
-    def __init__(self, messages: Any, plane: DataPlane, stages: Stages, compat: bool = False) -> None:
-        self._messages = messages
+    def __init__(self, messages: Any, plane: DataPlane, info: ModelInfo, stages: Stages, compat: bool = False) -> None:
+        self._served = {name: serve for name, serve in self._all().items() if hasattr(messages, f"{name}Request")}
+        streams = hasattr(messages, STREAM_RESPONSE)
+        #: The messages, and what reflection tells.
+        self.protocol = Protocol(messages, [*self._served, *([STREAM] if streams else [])])
+        self._messages = self.protocol
         self._plane = plane
+        self._info = info
         self._stages = stages
         self._compat = compat
 
     def methods(self) -> Dict[str, Rpc]:
-        """All methods that the message package has messages for."""
-        served: Dict[str, Method] = {
+        """All methods of one request and one answer that the message package has messages for."""
+        return {
+            name: Rpc(getattr(self._messages, f"{name}Request"), getattr(self._messages, f"{name}Response"), serve)
+            for name, serve in self._served.items()
+        }
+
+    @property
+    def stream(self) -> Optional[Rpc]:
+        """ModelStreamInfer, whose requests are answered each by ``serve``; None where there are no messages for it."""
+        response = getattr(self._messages, STREAM_RESPONSE, None)
+        return None if response is None else Rpc(self._messages.ModelInferRequest, response, self.model_infer)
+
+    def _all(self) -> Dict[str, Method]:
+        return {
             "ServerLive": self.server_live,
             "ServerReady": self.server_ready,
             "ModelReady": self.model_ready,
             "ServerMetadata": self.server_metadata,
             "ModelMetadata": self.model_metadata,
             "ModelInfer": self.model_infer,
+            "ModelConfig": self.model_config,
+            "ModelStatistics": self.model_statistics,
             "RepositoryIndex": self.repository_index,
             "RepositoryModelLoad": self.repository_model_load,
             "RepositoryModelUnload": self.repository_model_unload,
-        }
-        return {
-            name: Rpc(getattr(self._messages, f"{name}Request"), getattr(self._messages, f"{name}Response"), method)
-            for name, method in served.items()
-            if hasattr(self._messages, f"{name}Request")
         }
 
     async def server_live(self, request: Any, caller: Caller) -> Any:
@@ -86,12 +108,24 @@ class Servicer:
     async def model_metadata(self, request: Any, caller: Caller) -> Any:
         metadata = self._plane.metadata(request.name, request.version or None)
         reply = self._messages.ModelMetadataResponse(
-            name=metadata.name, versions=metadata.versions, platform=metadata.platform
+            name=metadata.name,
+            versions=metadata.versions,
+            platform=metadata.platform,
+            properties=properties(metadata),
         )
         for source, target in ((metadata.inputs, reply.inputs), (metadata.outputs, reply.outputs)):
             for tensor in source:
                 target.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
         return reply
+
+    async def model_config(self, request: Any, caller: Caller) -> Any:
+        reply = self._messages.ModelConfigResponse()
+        ParseDict(self._info.config(request.name, request.version or None), reply.config)
+        return reply
+
+    async def model_statistics(self, request: Any, caller: Caller) -> Any:
+        told = self._info.statistics(request.name or None, request.version or None)
+        return ParseDict(told, self._messages.ModelStatisticsResponse())
 
     async def model_infer(self, request: Any, caller: Caller) -> Any:
         asked = self._stages.decode.time(codec.decode_request, request, caller.headers)

@@ -14,6 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from kserve_wrapper.telemetry.buffered import Count, Tally
+from kserve_wrapper.telemetry.statistics import Statistics
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 #: Where the processes of ``--workers N`` keep their counts; prometheus-client reads it when it is imported.
@@ -50,6 +51,8 @@ class Metrics:
     def __init__(self, registry: Optional[CollectorRegistry] = None) -> None:
         self.registry = registry or CollectorRegistry()
         self.stages = Stages(self.registry)
+        #: By model, for V2's statistics.
+        self.models = Statistics(os.environ.get(MULTIPROCESS_DIRECTORY))
         self._requests = Counter(
             "kserve_wrapper_requests_total",
             "Requests by protocol, route and status code.",
@@ -142,6 +145,7 @@ class Metrics:
     def hand_over(self) -> None:
         """Has what was counted here seen by the other processes of ``--workers N``."""
         self.stages.hand_over()
+        self.models.hand_over()
         for tally in (self.batch_rows, self.batch_requests, *self._tallies.values()):
             tally.hand_over()
         for count, _ in self._answers.values():

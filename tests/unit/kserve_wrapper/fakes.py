@@ -24,6 +24,8 @@ class FakeModels:
     def __init__(self) -> None:
         self.is_live = True
         self.is_ready = True
+        #: What the handler told beyond the protocol's fields.
+        self.extra: Dict[str, Any] = {}
 
     def live(self) -> bool:
         return self.is_live
@@ -45,6 +47,10 @@ class FakeModels:
     def reason(self, name: str, version: Optional[str] = None) -> str:
         return "" if self.model_ready(name, version) else "its worker is loading"
 
+    def default_version(self, name: str) -> Optional[str]:
+        self.model_ready(name)
+        return "1.0"
+
     def metadata(self, name: str, version: Optional[str] = None) -> ModelMetadata:
         self.model_ready(name, version)
         return ModelMetadata(
@@ -53,6 +59,7 @@ class FakeModels:
             "pytorch_eager",
             [TensorMetadata("input", "FP32", (-1, 2))],
             [TensorMetadata("predict", "INT64", (-1,))],
+            extra=self.extra,
         )
 
 

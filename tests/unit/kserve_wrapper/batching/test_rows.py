@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kserve_wrapper.batching import rows
 from kserve_wrapper.batching.rows import BatchSlice, RowsMismatch, answers_by_row, merge, split
 from kserve_wrapper.core.calls import Call, ModelMetadata, Tensor, TensorMetadata, V1Call, V1Reply, V2Call, V2Reply
-from kserve_wrapper.tensors.datatypes import DATATYPES, DTYPES, bytes_elements, check_buffer, join_bytes
+from kserve_wrapper.tensors.datatypes import DATATYPES, DTYPES, ITEM_SIZES, bytes_elements, check_buffer, join_bytes
 
 OURS = ["binary_tensor_data", "raw_body", "row_errors", "independent_rows"]
 IMAGES = ModelMetadata("m", ["1"], inputs=[TensorMetadata("image", "FP32", (-1, 1, 28, 28))], extensions=OURS)
@@ -165,7 +165,7 @@ def tensors(draw: st.DrawFn, name: str, datatype: str, tail: Tuple[int, ...]) ->
     count = int(np.prod(shape))
     if datatype == "BYTES":
         return Tensor(name, datatype, shape, join_bytes([draw(st.binary(max_size=3)) for _ in range(count)]))
-    size = count * DTYPES[datatype].itemsize
+    size = count * ITEM_SIZES[datatype]
     return Tensor(name, datatype, shape, draw(st.binary(min_size=size, max_size=size)))
 
 

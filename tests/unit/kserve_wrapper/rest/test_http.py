@@ -44,7 +44,7 @@ def test_head_is_get_without_a_body(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/nope", "/v1", "/v1/models/", "/v2/", "//v2", "/v2/models/mnist/nope", "/docs", "/openapi.json"]
+    "path", ["/nope", "/v1", "/v1/models/", "/v2/models/", "//v2", "/v2/models/mnist/nope", "/docs", "/openapi.json"]
 )
 def test_an_unknown_path(path: str) -> None:
     answer = Front().call("GET", path)
