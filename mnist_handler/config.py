@@ -22,7 +22,8 @@ class HandlerConfig:
 
     #: ``fp32``; ``bf16`` (autocast on CUDA, weights in bfloat16 on a CPU); ``fp16`` (autocast, CUDA alone).
     precision: str = "fp32"
-    #: ``auto`` = frozen and fused TorchScript on a CPU; CUDA graphs on a GPU, none where rows have no fixed shape.
+    #: ``auto`` = frozen and fused TorchScript on a CPU; CUDA graphs on a GPU, none where rows have no fixed shape; and
+    #: none where the compiled model does not answer as the eager one.
     compile: str = "auto"
     #: Threads inside one operator; 0 = half of the processors that this worker may use, at least 1.
     intra_op_threads: int = 0
@@ -31,6 +32,8 @@ class HandlerConfig:
     #: Batch sizes (rows) made ready before the worker reports ready; others are padded up to the next.
     #: None = every size to 16, then in steps of at most an eighth, up to ``device_batch_limit``.
     warm_up: Optional[Tuple[int, ...]] = None
+    #: Seconds that warming up may take; batch sizes beyond are left cold. TorchServe ends a load after 120 by default.
+    warm_up_seconds: float = 45.0
     #: Rows times steps that an attribution holds on the device at once (Captum's ``internal_batch_size``).
     explain_batch_limit: int = 64
     #: Pixels that an encoded image may have. TorchServe's ``limit_max_image_pixels: false`` lifts it.
@@ -64,11 +67,20 @@ def parse_config(section: Optional[Mapping[str, Any]]) -> HandlerConfig:
     return config
 
 
+def warm_up_limit(config: HandlerConfig, model_config: Optional[Mapping[str, Any]]) -> float:
+    """Seconds for warming up: what is set, and at most half of the model's ``startupTimeout`` where it has one."""
+    limit = (model_config or {}).get("startupTimeout")
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or limit <= 0:
+        return config.warm_up_seconds
+    return min(config.warm_up_seconds, limit / 2)
+
+
 def _check(config: HandlerConfig) -> None:
     _choice("precision", config.precision, PRECISIONS)
     _choice("compile", config.compile, COMPILE_MODES)
     _integer("intra_op_threads", config.intra_op_threads, 0, 1024)
     _integer("device_batch_limit", config.device_batch_limit, 1, 4096)
+    _number("warm_up_seconds", config.warm_up_seconds, 0.0, 3600.0)
     _integer("explain_batch_limit", config.explain_batch_limit, 1, 65536)
     _integer("max_image_pixels", config.max_image_pixels, 1, 2**40)
     if not isinstance(config.metrics, bool):

@@ -17,19 +17,18 @@ from torch import nn
 from ts.torch_handler.base_handler import BaseHandler
 
 from mnist_handler import describe
-from mnist_handler.compute.compiled import choose_mode, compile_model
 from mnist_handler.compute.device import end_if_lost, leaves_processors, pick_device, set_threads
-from mnist_handler.compute.engine import Engine, Outcome, default_sizes, is_out_of_memory
-from mnist_handler.compute.folding import eager_copy
+from mnist_handler.compute.engine import Outcome, is_out_of_memory
 from mnist_handler.compute.loading import LoadError, load_labels, load_model
-from mnist_handler.config import ConfigError, HandlerConfig, parse_config
+from mnist_handler.compute.runtime import build_runtime
+from mnist_handler.config import HandlerConfig, parse_config, warm_up_limit
 from mnist_handler.envelopes.batch import WireEnvelope, failure
 from mnist_handler.envelopes.worker_context import asks_description
 from mnist_handler.explain.attributions import DEFAULT_METHOD, Explainer, method_settings
 from mnist_handler.explain.requests import ExplainJob, explain_jobs
 from mnist_handler.explain.targets import read_targets, split_targets
 from mnist_handler.inputs import arrays
-from mnist_handler.inputs.checks import check_bounds, check_names
+from mnist_handler.inputs.checks import check_bounds, check_names, check_specs
 from mnist_handler.inputs.parameters import (
     EXPLAIN_KEYS,
     PREDICT_KEYS,
@@ -41,7 +40,7 @@ from mnist_handler.inputs.parameters import (
 )
 from mnist_handler.inputs.spec import READY, InputSpec, Piece, Rows, by_form, count, places, stack
 from mnist_handler.metrics import Meter, Stopwatch
-from mnist_handler.predictions import Predictions, Scores
+from mnist_handler.predictions import Predictions, Scores, TwoClasses, two_classes
 from mnist_handler.requests import Answer, Block, Request, RequestError, row_error
 from mnist_handler.worker_log import thin_out
 
@@ -68,17 +67,23 @@ Job = Union[PredictJob, ExplainJob]
 class RowHandler(BaseHandler):  # type: ignore[misc]
     """Base of handlers: one TorchServe worker's model, from requests to answers.
 
-    Subclasses set ``inputs`` and may override ``decode_input``, ``prepare`` and ``build_model``.
+    Subclasses set ``inputs`` and may override ``setup``, ``decode_input``, ``prepare`` and ``postprocess``.
     """
 
     #: Tells the envelopes that ``handle`` reads and writes wire forms itself.
     speaks_wire = True
     #: What the model takes, in the order of its ``forward``; shapes are a row's.
     inputs: Tuple[InputSpec, ...] = ()
-    #: Whether scores are of classes, [rows, classes]: then answers are labels. Else they are the scores.
+    #: Whether scores are of classes, [rows, classes]: then answers are labels. One score a row is the logit of class 1
+    #: beside class 0. Else answers are the scores.
     classifies = True
     #: Whether Captum can take gradients with respect to the inputs.
     explainable = True
+    #: Whether a row's answer is the same whatever rows are beside it. Then the wrapper lets clients share batches; a
+    #: subclass whose rows see each other sets False.
+    independent_rows = True
+    #: Names of the request headers that this handler reads: each ``Request.headers`` has those that came.
+    request_headers: Tuple[str, ...] = ()
 
     def initialize(self, context: Any) -> None:
         """Load, compile and warm up the model of the archive; the worker is ready when this returns.
@@ -89,6 +94,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         properties = context.system_properties
         self.context = context
         self.manifest = context.manifest
+        check_specs(self.inputs)
         self.config = parse_config((context.model_yaml_config or {}).get("handler"))
         self.device = pick_device(properties.get("gpu_id"))
         threads = set_threads(self.config.intra_op_threads)
@@ -96,10 +102,10 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         self.labels = load_labels(directory / "index_to_name.json")
         self.model = self._place(load_model(directory, self.manifest, self.device))
         self.setup(context)
-        self._build(self.config)
+        self._build(self.config, warm_up_limit(self.config, context.model_yaml_config))
         thin_out(self.config.metrics_interval)
         self._meter = Meter(self.config.metrics_interval) if self.config.metrics else None
-        self._metadata = describe.metadata(self, context)
+        self._metadata = describe.metadata(self._facts(context))
         self.initialized = True
         logger.info("%s on %s, %d threads an operator, %s", type(self).__name__, self.device, threads, self._mode)
 
@@ -110,11 +116,27 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         """TorchServe's entry point: one answer for each of its requests, in order."""
         if asks_description(data, context):
             return [self.describe_handle()]
-        return list(WireEnvelope(self.answer).handle(data, context))
+        return list(WireEnvelope(self.answer, self.request_headers).handle(data, context))
 
     def describe_handle(self) -> Dict[str, Any]:
         """The V2 model metadata, with ``extensions``: what this handler understands beyond a stock one."""
         return self._metadata
+
+    def _facts(self, context: Any) -> describe.ModelFacts:
+        model = context.manifest.get("model", {})
+        script = isinstance(self.model, torch.jit.ScriptModule)
+        return describe.ModelFacts(
+            name=str(context.model_name or model.get("modelName")),
+            version=str(model.get("modelVersion", "1.0")),
+            platform="pytorch_torchscript" if script else "pytorch_eager",
+            inputs=self.inputs,
+            classes=self.classes if self.classifies else None,
+            named=self.labels is not None,
+            score_shape=self.score_shape,
+            explainable=self.explainable,
+            independent_rows=self.independent_rows,
+            request_headers=tuple(name.lower() for name in self.request_headers),
+        )
 
     def answer(self, requests: List[Request], context: Any) -> List[Result]:
         """Answer a batch; requests that cannot be answered get their own error, the others their answer.
@@ -169,7 +191,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         """
         if not isinstance(block.values, np.ndarray):
             return [Piece(READY, arrays.list_rows(block.values, spec.shape, spec.datatype, first_row, faults))]
-        return [Piece(READY, arrays.cast(arrays.split_rows(block.values, spec.shape), spec.datatype))]
+        rows = arrays.split_rows(block.values, spec.shape)
+        return [Piece(READY, arrays.cast(rows, spec.datatype, first_row, faults))]
 
     def preprocess(self, decoded: Sequence[Rows]) -> Tuple[torch.Tensor, ...]:
         """The rows of all requests as the model's inputs on the device: one stack and one transfer for each form."""
@@ -190,7 +213,9 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
 
     def postprocess(self, data: torch.Tensor) -> Union[Predictions, Scores]:
         """A batch's scores, ready to be cut into answers."""
-        return Predictions(data, self.labels) if self.classifies else Scores(data)
+        if not self.classifies:
+            return Scores(data)
+        return Predictions(two_classes(data) if self._one_logit else data, self.labels)
 
     # --- what the verbs are made of ----------------------------------------------------------------------------------
 
@@ -303,57 +328,41 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
         return model
 
-    def example(self, rows: int) -> List[torch.Tensor]:
-        """Inputs of zeros, as ``preprocess`` gives them; -1 in a shape counts as 1."""
-        shapes = [(rows, *(max(1, size) for size in spec.shape)) for spec in self.inputs]
+    def example(self, rows: int, length: int = 1) -> List[torch.Tensor]:
+        """Inputs of zeros, as ``preprocess`` gives them; -1 in a shape counts as ``length``."""
+        shapes = [(rows, *(length if size < 0 else size for size in spec.shape)) for spec in self.inputs]
         dtypes = [arrays.torch_dtype(spec.datatype) for spec in self.inputs]
         return [torch.zeros(shape, dtype=dtype, device=self.device) for shape, dtype in zip(shapes, dtypes)]
 
-    def _check_shapes(self) -> None:
-        """Raise LoadError if the model, as it came and without compiling, refuses rows of ``inputs``."""
-        try:
-            with torch.inference_mode():
-                self.model(*self.example(2))
-        except Exception as error:
-            if is_out_of_memory(error):
-                return
-            shapes = [str(spec.shape) if len(self.inputs) == 1 else f"{spec.name} {spec.shape}" for spec in self.inputs]
-            raise LoadError(f"the model does not take inputs of row_shape {', '.join(shapes)}: {error}") from error
-
-    def _build(self, config: HandlerConfig) -> None:
-        fixed = all(size >= 0 for spec in self.inputs for size in spec.shape)
-        self._mode = choose_mode(config.compile, config.precision, self.device, fixed)
-        sizes = config.warm_up or tuple(default_sizes(config.device_batch_limit))
-        try:
-            eager = eager_copy(self.model, self.example(2))
-            # A graph replays BatchNorm as kernels of its own unless it is folded, which is checked in float32 alone.
-            model = eager if self._mode == "cuda_graph" and config.precision == "fp32" else self.model
-            forwards = compile_model(model, self._mode, config.precision, self.device, self.example(2))
-            self._engine = Engine(forwards, config.device_batch_limit, sizes if fixed else None)
-            seconds = self._engine.warm_up(self.example(1))
-            with torch.inference_mode():  # inputs as a request's are
-                outcome = self._engine.run(self.example(1))
-        except ConfigError:  # after a broken capture the model must not run again
-            raise
-        except Exception:
-            self._check_shapes()
-            raise
-        logger.info("warm after %.1f s: batches of %s rows", seconds, ", ".join(map(str, sizes)))
-        if outcome.scores is None:
-            raise MemoryError("the device's memory does not hold one row")
-        self.score_shape = tuple(outcome.scores.shape[1:])
+    def _build(self, config: HandlerConfig, seconds: float) -> None:
+        runtime = build_runtime(self.model, config, self.device, self.inputs, self.example, seconds)
+        self._engine, self._mode, self.score_shape = runtime.engine, runtime.mode, runtime.score_shape
         if self.classifies and len(self.score_shape) != 1:
             raise LoadError(f"scores of a row have shape {self.score_shape}, not (classes,): set classifies = False")
         self.classes = int(self.score_shape[0]) if self.score_shape else 1
+        self._one_logit = self.classifies and self.classes == 1
+        if self._one_logit:
+            self.classes = 2
         if self.classifies and self.labels is not None and len(self.labels) != self.classes:
             raise LoadError(f"index_to_name.json has {len(self.labels)} names, the model {self.classes} classes")
+        self._build_explainer(TwoClasses(runtime.eager) if self._one_logit else runtime.eager)
+
+    def _build_explainer(self, eager: nn.Module) -> None:
         floats = all(spec.datatype in ("FP16", "FP32", "FP64") for spec in self.inputs)
         self.explainable = self.explainable and floats and len(self.score_shape) == 1
         self.methods = method_settings(self.inputs[0].shape)
         if isinstance(self.model, torch.jit.ScriptModule):
             del self.methods["deep_lift"]  # it hooks modules, which TorchScript does not allow
         self._explain_keys = EXPLAIN_KEYS.union(*self.methods.values())
-        self._explainer = Explainer(eager, config.explain_batch_limit, leaves_processors(self.device))
-        if self.explainable:
+        self._explainer = Explainer(eager, self.config.explain_batch_limit, leaves_processors(self.device))
+        if not self.explainable:
+            return
+        try:
             target = torch.zeros(1, dtype=torch.int64, device=self.device)
             self._explainer.attribute("saliency", self.example(1), target, {})
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            self.explainable = False
+            cause = str(error).strip().split("\n")[0]
+            logger.warning("this model has no explanations: no gradient reaches its inputs (%s)", cause)

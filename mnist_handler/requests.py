@@ -38,6 +38,8 @@ class Request:
     outputs: Optional[List[str]] = None
     #: V1: the inputs came together, row by row, so that none of them continues another.
     by_row: bool = False
+    #: The HTTP headers that the handler declares to read, by their names in lower case.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 #: One output: an array of shape [rows, …], or a list with one JSON-serialisable item (or bytes) a row.

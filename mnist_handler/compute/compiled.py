@@ -12,6 +12,7 @@ from typing import Any, Callable, ContextManager, Dict, List, Sequence, Tuple
 
 import torch
 from torch import nn
+from torch.jit._trace import TracerWarning
 
 from mnist_handler.config import ConfigError
 
@@ -104,7 +105,8 @@ def _torchscript(
     """
     with torch.no_grad(), area(), warnings.catch_warnings():
         # TorchScript is deprecated in newer versions of torch, and still the fastest on a CPU.
-        for category in (DeprecationWarning, FutureWarning):
+        # What a trace warns of, a branch on values, is seen when its answers are compared with eager's.
+        for category in (DeprecationWarning, FutureWarning, TracerWarning):
             warnings.simplefilter("ignore", category)
         script: Any = model
         if not isinstance(model, torch.jit.ScriptModule):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import logging
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
@@ -18,6 +19,8 @@ Inputs = Sequence[torch.Tensor]
 _CALLS = 5
 #: Seconds of calls that say enough about a batch size.
 _ENOUGH = 0.1
+#: Seconds between two lines about a long warm-up.
+_TELL = 5.0
 #: What torch says where its CPU allocator, CUDA beside torch's allocator (pinned memory, graphs) or cuBLAS had no room.
 _FULL = ("DefaultCPUAllocator: can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 NO_MEMORY = "the device's memory does not hold this row, even alone"
@@ -44,6 +47,18 @@ def default_sizes(limit: int) -> List[int]:
         step = 1 << (sizes[-1].bit_length() - 4)
         sizes.append(min(limit, sizes[-1] + step))
     return sizes
+
+
+def spread(sizes: Sequence[int]) -> List[int]:
+    """Sorted sizes in the order in which each next one serves best: both ends, then the middles of the gaps."""
+    order = [0, len(sizes) - 1]
+    gaps = [(0, len(sizes) - 1)]
+    for low, high in gaps:  # grows as it goes
+        middle = (low + high) // 2
+        if low < middle < high:
+            order.append(middle)
+            gaps += [(low, middle), (middle, high)]
+    return [sizes[place] for place in dict.fromkeys(order)] if sizes else []
 
 
 def run_halving(
@@ -97,22 +112,57 @@ class Engine:
         self._limit = min(limit, self._sizes[-1]) if self._sizes else limit
         self._fastest: Dict[int, Forward] = {}
 
-    def warm_up(self, example: Inputs) -> float:
-        """Run every size until TorchScript has specialised it, and choose its forward. Returns seconds.
+    def warm_up(self, example: Inputs, seconds: float = math.inf) -> List[int]:
+        """Run the sizes until TorchScript has specialised them, and choose the forward of each, while time lasts.
+
+        The smallest comes first, then the largest, then the middle of the widest gap: what the time does not suffice
+        for is padded to the next size that is warm, and a larger batch goes in chunks of the largest.
 
         Args:
             example: inputs of one row.
+            seconds: how long it may take; a size that would probably take longer is left out.
+
+        Returns:
+            The sizes that stay cold.
         """
-        begin = time.perf_counter()
+        begin = told = time.perf_counter()
+        warm: List[int] = []
+        a_row = 0.0
         with torch.inference_mode():
-            for size in self._sizes:
-                # Clones, since a view of a normal tensor is none of inference mode, as a request's tensors are:
-                # Inductor would compile again for the first of those.
-                rows = [tensor.expand(size, *tensor.shape[1:]) for tensor in example]
-                inputs = [one.clone(memory_format=torch.contiguous_format) for one in rows]
-                times = [_time(forward, inputs) for forward in self._forwards]
-                self._fastest[size] = self._forwards[times.index(min(times))]
-        return time.perf_counter() - begin
+            for size in spread(self._sizes):
+                now = time.perf_counter()
+                if warm and now - begin + 2 * len(self._forwards) * size * a_row > seconds:
+                    continue
+                if now - told > _TELL:
+                    told = now
+                    logger.info("warming up: %.0f s of at most %.0f", now - begin, seconds)
+                a_row = min(self._warm(example, size) / size, a_row or math.inf)
+                warm.append(size)
+        cold = [size for size in self._sizes if size not in warm]
+        if self._sizes:
+            self._sizes = sorted(warm)
+            self._limit = min(self._limit, self._sizes[-1])
+        self._tell_warm(time.perf_counter() - begin, seconds, cold)
+        return cold
+
+    def _warm(self, example: Inputs, size: int) -> float:
+        """Seconds of a call with the forward that is the fastest for this size."""
+        # Clones, since a view of a normal tensor is none of inference mode, as a request's tensors are:
+        # Inductor would compile again for the first of those.
+        rows = [tensor.expand(size, *tensor.shape[1:]) for tensor in example]
+        inputs = [one.clone(memory_format=torch.contiguous_format) for one in rows]
+        times = [_time(forward, inputs) for forward in self._forwards]
+        self._fastest[size] = self._forwards[times.index(min(times))]
+        return min(times)
+
+    def _tell_warm(self, took: float, seconds: float, cold: List[int]) -> None:
+        shown = ", ".join(map(str, self._sizes)) or "any number of"
+        logger.info("warm after %.1f s: batches of %s rows", took, shown)
+        if cold:
+            logger.warning(
+                "warm-up stopped at %.0f s (handler.warm_up_seconds): %d batch sizes stay cold, padded or cut (%s)",
+                *(seconds, len(cold), ", ".join(map(str, cold))),
+            )
 
     def run(self, inputs: Inputs) -> Outcome:
         """Scores for all rows; what does not fit into memory is halved until it does."""

@@ -5,14 +5,16 @@ What belongs to one batch lives in local variables only.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from typing import Any, Callable, Dict, List, Tuple, Union
+from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
 
 from mnist_handler.envelopes.protocol import read_request
 from mnist_handler.envelopes.worker_context import Form, Model, Reply, WorkerContext, model_of, send_results
 from mnist_handler.requests import Answer, Request, RequestError
 
 Result = Union[Answer, RequestError]
+Parsed = Tuple[Form, Request]
 Answerer = Callable[[List[Request], Any], List[Result]]
 
 logger = logging.getLogger(__name__)
@@ -27,10 +29,12 @@ class WireEnvelope:
     Args:
         answer: takes the lawful requests of the batch, predictions and explanations mixed, and TorchServe's
             context; returns one Answer or RequestError a request, in order.
+        headers: names of the request headers that ``Request.headers`` shall hold.
     """
 
-    def __init__(self, answer: Answerer) -> None:
+    def __init__(self, answer: Answerer, headers: Sequence[str] = ()) -> None:
         self._answer = answer
+        self._headers = frozenset(name.lower() for name in headers)
 
     def handle(self, data: List[Dict[str, Any]], context: WorkerContext) -> List[bytes]:
         """TorchServe's entry point.
@@ -47,7 +51,7 @@ class WireEnvelope:
         forms: List[Tuple[int, Form]] = []
         requests: List[Request] = []
         for idx, item in enumerate(data):
-            parsed = _read(item, context, idx)
+            parsed = self._read(item, context, idx)
             if isinstance(parsed, RequestError):
                 results[idx] = parsed
             else:
@@ -58,6 +62,19 @@ class WireEnvelope:
             for (idx, form), answer in zip(forms, self._answer_all(requests, context)):
                 results[idx] = _write(form, answer, model)
         return send_results(context, results)
+
+    def _read(
+        self, item: Dict[str, Any], context: WorkerContext, idx: int
+    ) -> Union[Tuple[Form, Request], RequestError]:
+        try:
+            came = context.get_all_request_header(idx)
+            form, request = read_request(item, came)
+            if self._headers:
+                own = {name.lower(): str(value) for name, value in came.items() if name.lower() in self._headers}
+                request = dataclasses.replace(request, headers=own)
+            return form, request
+        except Exception as error:
+            return failure(error)
 
     def _answer_all(self, requests: List[Request], context: WorkerContext) -> List[Result]:
         try:
@@ -83,13 +100,6 @@ def failure(error: Exception) -> RequestError:
     if isinstance(error, MemoryError):
         return RequestError(507, TOO_LARGE)
     return RequestError(500, BUG)
-
-
-def _read(item: Dict[str, Any], context: WorkerContext, idx: int) -> Union[Tuple[Form, Request], RequestError]:
-    try:
-        return read_request(item, context.get_all_request_header(idx))
-    except Exception as error:
-        return failure(error)
 
 
 def _write(form: Form, answer: Result, model: Model) -> Union[Reply, RequestError]:

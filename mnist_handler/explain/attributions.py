@@ -188,16 +188,23 @@ class Explainer:
         return result
 
 
-def check_windows(row_shape: Sequence[int], settings: Settings) -> None:
-    """Refuse an occlusion of more than 1024 windows with RequestError (400)."""
+def check_windows(row_shapes: Sequence[Sequence[int]], settings: Settings) -> None:
+    """Refuse with RequestError (400) gaps between windows, and more than 1024 windows over all inputs of a row."""
     window, strides = settings["window"], settings["strides"]
-    windows = 1
-    for size in row_shape[-2:]:
-        windows *= int(-(-(size - window) // strides)) + 1
+    if strides > window:
+        raise RequestError(400, f"occlusion leaves gaps: strides ({strides:g}) are at most the window ({window:g})")
+    windows = sum(_windows(shape, window, strides) for shape in row_shapes)
     if windows > _MOST_WINDOWS:
         raise RequestError(
             400, f"occlusion by {windows} windows a row, at most {_MOST_WINDOWS}: raise window or strides"
         )
+
+
+def _windows(row_shape: Sequence[int], window: float, strides: float) -> int:
+    count = 1
+    for size in row_shape[-2:]:
+        count *= int(-(-(size - min(window, size)) // min(strides, size))) + 1
+    return count
 
 
 def _cover(row_shape: Sequence[int], size: int) -> Tuple[int, ...]:

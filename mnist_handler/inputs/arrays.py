@@ -88,7 +88,7 @@ def list_rows(
     try:
         array = from_lists(values)
         if array.ndim == len(row_shape) + 1 and _fits(array.shape[1:], row_shape):
-            return cast(array, datatype)
+            return cast(_numbers(array, datatype), datatype, first_row, faults)
     except TensorError:
         pass  # row by row, to say which
     good: Dict[int, np.ndarray[Any, Any]] = {}
@@ -110,17 +110,26 @@ def _list_row(
     array = split_rows(from_lists(value), row_shape)
     if len(array) != 1:
         raise TensorError(f"shape {list(array.shape)} is more than one row")
-    row: np.ndarray[Any, Any] = cast(array, datatype)[0]
+    found: Dict[int, str] = {}
+    row: np.ndarray[Any, Any] = cast(_numbers(array, datatype), datatype, 0, found)[0]
+    if found:
+        raise TensorError(found[0])
     if before is not None and before.shape != row.shape:
         raise TensorError(f"shape {list(row.shape)} is not {list(before.shape)}, as the rows before it have: pad them")
     return row
 
 
+def _numbers(array: np.ndarray[Any, Any], datatype: str) -> np.ndarray[Any, Any]:
+    if array.dtype.kind == "b" and datatype != "BOOL":
+        raise TensorError(f"true and false where {datatype} is wanted")
+    return array
+
+
 def from_lists(value: Any) -> np.ndarray[Any, Any]:
-    """Nested lists of numbers as an array.
+    """Nested lists of numbers, or of nothing but true and false, as an array.
 
     Raises:
-        TensorError: ragged, or something in them is not a number.
+        TensorError: ragged, or something in them is neither.
     """
     # First, since one long text would make NumPy give every element as much room.
     if not _only_numbers(value):
@@ -129,7 +138,7 @@ def from_lists(value: Any) -> np.ndarray[Any, Any]:
         array: np.ndarray[Any, Any] = np.asarray(value)
     except (ValueError, OverflowError) as error:
         raise TensorError("nested lists of unequal lengths") from error
-    if array.dtype.kind not in "uif":
+    if array.dtype.kind not in "uifb":
         raise TensorError("not numbers in nested lists")
     return array
 
@@ -140,7 +149,7 @@ def _only_numbers(value: Any) -> bool:
     while types == {list}:
         level = list(chain.from_iterable(level))
         types = set(map(type, level))
-    return types <= {int, float, bool}
+    return types <= {int, float} or types == {bool}
 
 
 def outside(array: np.ndarray[Any, Any], low: float, high: float, first_row: int, wanted: str) -> Dict[int, str]:
@@ -185,27 +194,39 @@ _DTYPES: Dict[str, Tuple[Any, torch.dtype]] = {
 }
 
 
+#: What an input of a model may hold.
+DATATYPES = tuple(_DTYPES)
+
+
 def torch_dtype(datatype: str) -> torch.dtype:
     return _DTYPES[datatype][1]
 
 
-def cast(array: np.ndarray[Any, Any], datatype: str) -> np.ndarray[Any, Any]:
-    """Numbers as ``datatype``, where that loses neither range nor a fraction.
+def cast(array: np.ndarray[Any, Any], datatype: str, first_row: int, faults: Dict[int, str]) -> np.ndarray[Any, Any]:
+    """Numbers [rows, …] as ``datatype``.
+
+    Rows with NaN, infinity or an integer out of range are zeros in the result and named in ``faults``.
 
     Raises:
-        TensorError: floats for integers, integers out of range, NaN or infinity.
+        TensorError: the array's datatype never fits: floats for integers, no numbers at all.
     """
     wanted = np.dtype(_DTYPES[datatype][0])
-    if array.dtype == wanted:
-        result = array
-    elif array.dtype.kind == "f" and wanted.kind != "f":
+    if array.dtype.kind == "f" and wanted.kind != "f":
         raise TensorError(f"floats where {datatype} is wanted")
-    elif array.dtype.kind not in "uifb":
+    if array.dtype.kind not in "uifb":
         raise TensorError(f"no numbers of {datatype}")
+    if wanted.kind == "f":
+        with np.errstate(over="ignore"):
+            result = array.astype(wanted, copy=False)
+        bad = outside(result, -np.inf, np.inf, first_row, "")
     else:
-        result = array.astype(wanted)
-        if wanted.kind != "f" and not np.array_equal(result, array):
-            raise TensorError(f"numbers out of {datatype}'s range")
-    if wanted.kind == "f" and not np.isfinite(result).all():
-        raise TensorError("NaN or infinity among the values")
+        low, high = (0, 1) if wanted.kind == "b" else (int(np.iinfo(wanted).min), int(np.iinfo(wanted).max))
+        same = array.dtype == wanted or array.dtype.kind == "b"
+        bad = {} if same else outside(array, low, high, first_row, f"from {low} to {high}, as {datatype} takes")
+        result = array.astype(wanted, copy=False)
+    if bad:
+        result = result.copy()
+        result[[row - first_row for row in bad]] = 0
+        for row, fault in bad.items():
+            faults.setdefault(row, fault)
     return np.ascontiguousarray(result)

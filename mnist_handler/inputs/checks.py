@@ -5,9 +5,32 @@ from __future__ import annotations
 import math
 from typing import Dict, List, Sequence
 
+from mnist_handler.config import ConfigError
 from mnist_handler.inputs import arrays
 from mnist_handler.inputs.spec import READY, InputSpec, Piece
 from mnist_handler.requests import RequestError
+
+#: Keys of a V1 row that mean something else, and the V2 input that holds targets.
+RESERVED_NAMES = frozenset(("b64", "body", "data", "image_bytes", "parameters", "target"))
+
+
+def check_specs(specs: Sequence[InputSpec]) -> None:
+    """Raise ConfigError for inputs that no request could reach or no tensor could hold."""
+    if not specs:
+        raise ConfigError("the handler declares no inputs: set the class attribute inputs")
+    names = [spec.name for spec in specs]
+    for spec in specs:
+        if spec.name in RESERVED_NAMES:
+            raise ConfigError(
+                f"an input may not be called {spec.name!r}, which means something else in a request; reserved are "
+                f"{', '.join(sorted(RESERVED_NAMES))}"
+            )
+        if names.count(spec.name) > 1:
+            raise ConfigError(f"two inputs are called {spec.name!r}")
+        if spec.datatype not in arrays.DATATYPES:
+            raise ConfigError(
+                f"input {spec.name}: a model takes no {spec.datatype}, only {', '.join(arrays.DATATYPES)}"
+            )
 
 
 def check_names(given: Sequence[str], wanted: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 # TorchServe leaves a file open while it is imported; that warning is not ours to fix.
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from ts.context import Context
+    from ts.context import Context, RequestProcessor  # noqa: F401
 
     from mnist_handler import MNISTDigitClassifier, RowHandler
 

@@ -328,7 +328,7 @@ def test_describe(handler: RowHandler) -> None:
     assert metadata["platform"] == "pytorch_eager"
     assert metadata["inputs"] == [{"name": "input-0", "datatype": "FP32", "shape": [-1, 1, 28, 28]}]
     assert metadata["outputs"] == [{"name": "predict", "datatype": "INT64", "shape": [-1]}]
-    assert metadata["extensions"] == ["binary_tensor_data", "raw_body", "row_errors"]
+    assert metadata["extensions"] == ["binary_tensor_data", "raw_body", "row_errors", "independent_rows"]
 
 
 def test_a_clients_own_describe_header_changes_nothing(handler: RowHandler, digits: np.ndarray[Any, Any]) -> None:

@@ -6,15 +6,16 @@ import importlib.util
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Type
+from typing import Any, List, Type
 
 import numpy as np
 import pytest
 import torch
 
 from mnist_handler import Block, InputSpec, Request, RequestError, RowHandler
+from mnist_handler.config import ConfigError
 from mnist_handler.envelopes.v1 import parse
-from tests.unit.mnist_handler.conftest import ROOT, start
+from tests.unit.mnist_handler.conftest import ROOT, RequestProcessor, make_context, start
 from tests.unit.mnist_handler.helpers import ask, ask_one, labels, png, refusal, v1, v2
 
 STORE = ROOT / "model-archiver" / "model-store" / "densenet_161"
@@ -209,3 +210,148 @@ def _asked() -> Any:
     from mnist_handler.inputs.parameters import Asked
 
     return Asked({})
+
+
+ONE_LOGIT = """
+from torch import nn
+class OneLogit(nn.Module):
+    def forward(self, a):
+        return a.sum(1, keepdim=True)
+"""
+NO_GRADIENT = """
+from torch import nn
+class Steps(nn.Module):
+    def forward(self, a):
+        return (a > 0).float()
+"""
+FLAGS = """
+from torch import nn
+class Flags(nn.Module):
+    def forward(self, a):
+        return a.float().sum(1)
+"""
+
+
+class Classes(RowHandler):
+    inputs = (InputSpec("a", "FP32", (3,)),)
+
+
+class Flags(RowHandler):
+    inputs = (InputSpec("a", "BOOL", (2,)),)
+    classifies = False
+
+
+def serve(folder: Path, model: str, kind: Type[RowHandler], **config: Any) -> RowHandler:
+    (folder / "a_model.py").write_text(model)
+    settings = {"device_batch_limit": 4, "warm_up": [1, 4], **config}
+    return start(folder, settings, kind, model_file="a_model.py", weights=None)
+
+
+def test_one_logit_is_two_classes(tmp_path: Path) -> None:
+    (tmp_path / "index_to_name.json").write_text('{"0": "no", "1": "yes"}')
+    handler = serve(tmp_path, ONE_LOGIT, Classes)
+    answer = ask_one(handler, v1([1, 1, 1], [-1, -1, 0], [0, 0, 0], probabilities=True))
+    assert list(answer.outputs["predict"]) == ["yes", "no", "no"]
+    sigmoid = 1 / (1 + np.exp(-np.array([3.0, -2.0, 0.0])))
+    np.testing.assert_allclose(answer.outputs["probabilities"], np.stack([1 - sigmoid, sigmoid], 1), rtol=1e-5)
+    assert handler.describe_handle()["optional_outputs"][0]["shape"] == [-1, 2]
+
+
+def test_one_logit_is_explained_for_either_class(tmp_path: Path) -> None:
+    handler = serve(tmp_path, ONE_LOGIT, Classes)
+    row = [1.0, 2.0, -1.0]
+    for target, sign in ((1, 1), (0, -1), (None, 1)):
+        answer = ask_one(handler, v1(row, explain=True, **({} if target is None else {"target": target})))
+        np.testing.assert_allclose(answer.outputs["explain"], [np.array(row) * sign], atol=1e-5)
+
+
+def test_a_model_without_gradient_loads(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    handler = serve(tmp_path, NO_GRADIENT, Classes)
+    assert caplog.text.count("has no explanations") == 1
+    assert labels(ask_one(handler, v1([-1, 1, -1]))) == [1]
+    assert "no explanations" in refusal(handler, v1([1, 1, 1], explain=True)).message
+    assert "explain" not in [output["name"] for output in handler.describe_handle()["optional_outputs"]]
+
+
+def test_true_and_false_for_a_bool_input(tmp_path: Path) -> None:
+    handler = serve(tmp_path, FLAGS, Flags)
+    answer = ask_one(handler, v1([True, False], [True, True], [0, 1]))
+    assert np.asarray(answer.outputs["predict"]).tolist() == [1, 2, 1]
+    array = ask_one(handler, v2(np.array([[True, True], [False, False]])))
+    assert np.asarray(array.outputs["predict"]).tolist() == [2, 0]
+    assert refusal(handler, v1([True, False], [True, 7], [2, 0])).rows.keys() == {1, 2}
+
+
+def test_true_where_a_number_is_wanted(tmp_path: Path) -> None:
+    handler = serve(tmp_path, REGRESSION, Regression)
+    assert refusal(handler, v1([1, 2, 3], [True, True, True])).rows == {1: "true and false where FP32 is wanted"}
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_what_is_not_finite_fails_its_own_row(as_array: bool, tmp_path: Path) -> None:
+    handler = serve(tmp_path, REGRESSION, Regression)
+    rows: Any = [[1.0, 2.0, 3.0], [1.0, float("nan"), 2.0], [4.0, 5.0, 6.0], [float("inf"), 0.0, 0.0]]
+    request = v2(np.array(rows)) if as_array else v1(*rows)
+    error = refusal(handler, request)
+    assert sorted(error.rows) == [1, 3]
+    assert error.rows[1] == "NaN or infinity among the values"
+
+
+@pytest.mark.parametrize("name", ["data", "body", "image_bytes", "b64", "target", "parameters"])
+def test_reserved_names_end_the_load(name: str, tmp_path: Path) -> None:
+    class Reserved(RowHandler):
+        inputs = (InputSpec("a", "FP32", ()), InputSpec(name, "FP32", (3,)))
+
+    with pytest.raises(ConfigError, match=f"'{name}', which means something else"):
+        serve(tmp_path, REGRESSION, Reserved)
+
+
+@pytest.mark.parametrize(
+    ("specs", "words"),
+    [
+        ((), "declares no inputs"),
+        ((InputSpec("a", "FP32", ()), InputSpec("a", "FP32", ())), "two inputs are called 'a'"),
+        ((InputSpec("a", "BYTES", ()),), "input a: a model takes no BYTES"),
+    ],
+)
+def test_inputs_that_cannot_be_served(specs: Any, words: str, tmp_path: Path) -> None:
+    class Wrong(RowHandler):
+        inputs = specs
+
+    with pytest.raises(ConfigError, match=words):
+        serve(tmp_path, REGRESSION, Wrong)
+
+
+def test_occlusion_of_several_inputs_is_bounded_over_all(two: RowHandler) -> None:
+    inputs = [("a", Block(np.ones((1, 3), np.float32))), ("b", Block(np.ones(1, np.float32)))]
+    parameters = {"method": "occlusion", "window": 1, "strides": 2}
+    error = refusal(two, Request(inputs, explain=True, parameters=parameters))
+    assert error.message == "occlusion leaves gaps: strides (2) are at most the window (1)"
+    answer = ask_one(two, Request(inputs, explain=True, parameters={"method": "occlusion", "target": 1}))
+    np.testing.assert_allclose(answer.outputs["explain"], [[1, 1, 1]])
+    np.testing.assert_allclose(answer.outputs["explain_1"], [-1])
+
+
+def test_whether_rows_are_independent_is_told(tmp_path: Path) -> None:
+    class Dependent(Regression):
+        independent_rows = False
+
+    assert "independent_rows" in serve(tmp_path, REGRESSION, Regression).describe_handle()["extensions"]
+    assert "independent_rows" not in serve(tmp_path, REGRESSION, Dependent).describe_handle()["extensions"]
+
+
+def test_declared_headers_reach_the_handler(tmp_path: Path) -> None:
+    class Tenants(Regression):
+        request_headers = ("X-Tenant",)
+
+        def answer(self, requests: List[Request], context: Any) -> List[Any]:
+            seen.extend(request.headers for request in requests)
+            return super().answer(requests, context)
+
+    seen: List[Any] = []
+    handler = serve(tmp_path, REGRESSION, Tenants)
+    assert handler.describe_handle()["request_headers"] == ["x-tenant"]
+    context = make_context(tmp_path)
+    context.request_processor = [RequestProcessor({"x-TENANT": "blue", "x-other": "1"}), RequestProcessor({})]
+    handler.handle([{"body": {"instances": [[1, 2, 3]]}}] * 2, context)
+    assert seen == [{"x-tenant": "blue"}, {}]
