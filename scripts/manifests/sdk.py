@@ -23,6 +23,11 @@ def missing() -> Optional[str]:
     return f"not installed: {', '.join(absent)}" if absent else None
 
 
+def knows(value: dict[str, Any]) -> bool:
+    """Whether the packages have a model of the object's version and kind."""
+    return value["apiVersion"] in _VERSIONS
+
+
 def problems(value: dict[str, Any]) -> list[str]:
     """What the packages' models have against an object."""
     return _child().submit(_check, value, _VERSIONS[value["apiVersion"]] + value["kind"], "$").result()
