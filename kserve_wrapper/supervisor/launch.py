@@ -21,7 +21,7 @@ from kserve_wrapper.torchserve.properties import ConfigError
 
 #: What Java is told unless ``vmargs`` says otherwise.
 #:
-#: Compile quickly, once: coalescing leaves Java few requests, and the thorough compiler takes its time from the model
+#: Compile quickly, once: batching leaves Java few requests, and the thorough compiler takes its time from the model
 #: just while a pod starts and warms up.
 #:
 #: Keep the threads that TorchServe hands batches to: on one or two processors Java would start a thread for each batch.

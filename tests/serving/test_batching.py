@@ -1,4 +1,4 @@
-"""Coalescing in front of real TorchServe: this project's handler, and a plain one in the stock envelopes."""
+"""Batching in front of real TorchServe: this project's handler, and a plain one in the stock envelopes."""
 
 from __future__ import annotations
 
@@ -82,13 +82,17 @@ def stock(
     log = tmp_path_factory.mktemp("stock") / "served.log"
     settings = {"model_snapshot": json.dumps(models)}
     environ = {"TS_SERVICE_ENVELOPE": request.param}
-    with supervised(echo_store, log, http_port, grpc_port, settings, (), environ):
+    wrapper = ["--independent_rows", "echo"]
+    with supervised(echo_store, log, http_port, grpc_port, settings, wrapper, environ):
         yield Stock(f"http://127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}", log, request.param)
 
 
 def documents_for(stock: Stock, bad: int) -> Tuple[str, List[Any]]:
-    """Requests of one to three rows, each row of its own content; number ``bad`` has a bad one."""
-    rows = [[f"{number}.{row}" for row in range(1 + number % 3)] for number in range(CLIENTS)]
+    """Requests of one to three rows, each row of its own content; number ``bad`` has a bad one.
+
+    The stock V2 envelope reads the first element of an input alone: there, one row each.
+    """
+    rows = [[f"{number}.{row}" for row in range(rows_of(stock, number))] for number in range(CLIENTS)]
     if bad >= 0:
         rows[bad][-1] = "bad"
     if stock.envelope == "kserve":
@@ -99,8 +103,12 @@ def documents_for(stock: Stock, bad: int) -> Tuple[str, List[Any]]:
     return "/v2/models/echo/infer", [{"inputs": [{**tensor, "shape": [-1]}]} for tensor in tensors]
 
 
+def rows_of(stock: Stock, number: int) -> int:
+    return 1 + number % 3 if stock.envelope == "kserve" else 1
+
+
 def check_answer(stock: Stock, number: int, answer: Any) -> None:
-    own = [f"echo {number}.{row}" for row in range(1 + number % 3)]
+    own = [f"echo {number}.{row}" for row in range(rows_of(stock, number))]
     if stock.envelope == "kserve":
         assert answer["predictions"] == own
     else:
@@ -108,7 +116,7 @@ def check_answer(stock: Stock, number: int, answer: Any) -> None:
         assert outputs == [(f"name-{number}", [len(own)], own)]
 
 
-def test_plain_handlers_in_stock_envelopes_are_coalesced(stock: Stock) -> None:
+def test_handlers_that_their_operator_declares_share_batches_in_stock_envelopes(stock: Stock) -> None:
     path, documents = documents_for(stock, bad=-1)
     before = upstream_requests(stock)
     for number, (status, answer) in enumerate(at_once(stock, path, documents)):
