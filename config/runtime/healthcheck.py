@@ -18,18 +18,21 @@ from kserve_wrapper.settings import Settings
 
 #: The container's first process: the supervisor, or an init with the supervisor's command line as its own arguments.
 FIRST_PROCESS = Path("/proc/1/cmdline")
+#: What starts the supervisor, whose flags for the wrapper follow ``--``, and what starts the wrapper alone.
+SUPERVISORS = ("kserve_wrapper.supervisor", "kserve_wrapper.supervisor.main", "ts-kserve-supervisor")
+WRAPPERS = ("kserve_wrapper", "kserve_wrapper.main", "ts-kserve-wrapper")
 SECONDS = 3.0
 
 
 def wrapper_flags(command_line: bytes) -> List[str]:
     """What follows ``torchserve … --`` on the supervisor's command line, or the wrapper's own name."""
     words = [word.decode("utf-8", "replace") for word in command_line.split(b"\0")[:-1]]
-    modules = ("kserve_wrapper.supervisor.main", "kserve_wrapper")
-    starts = [place for place, word in enumerate(words) if word in modules]
+    names = [word.rpartition("/")[2] for word in words]
+    starts = [place for place, name in enumerate(names) if name in SUPERVISORS + WRAPPERS]
     if not starts:
         return []
     rest = words[starts[0] + 1 :]
-    if words[starts[0]] == "kserve_wrapper":
+    if names[starts[0]] in WRAPPERS:
         return rest
     return rest[rest.index("--") + 1 :] if "--" in rest else []
 

@@ -42,7 +42,7 @@ def _check(value: Any, type_name: str, path: str) -> list[str]:
     inner = re.fullmatch(r"(list\[|dict\(str, )(.+)[\])]", type_name)
     if inner:
         items = enumerate(value) if isinstance(value, list) else value.items()
-        return [problem for key, item in items for problem in _check(item, inner.group(2), f"{path}[{key!r}]")]
+        return [problem for key, item in items for problem in _check(item, inner.group(2), f"{path}[{key}]")]
     if type_name in _SCALARS:
         right = isinstance(value, _SCALARS[type_name]) and (type_name == "bool" or not isinstance(value, bool))
         return [] if right else [f"{path}: {value!r} is no {type_name}"]
@@ -52,7 +52,7 @@ def _check(value: Any, type_name: str, path: str) -> list[str]:
     if not isinstance(value, dict):
         return [f"{path}: {value!r} is no {type_name}"]
     names = {wire: name for name, wire in model.attribute_map.items()}
-    unknown = [f"{path}: {key!r} is no field of {type_name}" for key in value if key not in names]
+    unknown = [f"{path}.{key}: no field of {type_name}" for key in value if key not in names]
     known = {key: model.openapi_types[names[key]] for key in value if key in names}
     return [*unknown, *(p for key, kind in known.items() for p in _check(value[key], kind, f"{path}.{key}"))]
 

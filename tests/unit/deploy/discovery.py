@@ -24,6 +24,7 @@ _GROUPS = {
         "localmodelnodegroups": "LocalModelNodeGroup",
     },
     "gateway.networking.k8s.io/v1": {"gateways": "Gateway", "httproutes": "HTTPRoute"},
+    "networking.k8s.io/v1": {"networkpolicies": "NetworkPolicy"},
     "keda.sh/v1alpha1": {"scaledobjects": "ScaledObject"},
 }
 _CLUSTER_WIDE = {"ClusterServingRuntime", "LocalModelCache", "LocalModelNodeGroup"}

@@ -55,7 +55,7 @@ WRONG: dict[str, tuple[Any, Callable[[Any], Any], str]] = {
         lambda v: model(v).update(lifecycle={"preStop": {"sleep": {"seconds": 10}}}),
         "$.spec.predictor.terminationGracePeriodSeconds: 30 s",
     ),
-    "an unknown key": (RUNTIME, lambda v: v["spec"]["containers"][0].update(imag="x:1"), "imag"),
+    "an unknown key": (RUNTIME, lambda v: v["spec"]["containers"][0].update(imag="x:1"), "$.spec.containers[0].imag: "),
 }
 
 

@@ -52,6 +52,16 @@ def test_the_last_stage_holds_the_environment_and_no_more() -> None:
     assert "USER" not in build
 
 
+def test_the_labels_say_what_it_is_and_from_what() -> None:
+    labels = dict(re.findall(r'^\s*(?:LABEL )?(\S+)="([^"]*)"', stages()[1], re.MULTILINE))
+    assert labels["org.opencontainers.image.version"] == __version__
+    for name in ("title", "description", "revision", "created", "licenses"):
+        assert labels[f"org.opencontainers.image.{name}"], name
+    assert labels["io.ts-kserve-wrapper.sbom"] == "/opt/venv/sbom.cdx.json"
+    for variable in re.findall(r"\$\{(\w+)\}", " ".join(labels.values())):
+        assert re.search(rf"^ARG {variable}=", stages()[1], re.MULTILINE), variable
+
+
 def test_what_is_copied_is_there_and_not_ignored() -> None:
     rules = (RUNTIME / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     kept = [rule[1:].rstrip("/") for rule in rules if rule.startswith("!")]
@@ -237,6 +247,9 @@ def test_the_health_check_says_what_it_cannot_do() -> None:
         (["python", "-m", "kserve_wrapper.supervisor.main", "torchserve", "--start"], []),
         (["tini", "--", "python", "-m", "kserve_wrapper.supervisor.main", "--", "--http_port=9"], ["--http_port=9"]),
         (["python", "-m", "kserve_wrapper", "--http_port", "9"], ["--http_port", "9"]),
+        (["python", "/opt/venv/bin/ts-kserve-supervisor", "--start", "--", "--http_port", "9"], ["--http_port", "9"]),
+        (["python", "-m", "kserve_wrapper.supervisor", "torchserve", "--", "--http_port", "9"], ["--http_port", "9"]),
+        (["/opt/venv/bin/ts-kserve-wrapper", "--http_port", "9"], ["--http_port", "9"]),
         (["sh", "-c", "sleep 1", "--", "x"], []),
         ([], []),
     ],

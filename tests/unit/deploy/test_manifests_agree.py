@@ -124,6 +124,14 @@ def test_the_standard_manifest_holds_what_the_overlay_adds() -> None:
         assert service.value["spec"]["predictor"]["model"][part] == patch[f"/spec/containers/0/{part}"]
 
 
+def test_the_network_policy_opens_the_wrappers_ports_alone() -> None:
+    (policy,) = of_kind("NetworkPolicy")
+    (rule,) = policy.value["spec"]["ingress"]
+    assert [port["port"] for port in rule["ports"]] == [HTTP, GRPC]
+    (labels,) = policy.value["spec"]["podSelector"]["matchExpressions"]
+    assert set(labels["values"]) <= {service.name for service in SERVICES}
+
+
 def test_the_checker_knows_the_wrappers_ports() -> None:
     assert (ports.WRAPPER_HTTP_PORT, ports.WRAPPER_GRPC_PORT) == (HTTP, GRPC)
 
