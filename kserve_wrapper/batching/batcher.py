@@ -24,7 +24,7 @@ from kserve_wrapper.batching.dispatch import Dispatch, Observer, Send
 from kserve_wrapper.batching.limits import BatchingLimits
 from kserve_wrapper.batching.queue import ModelQueue, PendingRequest, Verb, Waiting
 from kserve_wrapper.batching.rows import BatchSlice, answers_by_row, prepare
-from kserve_wrapper.batching.slots import may_pipeline, slots_alone, slots_of_batches
+from kserve_wrapper.batching.slots import as_seen_through, may_pipeline, slots_alone, slots_of_batches
 from kserve_wrapper.core import tasks
 from kserve_wrapper.core.calls import Call, ModelCapacity, ModelMetadata, Reply
 from kserve_wrapper.core.errors import DeadlineExceeded, QueueFull, Unavailable, WrapperError
@@ -266,9 +266,10 @@ class Batcher:
     def _batches(self, queue: ModelQueue) -> int:
         """Where a batch may go now, how many the waiting rows and those under way are shared out to; else 0."""
         limits = self._limits
-        capacity = self._capacity(queue.model, queue.version)
+        told = self._capacity(queue.model, queue.version)
+        capacity = as_seen_through(told, queue.foreign and limits.stock_envelope)
         if not (queue.by_row and limits.enabled):
-            return int(queue.in_flight < slots_alone(capacity, limits, queue.foreign and limits.stock_envelope))
+            return int(queue.in_flight < slots_alone(capacity, limits))
         slots = slots_of_batches(capacity, limits)
         if queue.in_flight < slots:
             return max(1, max(1, capacity.workers) // limits.processes)

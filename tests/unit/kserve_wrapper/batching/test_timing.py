@@ -410,7 +410,7 @@ def test_full_queue_refuses_with_retry_after(limits: BatchingLimits) -> None:
         (OURS, False, None, 4),  # two workers are at it, and as many requests wait for them
         (STOCK, True, None, 4),
         (STOCK, True, 3, 12),
-        (STOCK, True, 30, 60),  # what the workers take, though TorchServe's queue holds fewer
+        (STOCK, True, 30, 80),  # what the workers take, and what TorchServe's queue holds
     ],
 )
 def test_where_nobody_shares_each_goes_alone_as_many_as_torchserve_takes(
@@ -426,14 +426,18 @@ def test_where_nobody_shares_each_goes_alone_as_many_as_torchserve_takes(
     run(main())
 
 
-def test_behind_a_stock_envelope_torchserve_has_nothing_to_batch() -> None:
+@pytest.mark.parametrize("declared", [False, True])
+def test_behind_a_stock_envelope_torchserve_has_nothing_to_batch(declared: bool) -> None:
     """Of the requests that a worker gets together, the envelope answers the first alone."""
 
     async def main() -> None:
-        limits = BatchingLimits(stock_envelope=True)
+        limits = BatchingLimits(stock_envelope=True, independent_rows=frozenset("m" if declared else ""))
         rig = Rig(FakeModel(delay=1.0, metadata=STOCK), limits, slots=2, batch_size=4)
-        await asyncio.gather(*[rig.submit(str(i)) for i in range(5)])
+        tasks = [rig.submit(str(i)) for i in range(5)]
+        await asyncio.sleep(0.5)
+        await asyncio.gather(*tasks, *[rig.submit(str(i)) for i in range(5)])
         assert rig.model.most_in_flight == 1
+        assert len(rig.model.batches) == (2 if declared else 10)
 
     run(main())
 

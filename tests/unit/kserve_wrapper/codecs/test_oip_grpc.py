@@ -138,11 +138,11 @@ def test_what_the_request_asks_for() -> None:
         },
         outputs=[{"name": "o"}],
     )
-    asked = oip_grpc.decode_request(message, {"traceparent": "t"})
+    asked = oip_grpc.decode_request(message, {b"traceparent": b"t"})
     assert asked.call.explain
     assert asked.raw
     assert (asked.call.parameters, asked.call.outputs) == ({"a": 1}, ["o"])
-    assert (asked.call.version, asked.call.trace) == (None, {"traceparent": "t"})
+    assert (asked.call.version, asked.call.headers) == (None, {b"traceparent": b"t"})
     assert asked.call.inputs[0].data == struct.pack("<2f", 1, 2)
 
 

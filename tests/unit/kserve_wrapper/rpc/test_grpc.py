@@ -15,6 +15,7 @@ import pytest
 from kserve_wrapper.core import errors
 from kserve_wrapper.core.calls import V2Call
 from kserve_wrapper.core.errors import WrapperError
+from kserve_wrapper.core.headers import trace_of
 from kserve_wrapper.rpc.messages import Protocol
 from tests.unit.kserve_wrapper.fakes import Front
 from tests.unit.kserve_wrapper.live import Live
@@ -172,7 +173,8 @@ def test_ids_and_trace(pair: Pair) -> None:
     sent = (("x-request-id", "abc"), ("traceparent", "00-1-2-01"), ("authorization", "secret"))
     call(channel, "ModelInfer", metadata=sent, model_name="mnist", inputs=[FP32])
     [made] = live.front.submitter.calls
-    assert made.trace == {"x-request-id": "abc", "traceparent": "00-1-2-01"}
+    assert trace_of(made.headers) == {"x-request-id": "abc", "traceparent": "00-1-2-01"}
+    assert made.headers[b"authorization"] == b"secret"
 
 
 def test_the_repository(pair: Pair) -> None:

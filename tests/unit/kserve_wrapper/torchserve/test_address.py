@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from kserve_wrapper.torchserve.address import parse, tls_context
 
 
