@@ -20,11 +20,14 @@ class ConfigError(ValueError):
 class HandlerConfig:
     """How one worker runs its model. Where the archive has no config file, these defaults hold."""
 
-    #: ``fp32``; ``bf16`` (autocast on CUDA, weights in bfloat16 on a CPU); ``fp16`` (autocast, CUDA alone).
+    #: ``fp32``; ``bf16`` or ``fp16`` (CUDA alone): weights and activations in that type, scores in float32.
     precision: str = "fp32"
     #: ``auto`` = frozen and fused TorchScript on a CPU; CUDA graphs on a GPU, none where rows have no fixed shape; and
     #: none where the compiled model does not answer as the eager one.
     compile: str = "auto"
+    #: On a GPU: whether float32 convolutions and matrix products may use TF32 (10 bits of mantissa) where the
+    #: hardware has it. TorchServe's stock handlers do.
+    tf32: bool = True
     #: Threads inside one operator; 0 = half of the processors that this worker may use, at least 1.
     intra_op_threads: int = 0
     #: Rows that the device takes at once; longer batches go in chunks. 1 to 4096.
@@ -35,7 +38,8 @@ class HandlerConfig:
     #: Seconds that warming up may take; batch sizes beyond are left cold. TorchServe ends a load after 120 by default.
     warm_up_seconds: float = 45.0
     #: Rows times steps that an attribution holds on the device at once (Captum's ``internal_batch_size``).
-    explain_batch_limit: int = 64
+    #: None = 64 on a CPU; on a GPU as many as half of its free memory holds, measured at load, 64 to 4096.
+    explain_batch_limit: Optional[int] = None
     #: Pixels that an encoded image may have. TorchServe's ``limit_max_image_pixels: false`` lifts it.
     max_image_pixels: int = DEFAULT_IMAGE_PIXELS
     #: Whether times and rows go to TorchServe's metrics.
@@ -81,10 +85,11 @@ def _check(config: HandlerConfig) -> None:
     _integer("intra_op_threads", config.intra_op_threads, 0, 1024)
     _integer("device_batch_limit", config.device_batch_limit, 1, 4096)
     _number("warm_up_seconds", config.warm_up_seconds, 0.0, 3600.0)
-    _integer("explain_batch_limit", config.explain_batch_limit, 1, 65536)
+    if config.explain_batch_limit is not None:
+        _integer("explain_batch_limit", config.explain_batch_limit, 1, 65536)
     _integer("max_image_pixels", config.max_image_pixels, 1, 2**40)
-    if not isinstance(config.metrics, bool):
-        raise ConfigError(f"handler.metrics: must be true or false, not {config.metrics!r}")
+    _flag("tf32", config.tf32)
+    _flag("metrics", config.metrics)
     _number("metrics_interval", config.metrics_interval, 0.0, 3600.0)
     if config.warm_up is not None and config.warm_up[-1] > config.device_batch_limit:
         raise ConfigError(
@@ -95,6 +100,11 @@ def _check(config: HandlerConfig) -> None:
 def _choice(key: str, value: Any, choices: Tuple[str, ...]) -> None:
     if value not in choices:
         raise ConfigError(f"handler.{key}: {value!r} is none of {', '.join(choices)}")
+
+
+def _flag(key: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ConfigError(f"handler.{key}: must be true or false, not {value!r}")
 
 
 def _integer(key: str, value: Any, low: int, high: int) -> None:

@@ -17,14 +17,14 @@ from torch import nn
 from ts.torch_handler.base_handler import BaseHandler
 
 from mnist_handler import describe
-from mnist_handler.compute.device import end_if_lost, leaves_processors, pick_device, set_threads
+from mnist_handler.compute.device import end_if_lost, leaves_processors, pick_device, set_tf32, set_threads
 from mnist_handler.compute.engine import Outcome, is_out_of_memory
 from mnist_handler.compute.loading import LoadError, load_labels, load_model
 from mnist_handler.compute.runtime import build_runtime
 from mnist_handler.config import HandlerConfig, parse_config, warm_up_limit
 from mnist_handler.envelopes.batch import WireEnvelope, failure
 from mnist_handler.envelopes.worker_context import asks_description
-from mnist_handler.explain.attributions import DEFAULT_METHOD, Explainer, method_settings
+from mnist_handler.explain.attributions import CPU_ROWS, DEFAULT_METHOD, Explainer, method_settings
 from mnist_handler.explain.requests import ExplainJob, explain_jobs
 from mnist_handler.explain.targets import read_targets, split_targets
 from mnist_handler.inputs import arrays
@@ -98,6 +98,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         self.config = parse_config((context.model_yaml_config or {}).get("handler"))
         self.device = pick_device(properties.get("gpu_id"))
         threads = set_threads(self.config.intra_op_threads)
+        set_tf32(self.device, self.config.tf32)
         directory = Path(properties.get("model_dir"))
         self.labels = load_labels(directory / "index_to_name.json")
         self.model = self._place(load_model(directory, self.manifest, self.device))
@@ -354,12 +355,12 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         if isinstance(self.model, torch.jit.ScriptModule):
             del self.methods["deep_lift"]  # it hooks modules, which TorchScript does not allow
         self._explain_keys = EXPLAIN_KEYS.union(*self.methods.values())
-        self._explainer = Explainer(eager, self.config.explain_batch_limit, leaves_processors(self.device))
+        limit = self.config.explain_batch_limit
+        self._explainer = Explainer(eager, limit or CPU_ROWS, leaves_processors(self.device))
         if not self.explainable:
             return
         try:
-            target = torch.zeros(1, dtype=torch.int64, device=self.device)
-            self._explainer.attribute("saliency", self.example(1), target, {})
+            self._explainer.warm_up(self.example(1), fit=limit is None)
         except Exception as error:
             if is_out_of_memory(error):
                 raise

@@ -38,8 +38,12 @@ def spread(value: Spread) -> str:
     return f"{number(value.median)} ({number(value.low)}–{number(value.high)})"
 
 
-def heading(kind: str, machine: Mapping[str, Any]) -> str:
-    """Title and what it was measured on."""
+def heading(kind: str, machine: Mapping[str, Any], interleaved: bool = True) -> str:
+    """Title and what it was measured on.
+
+    Args:
+        interleaved: whether what is compared took turns, round by round.
+    """
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     gpu = "; ".join(machine["gpus"]) or "none"
     lines: List[str] = [
@@ -49,8 +53,9 @@ def heading(kind: str, machine: Mapping[str, Any]) -> str:
         f"{machine['memory_gib']} GiB, GPU: {gpu}; {machine['system']}; load before the run {machine['load_before']}.",
         f"Python {machine['python']}, {machine['java']}; {versions}.",
         "",
-        "Medians of the rounds, extremes in brackets. Servers took turns within each round: read the ratios.",
     ]
+    if interleaved:
+        lines.append("Medians of the rounds, extremes in brackets. Servers took turns in each round: read the ratios.")
     steal = machine.get("steal")
     if steal and (steal["repeated"] or steal["disturbed"]):
         lines.append(

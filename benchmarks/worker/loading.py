@@ -10,19 +10,24 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 Batch = List[Dict[str, Any]]
 
 
 def load(archive: Path, directory: Path, envelope: str = "kserve") -> Any:
     """The worker's Service of an archive unpacked into ``directory``."""
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(directory)
+    return load_folder(directory, envelope)
+
+
+def load_folder(directory: Path, envelope: str = "kserve", gpu: Optional[int] = None) -> Any:
+    """The worker's Service of an unpacked archive, on the GPU of that number or on the CPU."""
     import ts
     from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
     from ts.model_loader import ModelLoaderFactory
 
-    with zipfile.ZipFile(archive) as file:
-        file.extractall(directory)
     # The archive's own copy of a package comes first, as in the worker.
     sys.path.insert(0, str(directory))
     os.chdir(directory)
@@ -32,7 +37,7 @@ def load(archive: Path, directory: Path, envelope: str = "kserve") -> Any:
     metrics.model_name = "mnist"
     loader = ModelLoaderFactory.get_model_loader()
     service = loader.load(
-        "mnist", str(directory), manifest["model"]["handler"], None, 1, envelope, metrics_cache=metrics
+        "mnist", str(directory), manifest["model"]["handler"], gpu, 1, envelope, metrics_cache=metrics
     )
     service.set_cl_socket(None)
     return service
@@ -53,7 +58,11 @@ def request(images: Sequence[bytes], raw: bool, explain: bool = False) -> Batch:
         raw: as bytes, which a handler with the extension raw_body gets; else parsed, as TorchServe's worker does
             with application/json before its own clock starts.
     """
-    instances = [{"data": base64.b64encode(image).decode()} for image in images]
+    return request_of([{"data": base64.b64encode(image).decode()} for image in images], raw, explain)
+
+
+def request_of(instances: Sequence[Any], raw: bool, explain: bool = False) -> Batch:
+    """As :func:`request`, of V1 instances of any kind."""
     body: Any = json.dumps({"instances": instances}).encode()
     kind = "application/octet-stream" if raw else "application/json"
     headers = [{"name": b"explain", "value": b"True" if explain else b"False"}]

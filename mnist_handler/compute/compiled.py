@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import warnings
-from typing import Any, Callable, ContextManager, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
@@ -72,38 +72,46 @@ def compile_model(
         Equal functions, of which the engine takes the fastest for each batch size.
     """
     low = _LOW.get(precision)
-    if low is not None and device.type == "cpu":
-        model = copy.deepcopy(model).to(low)
-        return [_cast(one, low) for one in _compile(model, mode, [_to(tensor, low) for tensor in example])]
     if low is not None:
-        return [_autocast(one, device, low) for one in _compile(model, mode, example, _autocast_area(device, low))]
-    return _compile(model, mode, example)
+        example = [_to(tensor, low) for tensor in example]
+        model = _in_type(model, low, precision, example)
+    if mode == "cuda_graph":
+        return [CudaGraphs(model, low)]
+    forwards = _compile(model, mode, example)
+    return forwards if low is None else [_cast(one, low) for one in forwards]
 
 
-def _compile(
-    model: nn.Module,
-    mode: str,
-    example: Sequence[torch.Tensor],
-    area: Callable[[], ContextManager[Any]] = contextlib.nullcontext,
-) -> List[Forward]:
+def _in_type(model: nn.Module, low: torch.dtype, precision: str, example: Sequence[torch.Tensor]) -> nn.Module:
+    """A copy with its weights in ``low``: cast once, where autocast would cast them in each batch."""
+    model = copy.deepcopy(model).to(low)
+    try:
+        with torch.no_grad():
+            model(*example)
+    except RuntimeError as error:
+        if "dtype" not in str(error) and "scalar type" not in str(error):
+            raise
+        raise ConfigError(
+            f"handler.precision: the model mixes datatypes where its weights are {precision} "
+            f"({str(error).splitlines()[0]}); set fp32, or have its forward take the type of its inputs"
+        ) from error
+    return model
+
+
+def _compile(model: nn.Module, mode: str, example: Sequence[torch.Tensor]) -> List[Forward]:
     if mode == "torchscript":
-        return _torchscript(model, example, area)
+        return _torchscript(model, example)
     if mode == "inductor":
         return [torch.compile(model, dynamic=True)]
-    if mode == "cuda_graph":
-        return [CudaGraphs(model, area)]
     return [model]
 
 
-def _torchscript(
-    model: nn.Module, example: Sequence[torch.Tensor], area: Callable[[], ContextManager[Any]]
-) -> List[Forward]:
+def _torchscript(model: nn.Module, example: Sequence[torch.Tensor]) -> List[Forward]:
     """Trace, freeze (folds BatchNorm and dropout) and fuse.
 
     Fusing gives a CPU oneDNN's own tensor layout: faster for large batches, yet each operator costs more to start,
     so that a small model with few rows runs faster without.
     """
-    with torch.no_grad(), area(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings():
         # TorchScript is deprecated in newer versions of torch, and still the fastest on a CPU.
         # What a trace warns of, a branch on values, is seen when its answers are compared with eager's.
         for category in (DeprecationWarning, FutureWarning, TracerWarning):
@@ -118,68 +126,81 @@ def _torchscript(
 
 
 class CudaGraphs:
-    """One captured graph for each batch size that comes; the engine pads, so these are few.
+    """One captured graph for each batch size that comes; the engine has few of them.
 
-    Inputs are copied into the graph's own memory and its output is copied out, so that the next call cannot
-    overwrite an answer.
+    Inputs are copied into the graph's own memory (and thereby cast and padded), its output is copied out, so that the
+    next call cannot overwrite an answer.
+
+    Args:
+        low: the type of the model's weights and floating inputs where it is not float32; scores are float32 always.
 
     Raises:
         ConfigError: the model cannot be captured. Nothing else may run on the device after that: torch leaves the
             capture half done.
     """
 
-    def __init__(self, model: nn.Module, area: Callable[[], ContextManager[Any]]) -> None:
+    def __init__(self, model: nn.Module, low: Optional[torch.dtype] = None) -> None:
         self._model = model
-        self._area = area
+        self._low = low
         self._graphs: Dict[Tuple[Any, ...], Tuple[Any, Tuple[torch.Tensor, ...], torch.Tensor]] = {}
         self._pool: Any = None
         # One for all sizes: cuBLAS keeps a workspace of up to 32 MiB for each stream that it ever saw.
         self._side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
-        key = tuple((tensor.shape, tensor.dtype) for tensor in inputs)
-        if key not in self._graphs:
-            self._graphs[key] = self._capture(inputs)
-        graph, held, scores = self._graphs[key]
-        for mine, given in zip(held, inputs):
-            mine.copy_(given, non_blocking=True)
-        graph.replay()
-        return scores.clone()
+        return self.padded(inputs, len(inputs[0]))
 
-    def _capture(self, inputs: Tuple[torch.Tensor, ...]) -> Tuple[Any, Tuple[torch.Tensor, ...], torch.Tensor]:
-        held = tuple(tensor.clone() for tensor in inputs)
+    def padded(self, inputs: Sequence[torch.Tensor], size: int) -> torch.Tensor:
+        """Scores of the inputs' rows, by the graph of ``size`` rows; those that are lacking are zeros."""
+        key = (size, *((tensor.shape[1:], tensor.dtype) for tensor in inputs))
+        if key not in self._graphs:
+            self._graphs[key] = self._capture(inputs, size)
+        graph, held, scores = self._graphs[key]
+        rows = len(inputs[0])
+        for mine, given in zip(held, inputs):
+            mine[:rows].copy_(given, non_blocking=True)
+            if rows < size:
+                mine[rows:].zero_()  # no row of another client's
+        graph.replay()
+        return scores[:rows].clone()
+
+    def _capture(self, inputs: Sequence[torch.Tensor], size: int) -> Tuple[Any, Tuple[torch.Tensor, ...], torch.Tensor]:
+        held = tuple(self._room(tensor, size) for tensor in inputs)
         self._side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._side), self._area():
-            for _ in range(3):  # lets cuDNN choose its kernels before the capture
-                self._model(*held)
-        torch.cuda.current_stream().wait_stream(self._side)
         graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._side), self._area():
-                scores = self._model(*held)
-        except Exception as error:
-            # Ending the capture fails as well then; what the model did comes before it.
-            cause = str(error.__context__ or error).split("\n")[0]
-            raise ConfigError(
-                f"handler.compile: cuda_graph cannot capture this model ({cause}); set compile: none"
-            ) from error
+        with _best_convolutions():
+            with torch.cuda.stream(self._side):
+                for _ in range(3):  # lets cuDNN choose its kernels before the capture
+                    self._model(*held)
+            torch.cuda.current_stream().wait_stream(self._side)
+            try:
+                with torch.cuda.graph(graph, pool=self._pool, stream=self._side):
+                    scores = self._model(*held)
+                    scores = scores if self._low is None else scores.float()
+            except Exception as error:
+                # Ending the capture fails as well then; what the model did comes before it.
+                cause = str(error.__context__ or error).split("\n")[0]
+                raise ConfigError(
+                    f"handler.compile: cuda_graph cannot capture this model ({cause}); set compile: none"
+                ) from error
         self._pool = graph.pool()
         return graph, held, scores
 
+    def _room(self, tensor: torch.Tensor, size: int) -> torch.Tensor:
+        dtype = self._low if self._low is not None and tensor.is_floating_point() else tensor.dtype
+        room = tensor.new_zeros((size, *tensor.shape[1:]), dtype=dtype)
+        # Images as the convolutions' weights lie: the copy turns them, where each replay would.
+        return room.contiguous(memory_format=torch.channels_last) if room.dim() == 4 else room
 
-def _autocast_area(device: torch.device, low: torch.dtype) -> Callable[[], ContextManager[Any]]:
-    # The cache of cast weights must not outlive a capture or a trace.
-    return lambda: torch.autocast(device.type, dtype=low, cache_enabled=False)
 
-
-def _autocast(forward: Forward, device: torch.device, low: torch.dtype) -> Forward:
-    area = _autocast_area(device, low)
-
-    def call(*inputs: torch.Tensor) -> torch.Tensor:
-        with area():
-            return forward(*inputs).float()
-
-    return call
+@contextlib.contextmanager
+def _best_convolutions() -> Iterator[None]:
+    """cuDNN tries its kernels, since the shapes stay. Not outside: attributions have other shapes all the time."""
+    before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def _cast(forward: Forward, low: torch.dtype) -> Forward:

@@ -1,10 +1,11 @@
-"""Which device a worker runs on, with how many threads, and whether it still can."""
+"""Which device a worker runs on, in which float32, with how many threads, and whether it still can."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from typing import Any, Optional
+from typing import Any, Iterator, Optional
 
 import torch
 
@@ -18,6 +19,31 @@ def pick_device(gpu_id: Optional[Any]) -> torch.device:
         torch.cuda.set_device(device)
         return device
     return torch.device("cpu")
+
+
+def set_tf32(device: torch.device, allowed: bool) -> None:
+    """Say for the whole process whether float32 on the GPU may be TF32: in convolutions as in matrix products.
+
+    torch allows it in convolutions alone, and importing TorchServe's base handler in matrix products as well: without
+    a word here, the same settings would give other numbers in the worker than elsewhere. A CPU is left alone.
+    """
+    if device.type != "cuda":
+        return
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+
+
+@contextlib.contextmanager
+def full_float32() -> Iterator[None]:
+    """No TF32 inside, as two equal models differ by more than that."""
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.set_float32_matmul_precision(products)
 
 
 def end_if_lost(device: torch.device) -> None:

@@ -101,7 +101,8 @@ class Engine:
     """A model behind a fixed set of batch sizes.
 
     Args:
-        forwards: the model, from rows to scores [rows, …]; several equal ones if it is open which is the fastest.
+        forwards: the model, from rows to scores [rows, …]; several equal ones if it is open which is the fastest. One
+            with a method ``padded(inputs, size)`` pads by itself, and gives the scores of the rows alone.
         limit: rows that go through at once.
         sizes: batch sizes that are warm; a batch is padded with zeros to the next of them. None = no padding.
     """
@@ -176,6 +177,9 @@ class Engine:
         parts = inputs if rows == len(inputs[0]) else [tensor[start:stop] for tensor in inputs]
         size = self._padded(rows)
         forward = self._fastest.get(size, self._forwards[0])
+        pads_itself = getattr(forward, "padded", None)
+        if pads_itself is not None:
+            return pads_itself(parts, size)  # type: ignore[no-any-return]
         if size == rows:
             return forward(*parts)
         return forward(*(_pad(tensor, size) for tensor in parts))[:rows]

@@ -10,6 +10,8 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from mnist_handler.compute.device import full_float32
+
 logger = logging.getLogger(__name__)
 
 
@@ -31,8 +33,8 @@ def eager_copy(model: nn.Module, example: Sequence[torch.Tensor]) -> nn.Module:
             module.inplace = False  # type: ignore[assignment]
     try:
         folded = _fold(own)
-        # In TF32, cuDNN's default, two equal models differ by more than a wrong folding may.
-        with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        # In TF32 two equal models differ by more than a wrong folding may.
+        with torch.no_grad(), full_float32():
             noise = [torch.rand_like(one) if one.is_floating_point() else one for one in example]
             torch.testing.assert_close(folded(*noise), own(*noise), rtol=1e-3, atol=1e-4)
     except Exception as error:

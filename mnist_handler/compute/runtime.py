@@ -57,8 +57,8 @@ def build_runtime(
     mode = choose_mode(config.compile, config.precision, device, fixed)
     _check_shapes(model, specs, example)
     eager = eager_copy(model, example(2))
-    # A graph replays BatchNorm as kernels of its own unless it is folded, which is checked in float32 alone.
-    served = eager if mode == "cuda_graph" and config.precision == "fp32" else model
+    # A graph replays BatchNorm as kernels of its own unless it is folded.
+    served = eager if mode == "cuda_graph" else model
     sizes = config.warm_up or tuple(default_sizes(config.device_batch_limit))
     small = [size for size in sizes[:5] if size <= _PROBED] or sizes[:1]
     mode, forwards = _compile(served, mode, config, device, specs, example, small)

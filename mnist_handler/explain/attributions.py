@@ -8,6 +8,7 @@ and Fergus 2014). Rows that share a method and its parameters are attributed in 
 from __future__ import annotations
 
 import contextlib
+import logging
 import warnings
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -22,12 +23,20 @@ from mnist_handler.explain.side_by_side import Pair
 from mnist_handler.inputs.parameters import Setting
 from mnist_handler.requests import RequestError
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_METHOD = "integrated_gradients"
 #: The sum of a row's attributions is f(row) − f(baseline) for these, so a convergence delta has a meaning.
 COMPLETE = ("integrated_gradients", "deep_lift", "gradient_shap")
 #: These split their own work to hold no more than a bound at once.
 _BOUNDED = ("integrated_gradients", "occlusion")
 _MOST_WINDOWS = 1024
+#: Rows times steps at once: more is no faster on a CPU, and holds its cache.
+CPU_ROWS = 64
+#: On a GPU as many as its memory holds, within these; more is no faster, and keeps others waiting.
+_GPU_ROWS = (64, 4096)
+#: Rows of the attribution that tells how much memory one takes.
+_PROBE = 8
 
 Tensors = Tuple[torch.Tensor, ...]
 Settings = Mapping[str, float]
@@ -76,6 +85,27 @@ class Explainer:
             "gradient_shap": self._gradient_shap,
             "occlusion": self._occlusion,
         }
+
+    def warm_up(self, example: Sequence[torch.Tensor], fit: bool) -> None:
+        """Attribute once, so that the first request need not wait for what torch prepares.
+
+        Args:
+            example: inputs of one row.
+            fit: on a GPU, raise the limit to what half of its free memory holds, by what this call takes.
+        """
+        fit = fit and example[0].is_cuda
+        rows = [tensor.expand(_PROBE if fit else 1, *tensor.shape[1:]) for tensor in example]
+        target = torch.zeros(len(rows[0]), dtype=torch.int64, device=rows[0].device)
+        if not fit:
+            self.attribute("saliency", rows, target, {})
+            return
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        self.attribute("saliency", rows, target, {})
+        row = max(1, (torch.cuda.max_memory_allocated() - before) // _PROBE)
+        low, high = _GPU_ROWS
+        self._limit = max(low, min(high, torch.cuda.mem_get_info()[0] // 2 // row))
+        logger.info("explanations: up to %d rows times steps at once", self._limit)
 
     def attribute(
         self, method: str, inputs: Sequence[torch.Tensor], targets: torch.Tensor, settings: Settings

@@ -71,6 +71,9 @@ def _explain_group(
     delta: Optional[torch.Tensor] = None
     if attributions is not None and method in COMPLETE and any(job.options.delta for job in group):
         delta = explainer.delta(inputs, targets, settings["baselines"], attributions)
+    # To the host once, not once a request.
+    attributions = None if attributions is None else tuple(one.cpu() for one in attributions)
+    delta = None if delta is None else delta.cpu()
     start = 0
     for job, classes in zip(group, chosen):
         rows = slice(start, start + job.size)
@@ -104,13 +107,13 @@ def _answer(
     Where the predicted class stood in for a target, the answer's parameter ``targets`` names the classes in the order
     of the rows, separated by commas.
     """
-    outputs: Dict[str, Output] = {"explain": attributions[0].cpu().numpy()}
+    outputs: Dict[str, Output] = {"explain": attributions[0].numpy()}
     for number, more in enumerate(attributions[1:], start=1):
-        outputs[f"explain_{number}"] = more.cpu().numpy()
+        outputs[f"explain_{number}"] = more.numpy()
     if job.options.delta:
         if delta is None:
             raise RequestError(400, f"method {job.options.method} has no convergence_delta; {', '.join(COMPLETE)} have")
-        outputs["convergence_delta"] = delta[rows].cpu().numpy()
+        outputs["convergence_delta"] = delta[rows].numpy()
     names = job.request.outputs
     if job.options.targets or (names is not None and "target" in names):
         outputs["target"] = torch.tensor(classes).numpy()

@@ -31,6 +31,8 @@ def test_values_are_taken() -> None:
         ({"warm_up": []}, "handler.warm_up: name at least one"),
         ({"warm_up": [128]}, "128 rows are more than device_batch_limit"),
         ({"metrics": "yes"}, "handler.metrics: must be true or false"),
+        ({"tf32": 1}, "handler.tf32: must be true or false"),
+        ({"explain_batch_limit": 0}, "handler.explain_batch_limit: must be a whole number from 1 to 65536"),
         ({"metrics_interval": -1}, "handler.metrics_interval: must be a number from 0"),
         ([1], "handler: must be a mapping"),
     ],

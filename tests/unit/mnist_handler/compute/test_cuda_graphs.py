@@ -72,17 +72,52 @@ class Device:
 
 def test_all_sizes_share_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device(monkeypatch)
-    graphs = CudaGraphs(torch.nn.Identity(), contextlib.nullcontext)
+    graphs = CudaGraphs(torch.nn.Identity())
     for rows in (1, 2, 2, 4):
         graphs(torch.zeros(rows, 3))
     assert len(device.streams) == 1
     assert device.used == device.streams * 6  # a warm-up and a capture for each of three sizes
 
 
-@pytest.mark.parametrize(("precision", "folded"), [("fp32", True), ("bf16", False)])
-def test_graphs_in_float32_are_of_the_folded_model(
-    precision: str, folded: bool, archive: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Double(torch.nn.Module):
+    """Keeps what it was called with: the graph's own memory."""
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        self.held = rows
+        self.tried = torch.backends.cudnn.benchmark
+        return rows * 2
+
+
+def test_a_graph_pads_and_casts_by_copying(monkeypatch: pytest.MonkeyPatch) -> None:
+    Device(monkeypatch)
+    model = Double()
+    graphs = CudaGraphs(model, torch.bfloat16)
+    scores = graphs.padded([torch.ones(3, 2)], 4)
+    assert (scores.shape, scores.dtype) == ((3, 2), torch.float32)
+    assert (model.held.dtype, model.held.tolist()) == (torch.bfloat16, [[1, 1]] * 3 + [[0, 0]])
+    graphs.padded([torch.full((1, 2), 5.0)], 4)
+    assert model.held.tolist() == [[5, 5]] + [[0, 0]] * 3  # nothing of the rows before
+    graphs.padded([torch.zeros(4, 2, dtype=torch.int64)], 4)
+    assert model.held.dtype == torch.int64
+
+
+def test_images_lie_as_convolutions_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    Device(monkeypatch)
+    model = Double()
+    CudaGraphs(model)(torch.ones(2, 3, 4, 4))
+    assert model.held.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_kernels_are_tried_for_graphs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    Device(monkeypatch)
+    model = Double()
+    CudaGraphs(model)(torch.ones(1, 2))
+    assert model.tried
+    assert not torch.backends.cudnn.benchmark
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_graphs_are_of_the_folded_model(precision: str, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     captured: List[Any] = []
 
     def compile_model(model: torch.nn.Module, mode: str, *_: Any) -> List[Any]:
@@ -93,7 +128,7 @@ def test_graphs_in_float32_are_of_the_folded_model(
     monkeypatch.setattr("mnist_handler.compute.runtime.choose_mode", lambda *_: "cuda_graph")
     monkeypatch.setattr("mnist_handler.compute.runtime.compile_model", compile_model)
     start(archive, {"device_batch_limit": 1, "precision": precision})
-    assert [isinstance(one, torch.fx.GraphModule) for one in captured] == [folded]
+    assert [isinstance(one, torch.fx.GraphModule) for one in captured] == [True]
 
 
 def test_what_cannot_be_captured_ends_the_load(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +141,7 @@ def test_what_cannot_be_captured_ends_the_load(archive: Path, monkeypatch: pytes
             device.read()
             return rows
 
-    graphs = CudaGraphs(Branches(), contextlib.nullcontext)
+    graphs = CudaGraphs(Branches())
 
     def compile_model(model: torch.nn.Module, mode: str, *_: Any) -> List[Any]:
         return [graphs] if mode == "cuda_graph" else [model]

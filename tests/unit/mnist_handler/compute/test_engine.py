@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import pytest
 import torch
@@ -89,6 +89,32 @@ def test_warm_up_runs_every_size_of_every_form() -> None:
     Engine([first, second], 8, [1, 2, 8]).warm_up([values(1)])
     assert set(first.calls) == set(second.calls) == {1, 2, 8}
     assert min(first.calls.count(size) for size in (1, 2, 8)) >= 2
+
+
+def test_warm_up_has_the_largest_before_all_but_one_row() -> None:
+    """One row tells how long the others take; smaller CUDA graphs find room in the memory of the largest."""
+    device = Device(100)
+    Engine([device], 8, [1, 2, 8]).warm_up([values(1)])
+    assert list(dict.fromkeys(device.calls)) == [1, 8, 2]
+
+
+class PadsItself(Device):
+    def __init__(self) -> None:
+        super().__init__(100)
+        self.padded_to: List[Tuple[int, int]] = []
+
+    def padded(self, inputs: Sequence[torch.Tensor], size: int) -> torch.Tensor:
+        self.padded_to.append((len(inputs[0]), size))
+        return inputs[0] * 2 + 1
+
+
+def test_a_forward_that_pads_itself_gets_the_rows_alone() -> None:
+    device = PadsItself()
+    outcome = Engine([device], 4, [1, 2, 4]).run([values(11)])
+    assert outcome.scores is not None
+    assert torch.equal(outcome.scores, values(11) * 2 + 1)
+    assert device.padded_to == [(4, 4), (4, 4), (3, 4)]
+    assert device.calls == []
 
 
 def test_warm_up_has_tensors_like_a_requests() -> None:

@@ -40,7 +40,7 @@ def cuda() -> Dict[str, Any]:
 def test_predictions(cuda: Dict[str, Any], precision: str, tolerance: float) -> None:
     assert cuda[precision].keys() == {"predict", "probabilities"}
     assert cuda[precision]["probabilities"] < tolerance
-    assert (cuda[precision]["probabilities"] > 1e-5) == (precision != "fp32")  # autocast did take place
+    assert (cuda[precision]["probabilities"] > 1e-5) == (precision != "fp32")  # another type did take part
 
 
 def test_a_batch_travels_once(cuda: Dict[str, Any]) -> None:
