@@ -21,7 +21,8 @@ PEERS: Dict[str, List[str]] = {
     "mlserver": ["mlserver==1.7.1", "uvloop==0.21.0"],
     "litserve": ["litserve==0.2.19"],
     "bentoml": ["bentoml==1.4.39"],
-    # An HTTP server that the wrapper could have (benchmarks/http.py).
+    # HTTP servers that the wrapper could have (benchmarks/http.py).
+    "uvicorn": ["uvicorn==0.54.0"],
     "granian": ["granian==2.8.9"],
 }
 

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from benchmarks import machine
 from benchmarks.cases import Case
+from benchmarks.environments import PEERS
 from benchmarks.http_servers.__main__ import NAMES
 from benchmarks.output import add_output, write_result
 from benchmarks.quiet import Quiet, add_patience
@@ -38,6 +39,7 @@ def run(given: argparse.Namespace) -> Dict[str, Any]:
             for server in [*servers, behind]:
                 server.stop()
     described["steal"] = quiet.to_json()
+    described["versions"].update(pin.split("==") for library in ("uvicorn", "granian") for pin in PEERS[library])
     return {"kind": "http", "machine": described, "runs": [record.to_json() for record in records]}
 
 

@@ -16,6 +16,7 @@ from kserve_wrapper.core.errors import WrapperError
 from kserve_wrapper.core.headers import HeaderPolicy
 from kserve_wrapper.rest.access_log import AccessLog, RequestObserver
 from kserve_wrapper.rest.app import App
+from kserve_wrapper.rest.cors import Cors
 from kserve_wrapper.rest.routes import build_router
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.telemetry.metrics import Metrics
@@ -88,6 +89,9 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
             settings.batch_rows,
         ),
         _observer(settings, metrics),
+        lambda route, status: metrics.count_request("http", route, status, 0.0),
+        _cors(settings),
+        settings.compress_from,
     )
     return Parts(app, plane, batcher, upstream, follower, metrics)
 
@@ -121,6 +125,11 @@ class _Counter(Observer):
 
     def dropped(self, call: Call, reason: str) -> None:
         self._metrics.count_dropped(reason)
+
+
+def _cors(settings: Settings) -> Optional[Cors]:
+    origins = [origin.strip() for origin in (settings.cors_origins or "").split(",") if origin.strip()]
+    return Cors(origins) if origins else None
 
 
 def _torchserve_metrics(settings: Settings, config: TorchServeConfig) -> Optional[TorchServeMetrics]:

@@ -69,16 +69,13 @@ async def _serve(settings: Settings, config: TorchServeConfig, http: socket.sock
         grpc = GrpcServer(parts.plane, parts.metrics, settings)
         grpc_port = await grpc.start(grpc_port)
     background = [asyncio.ensure_future(parts.readiness.run()), asyncio.ensure_future(_show_gauges(parts))]
-    serving = asyncio.ensure_future(server.serve(sockets=[http]))
-    await server.listening.wait()
+    await server.start(http)
     _announce(settings, http, grpc_port)
-    failed = await _wait(stop, {serving, *background})
+    failed = await _wait(stop, set(background))
     await _drain(parts, server, settings.drain_timeout)
-    server.should_exit = True
-    asyncio.get_running_loop().call_later(_CLOSING, setattr, server, "force_exit", True)
     if grpc is not None:
         await grpc.stop(_CLOSING)
-    await asyncio.wait({serving}, timeout=2 * _CLOSING)
+    await server.stop(_CLOSING)
     await tasks.end(background)
     parts.metrics.hand_over()
     logger.info("stopped")
@@ -101,7 +98,7 @@ async def _drain(parts: Parts, server: HttpServer, timeout: float) -> None:
     # First of all no new connections: then every request that was taken in can still be answered.
     server.stop_listening()
     started = time.monotonic()
-    while server.server_state.connections and time.monotonic() < min(end, started + _LEAVING):  # noqa: ASYNC110
+    while server.connections and time.monotonic() < min(end, started + _LEAVING):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 
 

@@ -51,6 +51,16 @@ class Settings:
     drain_timeout: float = option(30.0, "after SIGTERM, requests in flight have this long to finish", "seconds")
     max_body_size: int = option(64 * 2**20, "larger HTTP bodies get 413", "bytes")
     max_header_size: int = option(32 * 2**10, "larger request lines and headers get 431", "bytes")
+    max_bodies_size: int = option(
+        256 * 2**20, "HTTP bodies that are being read, all together; further ones get 503", "bytes"
+    )
+    max_connections: int = option(4096, "HTTP connections at a time; further ones get 503", "connections")
+    compress_from: int = option(
+        0, "HTTP answers of this size and more are compressed for clients that accept it; 0 compresses none", "bytes"
+    )
+    cors_origins: Optional[str] = option(
+        None, "origins whose web pages may call, with commas between, such as https://example.com; * for any"
+    )
     max_rows: int = option(0, "requests with more rows get 413", "rows")
     grpc_max_receive_message_length: int = option(64 * 2**20, "larger gRPC requests are refused", "bytes")
     grpc_max_send_message_length: int = option(64 * 2**20, "larger gRPC replies are refused", "bytes")
@@ -105,6 +115,8 @@ class Settings:
             value = getattr(self, item.name)
             if isinstance(value, (int, float)) and not value >= item.metadata["minimum"]:
                 raise ValueError(f"{flag(item)} must be {item.metadata['minimum']} or more, not {value}")
+        if 0 < self.max_bodies_size < self.max_body_size:
+            raise ValueError(f"--max_bodies_size must be --max_body_size, {self.max_body_size}, or more")
         for name in ("http_port", "grpc_port"):
             if getattr(self, name) > 65535:
                 raise ValueError(f"--{name} must be 65535 or less")

@@ -43,7 +43,8 @@ async def run(name: str, settings: Settings) -> None:
 
 
 async def _serve_own(app: App, settings: Settings) -> None:
-    await http_server(app, settings).serve(sockets=[bind(settings.host, settings.http_port)])
+    await http_server(app, settings).start(bind(settings.host, settings.http_port))
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any
 
 from granian.constants import Interfaces
 
 from benchmarks.http_servers.granian_asgi import embedded
-from kserve_wrapper.httpd.messages import Headers, Request
+from kserve_wrapper.httpd.messages import Headers, Request, joined
 from kserve_wrapper.rest.app import App
 from kserve_wrapper.settings import Settings
 
@@ -17,14 +17,17 @@ class RsgiChannel:
 
     Args:
         protocol: granian's, of one request.
+        max_body: bytes; granian has no such limit.
     """
 
-    def __init__(self, protocol: Any) -> None:
+    def __init__(self, protocol: Any, max_body: int) -> None:
         self.lost = False
+        self.max_body = max_body
         self._protocol = protocol
 
-    async def receive(self) -> Tuple[bytes, bool]:
-        return await self._protocol(), False
+    async def body(self) -> bytes:
+        body: bytes = await self._protocol()
+        return body
 
     def answer(self, status: int, headers: Headers, body: bytes) -> None:
         named = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
@@ -36,6 +39,6 @@ async def serve(app: App, settings: Settings) -> None:
         headers = [(name.encode(), value.encode("latin-1")) for name, value in scope.headers.items()]
         client = scope.client.rpartition(":")[0]
         path = scope.path.encode("latin-1")
-        await app(Request(RsgiChannel(protocol), scope.method, path, headers, client, settings.max_body_size))
+        await app(Request(RsgiChannel(protocol, settings.max_body_size), scope.method, path, joined(headers), client))
 
     await embedded(application, Interfaces.RSGI, settings).serve()

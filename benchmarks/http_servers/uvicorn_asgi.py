@@ -31,14 +31,14 @@ class LimitedProtocol(HttpToolsProtocol):
     def __init__(self, settings: Settings, **given: Any) -> None:
         super().__init__(**given)
         self._settings = settings
-        self._deadline = Deadline(self.loop, self._late)
+        self._deadline = Deadline(self.loop)
         self._head_size = 0
         self._in_head = True
         self._task: Optional[asyncio.Task[None]] = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._deadline.set(self._settings.read_timeout)
+        self._deadline.set(self._settings.read_timeout, self._late)
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         self._deadline.end()
@@ -49,7 +49,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             if not self._head_size:
-                self._deadline.set(self._settings.read_timeout)
+                self._deadline.set(self._settings.read_timeout, self._late)
             self._head_size += len(data)
         super().data_received(data)
         if self._in_head and self._head_size > self._settings.max_header_size:

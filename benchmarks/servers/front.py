@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Mapping
 
-from benchmarks.environments import ROOT, peer_python
+from benchmarks.environments import PEERS, ROOT, peer_python
 from benchmarks.processes import ProcessGroup, Usage
 from benchmarks.servers.base import Build, Server
 from benchmarks.servers.ours import Ours
@@ -29,7 +29,8 @@ class Front(Server):
     def launch(self, directory: Path) -> None:
         port = free_port()
         self.http = f"127.0.0.1:{port}"
-        python = str(peer_python("granian")) if self.name.startswith("granian") else sys.executable
+        library = self.name.partition("-")[0]
+        python = str(peer_python(library)) if library in PEERS else sys.executable
         flags = ["--host", "127.0.0.1", "--http_port", str(port), "--enable_grpc", "false"]
         command = [python, "-m", "benchmarks.http_servers", self.name, *flags]
         [config] = self._behind.groups[0].log.parent.glob("ts-kserve-*/config.properties")

@@ -46,6 +46,10 @@ class Submitter(Protocol):
 
     async def submit(self, call: Call, deadline: float) -> Reply: ...
 
+    def check_room(self, model: str, version: Optional[str], size: int) -> None:
+        """Raises QueueFull where a request of so many bytes would not be taken in now."""
+        ...
+
     async def drain(self, timeout: float) -> bool:
         """Refuses what is new, finishes what is here, and after ``timeout`` seconds fails the rest; True if none."""
         ...
@@ -108,6 +112,15 @@ class DataPlane:
     def server_metadata(self) -> Dict[str, Any]:
         return {"name": NAME, "version": __version__, "extensions": list(EXTENSIONS)}
 
+    def check_room(self, model: str, version: Optional[str], size: int) -> None:
+        """Says of a request of so many bytes, before it is read and decoded, whether it would be taken in now.
+
+        Raises:
+            NotFound, Unavailable: it would not, whatever it holds.
+        """
+        self._check_ready(model, version)
+        self._submitter.check_room(model, version, size)
+
     async def infer(self, call: Call, timeout: Optional[float] = None) -> Reply:
         """Brings the reply to a call.
 
@@ -138,10 +151,7 @@ class DataPlane:
 
     def _admit(self, call: Call, timeout: Optional[float]) -> float:
         """The call's deadline. Raises as ``infer`` does."""
-        if self._draining:
-            raise Unavailable("the server is shutting down", retry_after=1)
-        if not self.models.model_ready(call.model, call.version):
-            raise self._not_ready(call.model, call.version)
+        self._check_ready(call.model, call.version)
         if self._max_rows and (rows := count_rows(call)) > self._max_rows:
             raise TooLarge(f"{rows} rows in one request; the limit is {self._max_rows}: send them in parts")
         limit = self._request_timeout if timeout is None else min(timeout, self._request_timeout)
@@ -150,6 +160,12 @@ class DataPlane:
         if limit <= 0:
             raise DeadlineExceeded("the deadline passed before the request was read")
         return time.monotonic() + limit
+
+    def _check_ready(self, name: str, version: Optional[str]) -> None:
+        if self._draining:
+            raise Unavailable("the server is shutting down", retry_after=1)
+        if not self.models.model_ready(name, version):
+            raise self._not_ready(name, version)
 
     def _not_ready(self, name: str, version: Optional[str]) -> Unavailable:
         return Unavailable(f"model {name} is not ready: {self.models.reason(name, version)}", retry_after=1)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Callable, Generic, Tuple, TypeVar
+from typing import Callable, Generic, Optional, Tuple, TypeVar
 
-from kserve_wrapper.core.calls import Call, Reply
+from kserve_wrapper.core.calls import Buffer, Call, Reply
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.httpd.messages import Request, Response
 
 T = TypeVar("T")
+
+#: Bytes of a body that costs less to parse than to ask about: the data plane refuses it afterwards.
+LARGE = 65536
 
 
 class Inference(Generic[T]):
@@ -31,6 +34,18 @@ class Inference(Generic[T]):
         self._decode = decode
         self._encode = encode
 
-    async def __call__(self, request: Request, *params: str) -> Response:
-        call, asked = self._decode(request, await request.body(), *params)
+    async def __call__(self, request: Request, model: str, version: Optional[str] = None) -> Response:
+        body = await self._body(request, model, version)
+        params = (model,) if version is None else (model, version)
+        call, asked = self._decode(request, body, *params)
         return self._encode(asked, await self._plane.infer(call))
+
+    async def _body(self, request: Request, model: str, version: Optional[str]) -> Buffer:
+        """The body; a large one only if there is room, told before it is read, or parsed where it came in chunks."""
+        announced = request.announced_size
+        if announced > LARGE:
+            self._plane.check_room(model, version, announced)
+        body = await request.body()
+        if len(body) > LARGE >= announced:
+            self._plane.check_room(model, version, len(body))
+        return body

@@ -21,7 +21,7 @@ _INFER_ERRORS = {
     "404": "No such model or version.",
     "408": "The request did not arrive in time.",
     "413": "The request is beyond a limit.",
-    "415": "The body is compressed.",
+    "415": "The Content-Encoding is not one that is read here.",
     "502": "TorchServe answered something that is not an answer.",
     "503": "Not ready, or too many requests wait: try again.",
     "504": "No answer by the deadline.",

@@ -51,8 +51,6 @@ def configure(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # Says no more than we do.
-    logging.getLogger("uvicorn").setLevel(max(level, logging.WARNING))
 
 
 def _configure_from_file(path: Path) -> None:

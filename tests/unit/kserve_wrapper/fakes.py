@@ -7,12 +7,13 @@ import json
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
-from kserve_wrapper.core.calls import Call, ModelMetadata, Reply, TensorMetadata, V1Call, V1Reply, V2Reply
+from kserve_wrapper.core.calls import Buffer, Call, ModelMetadata, Reply, TensorMetadata, V1Call, V1Reply, V2Reply
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.core.errors import NotFound, WrapperError
 from kserve_wrapper.core.tasks import UnderWay
-from kserve_wrapper.httpd.messages import ClientGone, Headers, Request
+from kserve_wrapper.httpd.messages import ClientGone, Headers, Request, joined
 from kserve_wrapper.rest.app import App
+from kserve_wrapper.rest.cors import Cors
 from kserve_wrapper.rest.routes import build_router
 from kserve_wrapper.telemetry.metrics import Metrics
 from kserve_wrapper.torchserve.scrape import TorchServeMetrics
@@ -73,7 +74,14 @@ class FakeSubmitter:
         self.reply: Optional[Reply] = None
         self.gate: Optional[asyncio.Event] = None
         self.cancelled = 0
+        self.checked: List[Tuple[str, Optional[str], int]] = []
+        self.full: Optional[WrapperError] = None
         self._under_way = UnderWay()
+
+    def check_room(self, model: str, version: Optional[str], size: int) -> None:
+        self.checked.append((model, version, size))
+        if self.full is not None:
+            raise self.full
 
     async def drain(self, timeout: float) -> bool:
         return await self._under_way.wait(timeout)
@@ -143,17 +151,18 @@ class Answer:
 
 
 class FakeChannel:
-    """A client that sends a body in pieces, then is gone."""
+    """A client that sends a body, or is gone where that is None."""
 
-    def __init__(self, pieces: List[bytes]) -> None:
-        self.lost = False
+    def __init__(self, body: Optional[bytes] = b"") -> None:
+        self.lost = body is None
+        self.max_body = 0
         self.answered: Optional[Answer] = None
-        self._pieces = pieces
+        self._body = body
 
-    async def receive(self) -> Tuple[bytes, bool]:
-        if not self._pieces:
+    async def body(self) -> Buffer:
+        if self._body is None:
             raise ClientGone
-        return self._pieces.pop(0), bool(self._pieces)
+        return self._body
 
     def answer(self, status: int, headers: Headers, body: bytes) -> None:
         assert self.answered is None
@@ -164,13 +173,17 @@ class Front:
     """The application with fakes behind it.
 
     Args:
-        max_body: bytes of a body that ``call`` may send; 0 = any size.
         torchserve: metrics that are shown behind ours.
         plane: further arguments of the data plane.
     """
 
     def __init__(
-        self, max_body: int = 0, docs: bool = False, torchserve: Optional[TorchServeMetrics] = None, **plane: Any
+        self,
+        docs: bool = False,
+        torchserve: Optional[TorchServeMetrics] = None,
+        cors: Optional[Cors] = None,
+        compress_from: int = 0,
+        **plane: Any,
     ) -> None:
         self.models = FakeModels()
         self.submitter = FakeSubmitter()
@@ -179,28 +192,26 @@ class Front:
         self.seen: List[Tuple[str, int]] = []
         self.plane = DataPlane(self.models, self.submitter, self.repository, **plane)
         router = build_router(self.plane, self.metrics, docs, torchserve=torchserve)
-        self.app = App(router, self._observe)
-        self._max_body = max_body
+        self.app = App(router, self._observe, self._refused, cors, compress_from)
 
     def _observe(self, request: Any, route: str, status: int, seconds: float, size: int) -> None:
         self.seen.append((route, status))
 
-    def call(
-        self, method: str, path: str, body: Any = b"", headers: Optional[Dict[str, str]] = None, pieces: int = 1
-    ) -> Answer:
-        """Sends one request; a body that is not bytes goes as JSON, in so many pieces."""
-        content: bytes = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return asyncio.run(self._call(method, path, content, headers or {}, pieces))
+    def _refused(self, route: str, status: int) -> None:
+        self.seen.append((route, status))
 
-    async def _call(self, method: str, path: str, body: bytes, headers: Dict[str, str], pieces: int) -> Answer:
-        step = max(1, -(-len(body) // pieces))
-        chunks = [body[i : i + step] for i in range(0, len(body), step)] or [b""]
+    def call(self, method: str, path: str, body: Any = b"", headers: Optional[Dict[str, str]] = None) -> Answer:
+        """Sends one request; a body that is not bytes goes as JSON."""
+        content: bytes = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return asyncio.run(self._call(method, path, content, headers or {}))
+
+    async def _call(self, method: str, path: str, body: bytes, headers: Dict[str, str]) -> Answer:
         lowered = {name.lower(): value for name, value in headers.items()}
-        if body and "content-length" not in lowered and pieces == 1:
+        if body and "content-length" not in lowered:
             lowered["content-length"] = str(len(body))
-        channel = FakeChannel(chunks)
+        channel = FakeChannel(body)
         named = [(name.encode(), value.encode("latin-1")) for name, value in lowered.items()]
-        request = Request(channel, method, path.encode("latin-1"), named, max_body=self._max_body)
+        request = Request(channel, method, path.encode("latin-1"), joined(named))
         await self.app(request)
         assert channel.answered is not None
         return channel.answered

@@ -133,7 +133,9 @@ def test_what_is_in_flight_is_answered(start: Callable[..., Process], number: in
     process.wait(process.ready)
     with socket.create_connection(("127.0.0.1", serving["http_port"]), 20) as connection:
         body = b'{"instances":[5.0]}'
-        connection.sendall(b"POST /v1/models/m:predict HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        connection.sendall(
+            b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        )
         process.wait(lambda: b"in_flight 1.0" in process.call("/metrics")[1])
         process.process.send_signal(number)
         process.wait(lambda: process.call("/v2/health/ready")[0] == 503)
@@ -148,7 +150,9 @@ def test_draining_ends_at_its_time(start: Callable[..., Process]) -> None:
     process.wait(process.ready)
     with socket.create_connection(("127.0.0.1", serving["http_port"]), 20) as connection:
         body = b'{"instances":[600]}'
-        connection.sendall(b"POST /v1/models/m:predict HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        connection.sendall(
+            b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        )
         process.wait(lambda: b"in_flight 1.0" in process.call("/metrics")[1])
         assert process.stop() == 0
         assert connection.recv(65536).startswith(b"HTTP/1.1 503 ")

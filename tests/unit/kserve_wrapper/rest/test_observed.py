@@ -123,7 +123,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[List[str]]:
 
 def request() -> Request:
     headers = [(b"x-request-id", b"me"), (b"traceparent", b"00-1-2-01"), (b"authorization", b"secret")]
-    return Request(FakeChannel([]), "GET", b"/v2", headers, "10.0.0.1")
+    return Request(FakeChannel(), "GET", b"/v2", dict(headers), "10.0.0.1")
 
 
 def test_the_access_log_is_json(lines: List[str]) -> None:
