@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
-from typing import Optional
+from typing import List, Optional
 
 from kserve_wrapper.batching.batcher import Batcher
 from kserve_wrapper.batching.dispatch import Observer
@@ -19,8 +19,8 @@ from kserve_wrapper.rest.app import App
 from kserve_wrapper.rest.cors import Cors
 from kserve_wrapper.rest.routes import build_router
 from kserve_wrapper.settings import Settings
-from kserve_wrapper.telemetry.metrics import Metrics
-from kserve_wrapper.torchserve import readiness, tokens
+from kserve_wrapper.telemetry.metrics import Metrics, ModelState
+from kserve_wrapper.torchserve import load_log, readiness, tokens
 from kserve_wrapper.torchserve.config import TorchServeConfig
 from kserve_wrapper.torchserve.management import Management
 from kserve_wrapper.torchserve.readiness import Readiness
@@ -52,7 +52,7 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
     metrics = Metrics()
     keys = tokens.find(os.environ, config.disable_token_authorization)
     management = Management(config.management, keys, config.certificate_file)
-    follower = Readiness(management, config, _readiness_settings(settings))
+    follower = Readiness(management, config, _readiness_settings(settings), load_log.find(os.environ))
     upstream = Upstream(
         config.inference,
         tls_context(config.inference, config.certificate_file),
@@ -93,7 +93,12 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         _cors(settings),
         settings.compress_from,
     )
+    metrics.follow_models(lambda: _states(plane, follower))
     return Parts(app, plane, batcher, upstream, follower, metrics)
+
+
+def _states(plane: DataPlane, follower: Readiness) -> List[ModelState]:
+    return [ModelState(name, plane.model_ready(name), follower.workers(name)) for name in follower.models()]
 
 
 class _Counter(Observer):

@@ -48,7 +48,10 @@ class Settings:
     timeout_keep_alive: int = option(
         65, "an idle HTTP connection is closed after this; keep it above the proxy's", "seconds", dashes=True
     )
-    drain_timeout: float = option(30.0, "after SIGTERM, requests in flight have this long to finish", "seconds")
+    drain_delay: float = option(
+        0.0, "after SIGTERM, not ready and still serving for this long, until requests go elsewhere", "seconds"
+    )
+    drain_timeout: float = option(30.0, "after that, requests in flight have this long to finish", "seconds")
     max_body_size: int = option(64 * 2**20, "larger HTTP bodies get 413", "bytes")
     max_header_size: int = option(32 * 2**10, "larger request lines and headers get 431", "bytes")
     max_bodies_size: int = option(
@@ -86,14 +89,16 @@ class Settings:
     )
     pipelining: bool = option(True, "one batch as large as those under way is at TorchServe before a worker wants it")
 
-    start_limit: float = option(600.0, "live until TorchServe has first answered, at most", "seconds")
+    start_limit: float = option(
+        600.0, "startup grace period: live until TorchServe has answered and each model was ready once", "seconds"
+    )
     gone_limit: float = option(60.0, "live while TorchServe does not answer, at most", "seconds")
     worker_limit: float = option(300.0, "live while a model has no worker, at most", "seconds")
     model_load_customized: bool = option(
         False, "a model is not ready before its handler described itself", env="MODEL_LOAD_CUSTOMIZED"
     )
     model_load_max_try: int = option(10, "times that a handler is asked for that", "times", env="MODEL_LOAD_MAX_TRY")
-    model_load_delay: float = option(1.0, "pause after a time in vain", "seconds", env="MODEL_LOAD_DELAY")
+    model_load_delay: float = option(1.0, "retry delay", "seconds", env="MODEL_LOAD_DELAY")
     model_load_timeout: float = option(5.0, "how long to wait for its answer", "seconds", env="MODEL_LOAD_TIMEOUT")
 
     ssl_certfile: Optional[str] = option(None, "PEM certificate chain; turns on TLS for HTTP and gRPC")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import Any, Dict, List, Optional, Protocol
+from typing import Any, Collection, Dict, List, Optional, Protocol
 
 from kserve_wrapper._version import __version__
 from kserve_wrapper.core.calls import Call, ModelMetadata, Reply, V1Call, V2Call
@@ -58,7 +58,9 @@ class Submitter(Protocol):
 class Repository(Protocol):
     """The model store: what is there, and what of it TorchServe serves."""
 
-    async def load(self, name: str) -> None: ...
+    async def load(self, name: str, parameters: Collection[str] = ()) -> None:
+        """``parameters``: names of what the client asks beside; InvalidRequest where that is not honoured."""
+        ...
 
     async def unload(self, name: str) -> None: ...
 
@@ -91,17 +93,17 @@ class DataPlane:
         self._submitter = submitter
         self._request_timeout = request_timeout or 3600.0
         self._max_rows = max_rows
-        self._draining = False
+        self._leaving = self._draining = False
 
     def live(self) -> bool:
         return self.models.live()
 
     def ready(self) -> bool:
-        return not self._draining and self.models.ready()
+        return not self._leaving and self.models.ready()
 
     def model_ready(self, name: str, version: Optional[str] = None) -> bool:
         """Raises NotFound for what is not served."""
-        return self.models.model_ready(name, version) and not self._draining
+        return self.models.model_ready(name, version) and not self._leaving
 
     def metadata(self, name: str, version: Optional[str] = None) -> ModelMetadata:
         """Raises NotFound for what is not served, Unavailable before a worker could be asked."""
@@ -144,9 +146,13 @@ class DataPlane:
                 name_input(error, call, self.models.metadata(call.model, call.version))
         return error
 
+    def leave(self) -> None:
+        """Is no longer ready, so that requests go elsewhere; those that come all the same are served."""
+        self._leaving = True
+
     async def drain(self, timeout: float) -> bool:
         """Refuses new calls, finishes those in flight, and after ``timeout`` seconds fails the rest; True if none."""
-        self._draining = True
+        self._leaving = self._draining = True
         return await self._submitter.drain(timeout)
 
     def _admit(self, call: Call, timeout: Optional[float]) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from typing import Set
 
+#: Connections that wait to be accepted.
+BACKLOG = 2048
 #: What ``free_port`` has given.
 _given: Set[int] = set()
 
@@ -32,6 +34,15 @@ def bind(host: str, port: int, share: bool = False) -> socket.socket:
         raise OSError(f"cannot listen at {host}:{port}: {error.strerror or error}") from None
     bound.set_inheritable(True)
     return bound
+
+
+def listen(bound: socket.socket) -> None:
+    """Has a bound socket listen. Raises OSError, which names the address: somebody else may listen there by now."""
+    try:
+        bound.listen(BACKLOG)
+    except OSError as error:
+        host, port = bound.getsockname()[:2]
+        raise OSError(f"cannot listen at {host}:{port}: {error.strerror or error}") from None
 
 
 def free_port() -> int:

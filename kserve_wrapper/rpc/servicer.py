@@ -149,7 +149,8 @@ class Servicer:
         return reply
 
     async def repository_model_load(self, request: Any, caller: Caller) -> Any:
-        await self._repository().load(request.model_name)
+        # kserve's message has no parameters, Triton's has.
+        await self._repository().load(request.model_name, tuple(getattr(request, "parameters", ())))
         return self._outcome("Load", request.model_name, "isLoaded")
 
     async def repository_model_unload(self, request: Any, caller: Caller) -> Any:

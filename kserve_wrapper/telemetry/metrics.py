@@ -7,9 +7,10 @@ lookup costs more than the count.
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, NamedTuple, Optional, Tuple, Union
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -43,6 +44,37 @@ class Stages:
     def hand_over(self) -> None:
         for tally in (self.decode, self.submit, self.upstream, self.encode):
             tally.hand_over()
+
+
+class ModelState(NamedTuple):
+    """What is shown of one model. ``slots``: its workers that are ready."""
+
+    name: str
+    ready: bool
+    slots: int
+
+
+class ModelGauges:
+    """Gauges by model, asked for when somebody looks: a model that is unloaded is gone from them at once.
+
+    Of several processes the one that answers tells; all follow the same TorchServe.
+
+    Args:
+        states: the models that are served now.
+    """
+
+    def __init__(self, states: Callable[[], Iterable[ModelState]]) -> None:
+        self._states = states
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """As prometheus_client asks a collector."""
+        slots = GaugeMetricFamily("kserve_wrapper_slots", "Ready workers, which are slots, by model.", labels=["model"])
+        ready = GaugeMetricFamily("kserve_wrapper_model_ready", "1 while the model is ready.", labels=["model"])
+        for state in self._states():
+            slots.add_metric([state.name], state.slots)
+            ready.add_metric([state.name], int(state.ready))
+        yield slots
+        yield ready
 
 
 class Metrics:
@@ -96,8 +128,7 @@ class Metrics:
         self.queue_rows = self._gauge("kserve_wrapper_queue_rows", "Rows that wait for a slot.")
         self.tasks = self._gauge("kserve_wrapper_event_loop_tasks", "Tasks of the event loop.")
         self.in_flight = self._gauge("kserve_wrapper_upstream_in_flight", "Upstream requests under way.")
-        self._slots = self._gauge("kserve_wrapper_slots", "Ready workers, which are slots, by model.", ["model"], "max")
-        self._ready = self._gauge("kserve_wrapper_model_ready", "1 while the model is ready.", ["model"], "min")
+        self._models: Optional[ModelGauges] = None
         self._answers: Dict[Tuple[str, str, Union[int, str]], Tuple[Count, Tally]] = {}
         self._tallies: Dict[Tuple[str, str], Tally] = {}
         self._error_children: Dict[int, Counter] = {}
@@ -105,9 +136,9 @@ class Metrics:
     def _sizes(self, name: str, text: str) -> Tally:
         return Tally(Histogram(name, text, buckets=_ROWS, registry=self.registry))
 
-    def _gauge(self, name: str, text: str, labels: Sequence[str] = (), mode: Any = "livesum") -> Gauge:
-        """``mode``: how the values of several processes become one."""
-        return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)
+    def _gauge(self, name: str, text: str) -> Gauge:
+        """Several processes show their sum."""
+        return Gauge(name, text, registry=self.registry, multiprocess_mode="livesum")
 
     def count_request(self, protocol: str, route: str, code: Union[int, str], seconds: float) -> None:
         """Counts one request that is over; ``code`` is the HTTP status or the name of gRPC's."""
@@ -137,10 +168,10 @@ class Metrics:
     def count_dropped(self, reason: str) -> None:
         self._dropped.labels(reason).inc()
 
-    def show_model(self, model: str, ready: bool, slots: int) -> None:
-        """Sets the gauges of one model."""
-        self._ready.labels(model).set(int(ready))
-        self._slots.labels(model).set(slots)
+    def follow_models(self, states: Callable[[], Iterable[ModelState]]) -> None:
+        """Shows gauges by model; ``states`` is asked when somebody looks. To be called once."""
+        self._models = ModelGauges(states)
+        _register(self.registry, self._models)
 
     def hand_over(self) -> None:
         """Has what was counted here seen by the other processes of ``--workers N``."""
@@ -158,4 +189,11 @@ class Metrics:
             return bytes(generate_latest(self.registry))
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        if self._models is not None:
+            _register(registry, self._models)
         return bytes(generate_latest(registry))
+
+
+def _register(registry: CollectorRegistry, collector: Any) -> None:
+    # Older clients have no base class for collectors, so none is inherited from.
+    registry.register(collector)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Collection, Dict, List, Optional, Tuple
 
 from kserve_wrapper.core.calls import Buffer, Call, ModelMetadata, Reply, TensorMetadata, V1Call, V1Reply, V2Reply
 from kserve_wrapper.core.dataplane import DataPlane
-from kserve_wrapper.core.errors import NotFound, WrapperError
+from kserve_wrapper.core.errors import InvalidRequest, NotFound, WrapperError
 from kserve_wrapper.core.tasks import UnderWay
 from kserve_wrapper.httpd.messages import ClientGone, Headers, Request, joined
 from kserve_wrapper.rest.app import App
@@ -116,8 +116,10 @@ class FakeRepository:
         self.asked: List[Tuple[str, str]] = []
         self.error: Optional[WrapperError] = None
 
-    async def load(self, name: str) -> None:
+    async def load(self, name: str, parameters: Collection[str] = ()) -> None:
         self._ask("load", name)
+        if parameters:
+            raise InvalidRequest(f"not supported: {', '.join(parameters)}")
 
     async def unload(self, name: str) -> None:
         self._ask("unload", name)

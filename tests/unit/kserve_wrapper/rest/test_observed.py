@@ -16,7 +16,7 @@ from kserve_wrapper.httpd.messages import Request
 from kserve_wrapper.rest import access_log
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.telemetry import logs
-from kserve_wrapper.telemetry.metrics import Metrics
+from kserve_wrapper.telemetry.metrics import Metrics, ModelState
 from kserve_wrapper.torchserve.scrape import FRESH, TorchServeMetrics
 from kserve_wrapper.upstream import address
 from tests.unit.kserve_wrapper.fakes import FakeChannel, Front
@@ -31,7 +31,7 @@ def test_metrics_parse_and_keep_to_the_conventions() -> None:
     metrics.count_request("http", "/v2", "200", 0.01)
     metrics.count_upstream_error(503)
     metrics.count_dropped("full")
-    metrics.show_model("m", True, 2)
+    metrics.follow_models(lambda: [ModelState("m", True, 2)])
     found = families(metrics)
     for name, family in found.items():
         assert name.startswith("kserve_wrapper_")
@@ -41,6 +41,24 @@ def test_metrics_parse_and_keep_to_the_conventions() -> None:
     [request] = [s for s in found["kserve_wrapper_requests"].samples if s.name.endswith("_total")]
     assert (request.labels, request.value) == ({"protocol": "http", "route": "/v2", "code": "200"}, 1.0)
     assert found["kserve_wrapper_model_ready"].samples[0].labels == {"model": "m"}
+    assert found["kserve_wrapper_slots"].samples[0].value == 2
+
+
+def test_the_gauges_of_a_model_go_with_it() -> None:
+    metrics, served = Metrics(), [ModelState("m", True, 2), ModelState("n", False, 0)]
+    metrics.follow_models(lambda: served)
+
+    def shown() -> Dict[str, Dict[str, float]]:
+        found = families(metrics)
+        names = ("kserve_wrapper_model_ready", "kserve_wrapper_slots")
+        return {name: {s.labels["model"]: s.value for s in found[name].samples} for name in names}
+
+    assert shown() == {
+        "kserve_wrapper_model_ready": {"m": 1, "n": 0},
+        "kserve_wrapper_slots": {"m": 2, "n": 0},
+    }
+    served.pop()
+    assert shown() == {"kserve_wrapper_model_ready": {"m": 1}, "kserve_wrapper_slots": {"m": 2}}
 
 
 def test_stages_are_timed() -> None:

@@ -270,6 +270,16 @@ def test_the_repository() -> None:
     assert front.call("POST", "/v2/repository/models/other/load").status == 200
     assert front.call("POST", "/v2/repository/models/mnist/unload", {}).status == 200
     assert front.repository.asked[2:] == [("load", "other"), ("unload", "mnist")]
+
+
+@pytest.mark.parametrize("parameters", [{"config": "{}"}, {"file:1/model.pt": "AAAA"}, [], "x"])
+def test_what_a_load_does_not_honour_is_refused(parameters: Any) -> None:
+    front = Front()
+    answer = front.call("POST", "/v2/repository/models/other/load", {"parameters": parameters})
+    if parameters:
+        assert answer.status == 400
+    else:
+        assert answer.status == 200
     assert front.call("POST", "/v2/repository/index", {"ready": 1}).status == 400
 
 

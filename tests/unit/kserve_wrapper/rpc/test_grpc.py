@@ -186,6 +186,20 @@ def test_the_repository(pair: Pair) -> None:
     assert live.front.repository.asked[2:] == [("load", "other"), ("unload", "mnist")]
 
 
+def test_what_a_load_does_not_honour_is_refused(pair: Pair) -> None:
+    from kserve_wrapper.rpc.messages import load_messages
+
+    request = load_messages().RepositoryModelLoadRequest(model_name="other")
+    if "parameters" not in request.DESCRIPTOR.fields_by_name:
+        pytest.skip("this package's message has no parameters")
+    request.parameters["config"].string_param = "{}"
+    method = pair[1].unary_unary("/inference.GRPCInferenceService/RepositoryModelLoad")
+    with pytest.raises(grpc.RpcError) as refused:
+        method(request.SerializeToString(), timeout=20)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "config" in refused.value.details()
+
+
 def test_grpc_health(pair: Pair) -> None:
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import FrozenSet, Optional
@@ -15,6 +16,10 @@ BUILTIN_HANDLERS = frozenset(
 )
 #: Where a manifest names no version, TorchServe takes this one.
 DEFAULT_VERSION = "1.0"
+
+
+#: Bytes of a member that is read as text.
+_LONGEST = 1 << 20
 
 
 class ArchiveError(Exception):
@@ -31,6 +36,19 @@ class Archive:
     handler: Optional[str]
     serialized_file: Optional[str]
     members: FrozenSet[str]
+    config_file: Optional[str] = None
+
+    def text(self, member: str) -> Optional[str]:
+        """A member's content; None where there is no such member, or it cannot be read or is too long to be one."""
+        if member not in self.members:
+            return None
+        try:
+            with zipfile.ZipFile(self.path) as mar:
+                if mar.getinfo(member).file_size > _LONGEST:
+                    return None
+                return mar.read(member).decode("utf-8", "replace")
+        except (OSError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, NotImplementedError):
+            return None
 
     @property
     def missing_handler(self) -> Optional[str]:
@@ -68,4 +86,9 @@ def read(path: Path) -> Archive:
         handler=model.get("handler"),
         serialized_file=model.get("serializedFile"),
         members=members,
+        config_file=_text(model.get("configFile")),
     )
+
+
+def _text(value: object) -> Optional[str]:
+    return value if isinstance(value, str) and value else None
