@@ -8,13 +8,14 @@ holds one is raw. The protocol has no explain over gRPC: the request's parameter
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
+from kserve_wrapper.codecs.classification import asked_classes, classified
 from kserve_wrapper.codecs.reserved import take_reserved
-from kserve_wrapper.codecs.v2 import refuse_unsupported, select_outputs
+from kserve_wrapper.codecs.v2 import select_outputs
 from kserve_wrapper.core.calls import Parameters, Tensor, V2Call, V2Reply
 from kserve_wrapper.core.errors import InvalidRequest
 from kserve_wrapper.core.headers import ClientHeaders
@@ -42,6 +43,8 @@ class GrpcRequest:
     call: V2Call
     id: str
     raw: bool
+    #: Of which outputs so many of the best classes are wanted, and not the tensor.
+    classes: Mapping[str, int] = field(default_factory=dict)
 
 
 def decode_request(message: Any, headers: ClientHeaders) -> GrpcRequest:
@@ -56,21 +59,27 @@ def decode_request(message: Any, headers: ClientHeaders) -> GrpcRequest:
     inputs, raw = _decode_inputs(message)
     raw = _pop_flag(parameters, _BINARY_OUTPUT, raw)
     timeout = take_reserved(parameters) if parameters else None
+    classes: Dict[str, int] = {}
     for index, output in enumerate(message.outputs):
-        refuse_unsupported(decode_parameters(output.parameters), f"outputs[{index}]")
+        if output.parameters:
+            where, asked = f"outputs[{index}]", decode_parameters(output.parameters)
+            refuse_shared_memory(asked, where)
+            classes[output.name] = asked_classes(asked, where)
     outputs = [output.name for output in message.outputs] or None
     version = message.model_version or None
     call = V2Call(message.model_name, version, explain, inputs, outputs, parameters, headers, timeout)
-    return GrpcRequest(call, message.id, raw)
+    return GrpcRequest(call, message.id, raw, {name: count for name, count in classes.items() if count})
 
 
-def encode_reply(response: Any, request: GrpcRequest, reply: V2Reply) -> Any:
+def encode_reply(response: Any, request: GrpcRequest, reply: V2Reply, labels: Sequence[str] = ()) -> Any:
     """Writes a ModelInferResponse, of the class ``response``.
 
     Raises:
         InvalidRequest: the model has no output of a requested name.
     """
     tensors = select_outputs(reply.outputs, request.call.outputs)
+    if request.classes:
+        tensors = classified(tensors, request.classes, labels)
     message = response(
         model_name=request.call.model,
         model_version=reply.model_version or request.call.version or "",

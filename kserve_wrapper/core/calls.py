@@ -112,6 +112,12 @@ class ModelMetadata:
     request_headers: List[str] = field(default_factory=list)
     extra: Dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def labels(self) -> List[str]:
+        """Names of the classes, in order, where the handler tells them."""
+        told = self.extra.get("labels")
+        return told if isinstance(told, list) and all(isinstance(label, str) for label in told) else []
+
 
 @dataclass(frozen=True)
 class ModelCapacity:

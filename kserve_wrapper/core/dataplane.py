@@ -12,7 +12,15 @@ from kserve_wrapper.core.errors import DeadlineExceeded, NotFound, TooLarge, Una
 from kserve_wrapper.core.naming import name_input
 
 NAME = "ts-kserve-wrapper"
-EXTENSIONS = ("binary_tensor_data", "parameters", "model_repository", "model_configuration", "statistics", "explain")
+EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
+    "parameters",
+    "model_repository",
+    "model_configuration",
+    "statistics",
+    "explain",
+)
 
 
 class Models(Protocol):
@@ -110,6 +118,12 @@ class DataPlane:
         if not self.models.described(name, version):
             raise self._not_ready(name, version)
         return self.models.metadata(name, version)
+
+    def labels(self, call: V2Call) -> List[str]:
+        """Names of the classes of the model that answered a call, where its handler tells them."""
+        with suppress(NotFound):
+            return self.models.metadata(call.model, call.version).labels
+        return []
 
     def server_metadata(self) -> Dict[str, Any]:
         return {"name": NAME, "version": __version__, "extensions": list(EXTENSIONS)}

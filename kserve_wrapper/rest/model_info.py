@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Optional
 
+from kserve_wrapper.codecs.model_info import ModelInfo
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.httpd.messages import Request, Response, json_response
 from kserve_wrapper.rest.routing import Router
 from kserve_wrapper.rest.v2 import metadata_object
-from kserve_wrapper.telemetry.model_info import ModelInfo
 
 
 class ModelInfoRoutes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
+from kserve_wrapper.codecs.model_info import ModelInfo
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.httpd.messages import Request, Response, json_response
 from kserve_wrapper.rest.metrics import MetricsRoute
@@ -14,7 +15,6 @@ from kserve_wrapper.rest.routing import Router
 from kserve_wrapper.rest.v1 import V1
 from kserve_wrapper.rest.v2 import V2
 from kserve_wrapper.telemetry.metrics import Metrics
-from kserve_wrapper.telemetry.model_info import ModelInfo
 from kserve_wrapper.torchserve.scrape import TorchServeMetrics
 
 

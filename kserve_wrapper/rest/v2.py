@@ -88,7 +88,8 @@ class V2:
     def _response(self, asked: codec.V2Request, reply: V2Reply) -> Response:
         if self._compat and not asked.call.explain:
             return json_response(stock_document(asked.call, asked.id, reply))
-        content, header_length = codec.encode_reply(asked, reply)
+        labels = self._plane.labels(asked.call) if asked.classes else ()
+        content, header_length = codec.encode_reply(asked, reply, labels)
         if header_length is None:
             return Response(content, 200, JSON)
         headers: Headers = [(_HEADER_LENGTH, b"%d" % header_length)]

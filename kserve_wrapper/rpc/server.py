@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any, AsyncIterator, Awaitable, Callable, Dict, List, Tuple
 
 import grpc
 
+from kserve_wrapper.codecs.model_info import ModelInfo
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.core.errors import QueueFull, WrapperError
 from kserve_wrapper.core.trace import INTERNAL, accept_id
@@ -20,7 +20,6 @@ from kserve_wrapper.rpc.servicer import STREAM, Caller, Method, Rpc, Servicer
 from kserve_wrapper.rpc.streams import in_order
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.telemetry.metrics import Metrics
-from kserve_wrapper.telemetry.model_info import ModelInfo
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +117,13 @@ class GrpcServer:
             return reply
 
         async def serve(requests: Any, context: Any) -> AsyncIterator[Any]:
-            replies = in_order(requests, partial(answer, caller=_identify(context)[1]))
+            caller = _identify(context)[1]
+
+            def begin(request: Any) -> Awaitable[Any]:
+                # The stream's deadline, as near as it is by now.
+                return answer(request, caller._replace(timeout=context.time_remaining()))
+
+            replies = in_order(requests, begin)
             try:
                 async for reply in replies:
                     yield reply

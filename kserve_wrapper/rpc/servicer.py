@@ -9,6 +9,7 @@ from google.protobuf.json_format import ParseDict
 
 from kserve_wrapper.codecs import oip_grpc as codec
 from kserve_wrapper.codecs.compat import new_id, stock_reply
+from kserve_wrapper.codecs.model_info import ModelInfo, properties
 from kserve_wrapper.core.calls import V2Reply
 from kserve_wrapper.core.dataplane import DataPlane, Repository
 from kserve_wrapper.core.errors import InternalError, Unavailable
@@ -16,7 +17,6 @@ from kserve_wrapper.core.headers import ClientHeaders
 from kserve_wrapper.core.trace import INTERNAL
 from kserve_wrapper.rpc.messages import Protocol
 from kserve_wrapper.telemetry.metrics import Stages
-from kserve_wrapper.telemetry.model_info import ModelInfo, properties
 
 
 class Caller(NamedTuple):
@@ -137,9 +137,10 @@ class Servicer:
     def _response(self, asked: codec.GrpcRequest, reply: V2Reply) -> Any:
         if self._compat and not asked.call.explain:
             reply = stock_reply(asked.call, reply)
-            call = replace(asked.call, version=None, outputs=None)
+            call = replace(asked.call, outputs=None)
             asked = replace(asked, call=call, id=asked.id or new_id())
-        return codec.encode_reply(self._messages.ModelInferResponse, asked, reply)
+        labels = self._plane.labels(asked.call) if asked.classes else ()
+        return codec.encode_reply(self._messages.ModelInferResponse, asked, reply, labels)
 
     async def repository_index(self, request: Any, caller: Caller) -> Any:
         reply = self._messages.RepositoryIndexResponse()

@@ -107,7 +107,10 @@ def infer(**changes: Any) -> Any:
         (infer(parameters={"sequence_id": parameter(int64_param=7)}), "sequence_id"),
         (infer(parameters={"timeout": parameter(string_param="1s")}), "timeout.*microseconds"),
         (infer(tensor={"parameters": {"shared_memory_region": parameter(string_param="r")}}), "shared_memory_region"),
-        (infer(outputs=[{"name": "o", "parameters": {"classification": parameter(int64_param=3)}}]), "classification"),
+        (
+            infer(outputs=[{"name": "o", "parameters": {"classification": parameter(bool_param=True)}}]),
+            "classification",
+        ),
     ],
 )
 def test_a_wrong_request_is_named(message: Any, text: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from kserve_wrapper.codecs.model_info import model_config
+from kserve_wrapper.core.calls import ModelMetadata, TensorMetadata
 from tests.unit.kserve_wrapper.fakes import Front
 
 
@@ -44,3 +46,10 @@ def test_shared_memory_is_refused_by_its_name(path: str) -> None:
     answer = Front().call("GET", path)
     assert answer.status == 404
     assert "shared memory is not offered" in answer.json["error"]
+
+
+def test_a_datatype_that_is_none_is_told_as_none() -> None:
+    odd = ModelMetadata("m", ["1"], inputs=[TensorMetadata("x", "COMPLEX64", (3, -1))])
+    config = model_config(odd, 128)
+    assert config["input"] == [{"name": "x", "data_type": "TYPE_INVALID", "dims": [3, -1]}]
+    assert config["max_batch_size"] == 0

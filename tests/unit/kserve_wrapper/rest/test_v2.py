@@ -181,7 +181,7 @@ def test_outputs_are_filtered_in_the_order_asked_for() -> None:
 
 @pytest.mark.parametrize("name", ["classification", "shared_memory_region"])
 def test_what_would_change_the_answers_form_is_refused(name: str) -> None:
-    body = {"inputs": [FP32], "outputs": [{"name": "input", "parameters": {name: 1}}]}
+    body = {"inputs": [FP32], "outputs": [{"name": "input", "parameters": {name: "x"}}]}
     assert Front().call("POST", INFER, body).status == 400
 
 

@@ -12,6 +12,7 @@ import orjson
 from kserve_wrapper.core.calls import ModelMetadata, TensorMetadata
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.telemetry.statistics import Figures, Statistics
+from kserve_wrapper.tensors.datatypes import DATATYPES
 
 _NANOSECONDS = 1e9
 
@@ -74,7 +75,8 @@ def model_config(metadata: ModelMetadata, batch_rows: int) -> Dict[str, Any]:
 
 def _tensor(tensor: TensorMetadata, batched: bool) -> Dict[str, Any]:
     dims = list(tensor.shape[1:] if batched else tensor.shape)
-    kind = "STRING" if tensor.datatype == "BYTES" else tensor.datatype
+    # A handler may name any datatype; Triton's have no others.
+    kind = {"BYTES": "STRING"}.get(tensor.datatype, tensor.datatype if tensor.datatype in DATATYPES else "INVALID")
     entry: Dict[str, Any] = {"name": tensor.name, "data_type": f"TYPE_{kind}", "dims": dims or [1]}
     if not dims:
         # Dims may not be empty: one element a row is told so.
@@ -85,8 +87,8 @@ def _tensor(tensor: TensorMetadata, batched: bool) -> Dict[str, Any]:
 def model_statistics(name: str, version: str, figures: Figures) -> Dict[str, Any]:
     """What a model version has answered. Counts of ``success`` to ``compute_infer`` are requests, times nanoseconds.
 
-    compute_infer is an upstream request's time, TorchServe's part included. To compose and to read it is not measured
-    apart: compute_input and compute_output have no counts.
+    compute_infer is an upstream request's whole time, TorchServe's part and the composing and reading included: nothing
+    is left for compute_input and compute_output, whose counts have to be the same (perf_analyzer wants it so).
     """
     seconds = figures.waited + figures.upstream_seconds
     return {
@@ -99,9 +101,9 @@ def model_statistics(name: str, version: str, figures: Figures) -> Dict[str, Any
             "success": _duration(figures.requests, seconds),
             "fail": _duration(figures.failed, figures.failed_seconds),
             "queue": _duration(figures.requests, figures.waited),
-            "compute_input": _duration(0, 0),
+            "compute_input": _duration(figures.requests, 0),
             "compute_infer": _duration(figures.requests, figures.upstream_seconds),
-            "compute_output": _duration(0, 0),
+            "compute_output": _duration(figures.requests, 0),
             "cache_hit": _duration(0, 0),
             "cache_miss": _duration(0, 0),
         },
@@ -121,9 +123,9 @@ def _batches(figures: Figures) -> List[Dict[str, Any]]:
     return [
         {
             "batch_size": rows,
-            "compute_input": _duration(0, 0),
+            "compute_input": _duration(count, 0),
             "compute_infer": _duration(count, seconds),
-            "compute_output": _duration(0, 0),
+            "compute_output": _duration(count, 0),
         }
         for rows, (count, seconds) in sorted(figures.batches.items())
     ]
