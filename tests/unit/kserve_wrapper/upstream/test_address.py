@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from kserve_wrapper.torchserve.address import parse, tls_context
+
+from kserve_wrapper.upstream.address import parse, tls_context
 
 
 def test_plain_http_has_no_tls() -> None:
