@@ -376,20 +376,15 @@ def test_an_application_that_fails_is_a_500_that_tells_nothing(caplog: pytest.Lo
 
 
 def test_much_body_that_nobody_takes_is_not_read() -> None:
-    gate = asyncio.Event()
-
-    async def app(asked: Request) -> None:
-        await gate.wait()
-        await echo(asked)
-
     async def main() -> None:
+        app = Gated()
         rig = Rig(app)
         body = b"x" * 300_000
         sent = request("/", body)
         rig.connection.data_received(sent[:100_000])
         await settle()
         assert rig.transport.paused
-        gate.set()
+        app.gate.set()
         await settle()
         assert not rig.transport.paused
         await rig.feed(sent[100_000:])
@@ -420,18 +415,13 @@ def test_who_does_not_read_is_not_answered_further_and_let_go() -> None:
 
 
 def test_an_idle_connection_is_closed_and_a_busy_one_is_not() -> None:
-    gate = asyncio.Event()
-
-    async def app(asked: Request) -> None:
-        await gate.wait()
-        await echo(asked)
-
     async def main() -> None:
+        app = Gated()
         rig = Rig(app, ConnectionLimits(read_timeout=0.03, keep_alive=0.03))
         await rig.feed(request("/", b""))
         await asyncio.sleep(0.1)
         assert not rig.transport.closed
-        gate.set()
+        app.gate.set()
         await settle()
         assert len(rig.answers) == 1
         assert not rig.transport.closed
