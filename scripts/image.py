@@ -1,7 +1,7 @@
 """Build the image with docker or podman and try it as a cluster would run it.
 
-    python -m scripts.image ts-kserve-wrapper:0.1.0
-    python -m scripts.image --variant cpu --torch-index-url https://…/whl/cpu ts-kserve-wrapper:0.1.0-cpu
+    python -m scripts.image ts-kserve-wrapper:0.2.0
+    python -m scripts.image --variant cpu --torch-index-url https://…/whl/cpu ts-kserve-wrapper:0.2.0-cpu
 
 The try: read-only root, no capabilities, the image's own user, one model mounted at /mnt/models. It must become
 healthy by its own HEALTHCHECK, answer a request rightly, hold its bill of materials and no pip, and end with 0 on
@@ -195,7 +195,7 @@ def _options(arguments: Optional[Sequence[str]]) -> argparse.Namespace:
     parser = _parser()
     options = parser.parse_args(arguments)
     if not NAME.fullmatch(options.name):
-        parser.error(f"{options.name!r} has no tag. Write NAME:VERSION, such as ts-kserve-wrapper:0.1.0")
+        parser.error(f"{options.name!r} has no tag. Write NAME:VERSION, such as ts-kserve-wrapper:0.2.0")
     if options.variant == "cpu" and not options.torch_index_url:
         parser.error("--variant cpu needs --torch-index-url, the address of PyTorch's CPU builds")
     return options

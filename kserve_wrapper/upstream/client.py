@@ -9,7 +9,7 @@ import time
 from typing import Awaitable, Callable, List, Mapping, Optional, Protocol, Set
 
 from kserve_wrapper.core.calls import Call, ModelMetadata, Reply
-from kserve_wrapper.core.errors import DeadlineExceeded, InvalidRequest, TooLarge
+from kserve_wrapper.core.errors import BadGateway, DeadlineExceeded, InvalidRequest, TooLarge
 from kserve_wrapper.tensors.binary import HEADER_LENGTH
 from kserve_wrapper.upstream.address import Address
 from kserve_wrapper.upstream.codec import UpstreamRequest, decode_reply, encode_call
@@ -213,6 +213,15 @@ class Upstream:
 
 
 def _read(call: Call, response: Response) -> Reply:
-    if 200 <= response.status < 300:
+    if not 200 <= response.status < 300:
+        raise read_error(call, response.status, response.body)
+    try:
         return decode_reply(call, response.headers, response.body)
-    raise read_error(call, response.status, response.body)
+    except BadGateway:
+        if response.headers.get("transfer-encoding", "").lower() != "chunked":
+            raise
+        # TorchServe tells the length of every answer that a handler gives as a whole.
+        raise BadGateway(
+            f"model {call.model} answers in pieces (send_intermediate_predict_response), for which V1 and V2 inference "
+            "have no form: let its handler return one answer, or ask TorchServe's /predictions for the pieces"
+        ) from None

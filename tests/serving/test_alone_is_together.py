@@ -1,4 +1,4 @@
-"""What a client gets in company is what it gets alone: plain handlers on real TorchServe, behind its V1 envelope."""
+"""What a client gets in company is what it gets alone: plain handlers on real TorchServe, behind its envelopes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
@@ -14,6 +15,7 @@ import pytest
 
 from kserve_wrapper.core.sockets import free_port
 from scripts.serving import supervised
+from tests.faults.figures import pick, record
 from tests.serving.handlers.plain_handlers import MODELS
 from tests.serving.servers import Served
 
@@ -22,6 +24,8 @@ HANDLERS = Path(__file__).parent / "handlers" / "plain_handlers.py"
 #: Those that answer each row by itself, whatever else they do: their operator says so.
 BY_ROW = ("own-error", "stacks", "dies")
 CLIENTS = 16
+#: Rounds of CLIENTS requests for each model and system, each sent alone and in company: 100,000 in the long form.
+ROUNDS = pick(2, 175)
 
 Question = Tuple[str, List[Any], Dict[str, str]]
 
@@ -42,15 +46,23 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=[1, 4], ids=["batchSize 1", "batchSize 4"])
-def plain(request: pytest.FixtureRequest, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+@dataclass(frozen=True)
+class Plain(Served):
+    """The handlers behind one of TorchServe's envelopes."""
+
+    envelope: str
+
+
+@pytest.fixture(scope="module", params=[("kserve", 1), ("kserve", 4), ("kservev2", 1)], ids=str)
+def plain(request: pytest.FixtureRequest, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plain]:
+    envelope, batch_size = request.param
     http_port, grpc_port = free_port(), free_port()
     log = tmp_path_factory.mktemp("plain") / "served.log"
-    settings = {"model_snapshot": snapshot(request.param)}
+    settings = {"model_snapshot": snapshot(batch_size)}
     wrapper = ["--independent_rows", ",".join(BY_ROW)]
-    environ = {"TS_SERVICE_ENVELOPE": "kserve"}
+    environ = {"TS_SERVICE_ENVELOPE": envelope}
     with supervised(store, log, http_port, grpc_port, settings, wrapper, environ):
-        yield Served(f"http://127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}", log)
+        yield Plain(f"http://127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}", log, envelope)
 
 
 def questions(model: str, seed: int, bad: float) -> List[Question]:
@@ -66,35 +78,55 @@ def questions(model: str, seed: int, bad: float) -> List[Question]:
     return asked
 
 
-def ask(served: Served, question: Question) -> Tuple[int, Any]:
+def ask(plain: Plain, question: Question) -> Tuple[int, Any]:
+    """Status and answer; of a V2 answer what is not made up for it."""
     model, rows, headers = question
-    body = json.dumps({"instances": rows}).encode()
-    return served.exchange(f"/v1/models/{model}:predict", body, {"Content-Type": "application/json", **headers})
+    headers = {"Content-Type": "application/json", **headers}
+    if plain.envelope == "kserve":
+        return plain.exchange(f"/v1/models/{model}:predict", json.dumps({"instances": rows}).encode(), headers)
+    inputs = [
+        {"name": f"row-{number}", "datatype": "FP32", "shape": [len(row)], "data": row}
+        for number, row in enumerate(rows)
+    ]
+    status, answer = plain.exchange(f"/v2/models/{model}/infer", json.dumps({"inputs": inputs}).encode(), headers)
+    return status, answer.get("outputs", answer)
 
 
 @pytest.mark.parametrize("model", [name for name in MODELS if name != "dies"])
-def test_what_a_client_gets_in_company_is_what_it_gets_alone(plain: Served, model: str) -> None:
-    for seed in range(3):
-        asked = questions(model, seed, bad=0.2)
-        alone = [ask(plain, question) for question in asked]
-        with ThreadPoolExecutor(CLIENTS) as pool:
+def test_what_a_client_gets_in_company_is_what_it_gets_alone(plain: Plain, model: str) -> None:
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        for seed in range(ROUNDS):
+            asked = questions(model, seed, bad=0.2)
+            alone = [ask(plain, question) for question in asked]
             together = list(pool.map(lambda question: ask(plain, question), asked))
-        assert together == alone
+            assert together == alone
+    record(
+        1,
+        f"plain handler “{model}” behind {plain.envelope}: in company as alone",
+        {"requests": 2 * ROUNDS * CLIENTS, "at_once": CLIENTS, "different": 0},
+    )
 
 
-def test_what_the_handlers_answer_is_their_own(plain: Served) -> None:
+def test_what_the_handlers_answer_is_their_own(plain: Plain) -> None:
     """Else the test above would hold for a server that answers everybody the same error."""
-    json_type = {"x-tenant": "a", "cookie": "secret"}
+    if plain.envelope == "kservev2":
+        status, outputs = ask(plain, ("count", [[7], [8]], {}))
+        assert (status, [output["data"] for output in outputs]) == (200, [[2], [2]])
+        status, outputs = ask(plain, ("stacks", [[7, 1], [8, 2]], {}))
+        assert (status, [output["data"] for output in outputs]) == (200, [[8], [10]])
+        assert ask(plain, ("stacks", [[7], [8, 9]], {}))[0] == 500
+        return
+    headers = {"x-tenant": "a", "cookie": "secret"}
     assert ask(plain, ("twice", [[7], [8]], {})) == (200, {"predictions": [7, -7]})
     assert ask(plain, ("count", [[7], [8]], {})) == (200, {"predictions": [2, 2]})
     assert ask(plain, ("object", [[7], [8]], {})) == (200, {"predictions": {"sum": 15}})
-    assert ask(plain, ("tenant", [[7]], json_type)) == (200, {"predictions": [["a", None]]})
+    assert ask(plain, ("tenant", [[7]], headers)) == (200, {"predictions": [["a", None]]})
     assert ask(plain, ("own-error", [[7, 1]], {})) == (200, {"predictions": [8]})
     assert [ask(plain, ("own-error", [[-code]], {}))[0] for code in (404, 422, 503)] == [404, 422, 503]
     assert ask(plain, ("stacks", [[7], [8, 9]], {}))[0] == 500
 
 
-def test_who_ends_the_worker_ends_nobody_else(plain: Served) -> None:
+def test_who_ends_the_worker_ends_nobody_else(plain: Plain) -> None:
     asked = questions("dies", 0, bad=0.0)
     alone = [ask(plain, question) for question in asked]
     with ThreadPoolExecutor(CLIENTS + 1) as pool:

@@ -1,4 +1,4 @@
-"""Handlers that know nothing of the server in front of them, one for each model name, behind the stock V1 envelope."""
+"""Handlers that know nothing of the server in front of them, one for each model name, behind TorchServe's envelopes."""
 
 from __future__ import annotations
 
@@ -67,4 +67,6 @@ class Handler:
 
     def handle(self, data: List[Any], context: Any) -> Any:
         time.sleep(0.01)
-        return self.answer([row if isinstance(row, list) else [row] for row in data], context)
+        # A V1 instance, or a V2 input.
+        values = [row["data"] if isinstance(row, dict) else row for row in data]
+        return self.answer([row if isinstance(row, list) else [row] for row in values], context)

@@ -106,7 +106,7 @@ def test_the_overlays_image_is_the_one_to_change(tmp_path: Path) -> None:
     shutil.copytree(KUSTOMIZE, changed)
     file = changed / "overlays" / "gpu" / "kustomization.yaml"
     old = file.read_text(encoding="utf-8")
-    file.write_text(old.replace('newTag: "0.1.0"', 'newName: r.example.org/mine\n    newTag: "7"'), encoding="utf-8")
+    file.write_text(old.replace('newTag: "0.2.0"', 'newName: r.example.org/mine\n    newTag: "7"'), encoding="utf-8")
     (manifest,) = tools.rendered("kubectl", "kustomize", str(file.parent), file=file)
     assert container(manifest)["image"] == "r.example.org/mine:7"
     assert manifest.kind in RUNTIMES

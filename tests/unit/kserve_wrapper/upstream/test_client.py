@@ -421,3 +421,9 @@ def test_headers_cannot_carry_others(headers: Dict[str, str]) -> None:
             assert server.received == []
 
     run(main())
+
+
+def test_an_answer_in_pieces_is_told_as_one() -> None:
+    pieces = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in (b'{"a":1}', b'{"a":2}', b""))
+    with pytest.raises(BadGateway, match="send_intermediate_predict_response"):
+        one(write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + pieces))
