@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
-from typing import List, Optional
+from functools import partial
+from typing import Any, List, Mapping, Optional, Sequence
 
 from kserve_wrapper.batching.batcher import Batcher
 from kserve_wrapper.batching.dispatch import Observer
 from kserve_wrapper.batching.limits import BatchingLimits
-from kserve_wrapper.core.calls import Call
+from kserve_wrapper.batching.queue import PendingRequest
+from kserve_wrapper.core.calls import Call, Reply
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.core.errors import WrapperError
 from kserve_wrapper.core.headers import HeaderPolicy
@@ -20,6 +22,7 @@ from kserve_wrapper.rest.cors import Cors
 from kserve_wrapper.rest.routes import build_router
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.telemetry.metrics import Metrics, ModelState
+from kserve_wrapper.telemetry.tracing import Tracing, from_environment
 from kserve_wrapper.torchserve import load_log, readiness, tokens
 from kserve_wrapper.torchserve.config import TorchServeConfig
 from kserve_wrapper.torchserve.management import Management
@@ -45,11 +48,14 @@ class Parts:
     upstream: Upstream
     readiness: Readiness
     metrics: Metrics
+    #: None where no spans are asked for.
+    tracing: Optional[Tracing]
 
 
 def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
     """Builds everything; nothing runs yet. To be called within the event loop."""
     metrics = Metrics()
+    tracing = from_environment(os.environ)
     keys = tokens.find(os.environ, config.disable_token_authorization)
     management = Management(config.management, keys, config.certificate_file)
     follower = Readiness(management, config, _readiness_settings(settings), load_log.find(os.environ))
@@ -63,22 +69,19 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         response_limit=config.max_response_size + 65536,
     )
     batcher = Batcher(
-        upstream.send,
+        upstream.send if tracing is None else tracing.sender(upstream.send),
         _limits(settings, config),
         follower.capacity,
         follower.metadata,
         follower.default_version,
         HeaderPolicy(settings.forward_headers.split(",")),
-        observer=_Counter(metrics),
+        observer=_Counter(metrics) if tracing is None else _TracedCounter(metrics, tracing),
         took=metrics.stages.submit.observe,
     )
-    plane = DataPlane(
-        follower,
-        batcher,
-        ModelStore(management, follower, config),
-        settings.request_timeout,
-        settings.max_rows,
-    )
+    store = ModelStore(management, follower, config)
+    plane = DataPlane(follower, batcher, store, settings.request_timeout, settings.max_rows)
+    if tracing is not None:
+        plane = _TracedPlane(tracing, follower, batcher, store, settings.request_timeout, settings.max_rows)
     app = App(
         build_router(
             plane,
@@ -94,7 +97,7 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         settings.compress_from,
     )
     metrics.follow_models(lambda: _states(plane, follower))
-    return Parts(app, plane, batcher, upstream, follower, metrics)
+    return Parts(app, plane, batcher, upstream, follower, metrics, tracing)
 
 
 def _states(plane: DataPlane, follower: Readiness) -> List[ModelState]:
@@ -130,6 +133,31 @@ class _Counter(Observer):
 
     def dropped(self, call: Call, reason: str) -> None:
         self._metrics.count_dropped(reason)
+
+
+class _TracedCounter(_Counter):
+    """Gives each batch a span, too."""
+
+    def __init__(self, metrics: Metrics, tracing: Tracing) -> None:
+        super().__init__(metrics)
+        self._tracing = tracing
+
+    def departs(
+        self, requests: Sequence[PendingRequest], now: float, headers: Mapping[str, str], again: bool
+    ) -> Mapping[str, str]:
+        waits = [(request.part.call.headers, now - request.admitted) for request in requests]
+        return self._tracing.departs(waits, headers, again)
+
+
+class _TracedPlane(DataPlane):
+    """Gives each call a span."""
+
+    def __init__(self, tracing: Tracing, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._tracing = tracing
+
+    async def infer(self, call: Call, timeout: Optional[float] = None) -> Reply:
+        return await self._tracing.request(call, partial(super().infer, timeout=timeout))
 
 
 def _cors(settings: Settings) -> Optional[Cors]:

@@ -89,6 +89,8 @@ async def _serve(settings: Settings, config: TorchServeConfig, http: socket.sock
     await server.stop(_CLOSING)
     await tasks.end(background)
     parts.metrics.flush()
+    if parts.tracing is not None:
+        parts.tracing.shutdown()
     logger.info("stopped")
     return 1 if failed else 0
 

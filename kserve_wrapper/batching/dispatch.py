@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import Awaitable, Callable, Dict, List, Mapping, Optional
+from typing import Awaitable, Callable, Dict, List, Mapping, Optional, Sequence
 
 from kserve_wrapper.batching.limits import BatchingLimits
 from kserve_wrapper.batching.queue import ModelQueue, PendingRequest
@@ -42,6 +42,12 @@ class Observer:
 
     def sent(self, call: Call, requests: int, rows: int) -> None:
         """An upstream request goes out."""
+
+    def departs(
+        self, requests: Sequence[PendingRequest], now: float, headers: Mapping[str, str], again: bool
+    ) -> Mapping[str, str]:
+        """What travels upstream beside a batch that leaves now; ``again``: it was sent before. Here: ``headers``."""
+        return headers
 
     def answered(
         self, model: str, version: Optional[str], rows: int, requests: int, waited: float, seconds: float
@@ -200,6 +206,7 @@ class Dispatch:
         # Who gave up sooner would send more to a worker that is at this still.
         patience = max([request.deadline for request in requests]) + self._limits.orphan_timeout
         headers = {**trace_of(first.call.headers), **first.headers} if len(requests) == 1 else first.headers
+        headers = self._observer.departs(requests, self._clock(), headers, self._sends > 1)
         return self._sent(requests, call, rows, self._send(call, self._metadata, patience, headers))
 
     def _sent(self, requests: List[PendingRequest], call: Call, rows: int, reply: Awaitable[Reply]) -> _Sent:

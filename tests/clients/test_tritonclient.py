@@ -283,3 +283,17 @@ def test_headers_and_query_of_ones_own(http: Any) -> None:
     answer = http.infer("mnist", given, headers={"X-Team": "digits"}, query_params={"from": "test"})
     assert answer.as_numpy("predict").tolist() == predicted()[:1]
     assert http.is_server_live(headers={"X-Team": "digits"})
+
+
+@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
+def test_compressed_requests_and_answers(http: Any, algorithm: str) -> None:
+    many = np.repeat(FLOATS, 40, axis=0)
+    wanted = [triton_http.InferRequestedOutput("probabilities")]
+    answer = http.infer(
+        "mnist",
+        [tensor(triton_http, many, "FP32")],
+        outputs=wanted,
+        request_compression_algorithm=algorithm,
+        response_compression_algorithm=algorithm,
+    )
+    assert answer.as_numpy("probabilities").argmax(1).tolist() == np.repeat(predicted()[:5], 40).tolist()
