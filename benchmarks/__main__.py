@@ -10,6 +10,7 @@ COMMANDS = {
     "limit": "what the hardware allows: in-process, and TorchServe with an empty handler",
     "handler": "preprocess, inference and postprocess beside the stock handler's",
     "growth": "cost against rows, connections, image size, workers and models",
+    "photographs": "a network of ResNet-18's shape from photographs, beside TorchServe's own handler and peers",
     "gpu": "the handler's stages on an NVIDIA GPU beside the machine's CPU",
     "profile": "the budget of one request in microseconds, by stage",
     "http": "the wrapper behind its own HTTP server, uvicorn's and granian's",
@@ -22,7 +23,7 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
         print(__doc__)
         for name, meaning in COMMANDS.items():
-            print(f"  {name:<9} {meaning}")
+            print(f"  {name:<11} {meaning}")
         return 0 if len(sys.argv) > 1 and sys.argv[1] in ("-h", "--help") else 2
     module = importlib.import_module(f"benchmarks.{sys.argv[1]}")
     status: int = module.main(sys.argv[2:])

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Sequence
 
-from benchmarks.images import DISTINCT, pngs
+from benchmarks.images import DISTINCT, photograph, pngs
 from benchmarks.payloads import HttpRequest
 from benchmarks.servers.base import Build
 
 #: Seconds of a round of explanations on many connections, at least.
 EXPLAIN_SECONDS = 8.0
+
+
+#: Photographs by the name of their size: width and height. The first is one megapixel.
+PHOTOGRAPHS = {"1152x864": (1152, 864), "224x224": (224, 224)}
 
 
 @dataclass(frozen=True)
@@ -20,10 +24,25 @@ class Case:
     form: str
     connections: int
     rows: int = 1
+    #: What the images are: ``digits``, or photographs of so many pixels a side at most.
+    pictures: str = "digits"
 
     @property
     def name(self) -> str:
-        return f"{self.form}, {self.rows} rows, {self.connections} connections".replace("1 rows", "1 row")
+        kind = "" if self.pictures == "digits" else f", {self.pictures}"
+        return f"{self.form}{kind}, {self.rows} rows, {self.connections} connections".replace(" 1 rows", " 1 row")
+
+    def images(self, first: int = 0) -> List[bytes]:
+        """A request's encoded images; ``first`` tells requests apart."""
+        if self.pictures == "digits":
+            return pngs(self.rows, first=first)
+        width, height = PHOTOGRAPHS[self.pictures]
+        return [photograph((first + index) % self.distinct, width, height) for index in range(self.rows)]
+
+    @property
+    def distinct(self) -> int:
+        """How many different requests there are: large photographs take long to draw, and to check."""
+        return DISTINCT if self.pictures == "digits" else DISTINCT // 4
 
     @property
     def least_seconds(self) -> float:
@@ -73,7 +92,7 @@ def requests(case: Case, forms: Mapping[str, Build]) -> Sequence[HttpRequest]:
     if build is None:
         return []
     try:
-        return [build(pngs(case.rows, first=index)) for index in range(DISTINCT)]
+        return [build(case.images(index)) for index in range(case.distinct)]
     except ValueError:  # a form of one image, asked for more
         return []
 

@@ -43,6 +43,8 @@ class Record:
 
     def to_json(self) -> Dict[str, Any]:
         case = {"form": self.case.form, "rows": self.case.rows, "connections": self.case.connections}
+        if self.case.pictures != "digits":
+            case["pictures"] = self.case.pictures
         return {"server": self.server, **case, "void": self.void, "fault": self.fault, "rounds": self.rounds}
 
 
@@ -63,7 +65,7 @@ def measure(server: Server, case: Case, seconds: float, directory: Path) -> Tupl
         before = server.usage()
         figures = h2load.run(server.grpc, message, answer, case.connections, seconds, directory)
         return figures, server.usage().since(before)
-    file = directory / f"{server.name}-{case.form}-{case.rows}.requests"
+    file = directory / f"{server.name}-{case.form}-{case.pictures}-{case.rows}.requests"
     if not file.exists():
         write_requests(file, requests(case, server.forms()))
     before = server.usage()

@@ -12,8 +12,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import torch
 from torch import nn
 
-from benchmarks.gpu.photographs import photograph
-from benchmarks.images import pngs
+from benchmarks.images import photograph, pngs
 from benchmarks.servers.archives import MODEL
 
 HERE = Path(__file__).with_name("archive")

@@ -1,4 +1,4 @@
-"""Photographs drawn by code, and the ways to decode them: the handler's own, threads, and nvJPEG."""
+"""Ways to decode photographs: the handler's own, threads, and nvJPEG."""
 
 from __future__ import annotations
 
@@ -12,25 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.images import photograph
+
 SIDE = 224
 #: What a photograph is resized to before its centre is cropped.
 SHORT = 256
-
-
-def photograph(index: int, width: int = 1152, height: int = 864) -> bytes:
-    """A JPEG of quality 90: soft light, waves of several lengths and a little noise, as a camera's picture has."""
-    source = np.random.default_rng(index)
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    x, y = x / width, y / height
-    layers = []
-    for _ in range(3):
-        light = 128 + 60 * np.sin(2 * np.pi * (x * source.uniform(0.3, 2) + y * source.uniform(0.3, 2)))
-        waves = 20 * np.sin(2 * np.pi * source.uniform(10, 40) * (x + source.uniform(-1, 1) * y * y))
-        layers.append(light + waves + source.normal(0, 6, (height, width)))
-    pixels = np.stack(layers, axis=-1).clip(0, 255).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=90)
-    return file.getvalue()
 
 
 def by_pillow(data: bytes, draft: bool) -> np.ndarray[Any, Any]:

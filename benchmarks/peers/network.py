@@ -101,19 +101,47 @@ class OurNetwork(Network):
         return labels
 
 
+class Photographs(Network):
+    """ResNet-18's shape from JPEG, decoded and resized as torchvision's documentation does; a thread a processor."""
+
+    def __init__(self, frozen: bool) -> None:
+        from torchvision import transforms
+
+        model = _model(Path(os.environ["MODEL_DIRECTORY"]), "photograph_model", "photographs.pt")
+        rows = torch.zeros(1, 3, 224, 224)
+        self._model = torch.jit.freeze(torch.jit.trace(model, rows)) if frozen else model
+        normalise = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        steps = [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), normalise]
+        self._prepare = transforms.Compose(steps)
+        with torch.inference_mode():
+            for _ in range(3):
+                self._model(rows)
+
+    def decode(self, image: bytes) -> Any:
+        with Image.open(io.BytesIO(image)) as opened:
+            return self._prepare(opened.convert("RGB"))
+
+    def predict(self, images: Sequence[Any]) -> List[int]:
+        with torch.inference_mode():
+            classes: List[int] = self._model(torch.stack(list(images))).argmax(1).tolist()
+        return classes
+
+
 def load() -> Network:
-    """What the environment variable ``NETWORK`` names."""
+    """What the environment variables ``MODEL`` and ``NETWORK`` name."""
     kind = os.environ.get("NETWORK", "frozen")
+    if os.environ.get("MODEL") == "photographs":
+        return Photographs(frozen=kind == "frozen")
     return OurNetwork() if kind == "ours" else Network(frozen=kind == "frozen")
 
 
-def _model(directory: Path) -> torch.nn.Module:
-    spec = importlib.util.spec_from_file_location("mnist", directory / "mnist.py")
+def _model(directory: Path, name: str = "mnist", weights: str = "mnist_cnn.pt") -> torch.nn.Module:
+    spec = importlib.util.spec_from_file_location(name, directory / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    classes = [item for _, item in inspect.getmembers(module, inspect.isclass) if item.__module__ == "mnist"]
+    classes = [item for _, item in inspect.getmembers(module, inspect.isclass) if item.__module__ == name]
     model: torch.nn.Module = classes[0]()
-    model.load_state_dict(torch.load(directory / "mnist_cnn.pt", weights_only=True))
+    model.load_state_dict(torch.load(directory / weights, weights_only=True))
     return model.eval()

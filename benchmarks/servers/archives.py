@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import List
+from typing import List, Union
 
 from benchmarks.environments import ROOT, BuildError
 
 HERE = Path(__file__).parent
+PHOTOGRAPH_MODEL = HERE / "photograph_model.py"
 MODEL = ROOT / "model-archiver" / "model-store" / "mnist"
 
 
@@ -35,7 +36,16 @@ def ours(store: Path) -> Path:
     return store / "mnist.mar"
 
 
-def _archive(store: Path, name: str, handler: Path, more: List[str]) -> Path:
+def photographs(store: Path, place: Path, ours: bool) -> Path:
+    """The network for photographs, its weights in ``place``, under our handler or TorchServe's image_classifier."""
+    handler = str(HERE / "photograph_handler.py") if ours else "image_classifier"
+    more = ["--model-file", str(PHOTOGRAPH_MODEL), "--serialized-file", str(place / "photographs.pt")]
+    if ours:
+        more += ["--extra-files", str(ROOT / "mnist_handler")]
+    return _archive(store, "photographs", handler, more)
+
+
+def _archive(store: Path, name: str, handler: Union[Path, str], more: List[str]) -> Path:
     store.mkdir(parents=True, exist_ok=True)
     entry = "from model_archiver.model_packaging import generate_model_archive as run; run()"
     command = [sys.executable, "-c", entry, "--model-name", name, "--version", "1.0", "--handler", str(handler)]

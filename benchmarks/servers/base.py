@@ -48,6 +48,10 @@ class Server(ABC):
     def grpc_forms(self) -> Mapping[str, GrpcBuild]:
         return {}
 
+    def expected_classes(self, images: Sequence[bytes]) -> List[int]:
+        """The right classes of photographs, for a server of a model that classifies them."""
+        raise NotImplementedError(f"{self.name} serves digits")
+
     def for_case(self, case: Case) -> Server:
         """The one to measure, where this stands for several of a kind."""
         return self
@@ -130,4 +134,6 @@ def labels(headers: Mapping[str, str], body: bytes) -> List[int]:
         return [int(label) for label in answer["predictions"]]
     if "outputs" in answer:
         return [int(label) for output in answer["outputs"] for label in output["data"]]
+    if answer and all(key.isdigit() for key in answer):  # TorchServe's image_classifier: probabilities by class
+        return [int(max(answer, key=lambda key: float(answer[key])))]
     raise ValueError(f"not an answer with labels: {body[:200]!r}")

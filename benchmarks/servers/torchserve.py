@@ -44,10 +44,10 @@ def launch_torchserve(
     return ProcessGroup("launcher", command, directory, environment)
 
 
-def model_ready(inference: str) -> bool:
+def model_ready(inference: str, model: str = "mnist") -> bool:
     """Whether TorchServe at ``host:port`` has a worker of the model that is READY."""
     try:
-        status, body = get(inference, "/models/mnist")
+        status, body = get(inference, f"/models/{model}")
     except (OSError, http.client.HTTPException):
         return False
     return status == 200 and b'"READY"' in body
