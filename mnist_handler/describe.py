@@ -2,46 +2,84 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Tuple
 
-import torch
+from mnist_handler.inputs.spec import InputSpec
+from mnist_handler.outputs import OutputSpec
 
-if TYPE_CHECKING:
-    from mnist_handler.handler import RowHandler
-
-#: What the envelopes and handlers of this package understand beyond stock ones.
+#: What the envelopes of this package understand beyond stock ones.
 EXTENSIONS = ("binary_tensor_data", "raw_body", "row_errors")
+#: A row's answer does not depend on the rows beside it, so requests of several clients may share a batch.
+INDEPENDENT_ROWS = "independent_rows"
+#: Rows of unequal shape may share a batch: an input pads them.
+RAGGED_ROWS = "ragged_rows"
 
 
-def metadata(handler: RowHandler, context: Any) -> Dict[str, Any]:
-    """V2 model metadata and ``extensions``; ``optional_outputs`` come on request."""
-    model = context.manifest.get("model", {})
-    script = isinstance(handler.model, torch.jit.ScriptModule)
-    return {
-        "name": context.model_name or model.get("modelName"),
-        "versions": [str(model.get("modelVersion", "1.0"))],
-        "platform": "pytorch_torchscript" if script else "pytorch_eager",
-        "inputs": [_tensor(spec.name, spec.datatype, spec.shape) for spec in handler.inputs],
-        "outputs": [_predict(handler)],
-        "optional_outputs": _optional(handler),
-        "extensions": list(EXTENSIONS),
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is known of a model once it is loaded."""
+
+    name: str
+    version: str
+    platform: str
+    inputs: Tuple[InputSpec, ...]
+    #: Number of classes, or None where the output is not scores of classes.
+    classes: Optional[int]
+    #: Whether classes have names.
+    named: bool
+    #: Shape of a row's scores, without the batch dimension.
+    score_shape: Tuple[int, ...]
+    explainable: bool
+    independent_rows: bool
+    #: Names of the request headers that the handler reads, in lower case.
+    request_headers: Tuple[str, ...] = ()
+    #: What the model gives where that is not scores.
+    outputs: Tuple[OutputSpec, ...] = ()
+
+
+def metadata(facts: ModelFacts) -> Dict[str, Any]:
+    """V2 model metadata with ``extensions``; ``optional_outputs`` come on request."""
+    described: Dict[str, Any] = {
+        "name": facts.name,
+        "versions": [facts.version],
+        "platform": facts.platform,
+        "inputs": [_tensor(spec.name, spec.datatype, spec.shape) for spec in facts.inputs],
+        "outputs": _outputs(facts),
+        "optional_outputs": _optional(facts),
+        "extensions": [*EXTENSIONS, *_batching(facts)],
     }
+    if facts.request_headers:
+        described["request_headers"] = list(facts.request_headers)
+    return described
 
 
-def _predict(handler: RowHandler) -> Dict[str, Any]:
-    if not handler.classifies:
-        return _tensor("predict", "FP32", handler.score_shape)
-    return _tensor("predict", "INT64" if handler.labels is None else "BYTES", ())
+def _batching(facts: ModelFacts) -> List[str]:
+    if not facts.independent_rows:
+        return []
+    return [INDEPENDENT_ROWS, *([RAGGED_ROWS] if any(one.tensor.pad is not None for one in facts.inputs) else [])]
 
 
-def _optional(handler: RowHandler) -> List[Dict[str, Any]]:
+def _outputs(facts: ModelFacts) -> List[Dict[str, Any]]:
+    if not facts.outputs:
+        return [_predict(facts)]
+    return [_tensor(spec.name, spec.datatype, spec.shape) for spec in facts.outputs]
+
+
+def _predict(facts: ModelFacts) -> Dict[str, Any]:
+    if facts.classes is None:
+        return _tensor("predict", "FP32", facts.score_shape)
+    return _tensor("predict", "BYTES" if facts.named else "INT64", ())
+
+
+def _optional(facts: ModelFacts) -> List[Dict[str, Any]]:
     outputs = []
-    if handler.classifies:
-        outputs.append(_tensor("probabilities", "FP32", (handler.classes,)))
-        outputs.append({**_predict(handler), "name": "top_k_classes", "shape": [-1, -1]})
+    if facts.classes is not None:
+        outputs.append(_tensor("probabilities", "FP32", (facts.classes,)))
+        outputs.append({**_predict(facts), "name": "top_k_classes", "shape": [-1, -1]})
         outputs.append(_tensor("top_k_probabilities", "FP32", (-1,)))
-    if handler.explainable:
-        outputs.append(_tensor("explain", "FP32", handler.inputs[0].shape))
+    if facts.explainable:
+        outputs.append(_tensor("explain", "FP32", facts.inputs[0].shape))
         outputs.append(_tensor("convergence_delta", "FP32", ()))
         outputs.append(_tensor("target", "INT64", ()))
     return outputs

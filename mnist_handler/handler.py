@@ -6,7 +6,9 @@ are; ``ImageClassifier`` is the first of them.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple, Union
@@ -17,33 +19,35 @@ from torch import nn
 from ts.torch_handler.base_handler import BaseHandler
 
 from mnist_handler import describe
-from mnist_handler.compute.compiled import choose_mode, compile_model
 from mnist_handler.compute.device import end_if_lost, leaves_processors, pick_device, set_tf32, set_threads
-from mnist_handler.compute.engine import Engine, Outcome, default_sizes, is_out_of_memory
-from mnist_handler.compute.folding import eager_copy
-from mnist_handler.compute.loading import LoadError, load_labels, load_model
-from mnist_handler.config import ConfigError, HandlerConfig, parse_config
+from mnist_handler.compute.engine import InferenceResult, is_out_of_memory
+from mnist_handler.compute.loading import Function, LoadError, load_labels, load_model
+from mnist_handler.compute.runtime import build_runtime
+from mnist_handler.compute.verify import as_tuple
+from mnist_handler.config import ConfigError, HandlerConfig, parse_config, warm_up_limit
+from mnist_handler.conventions import check_conventions, overridden
 from mnist_handler.envelopes.batch import WireEnvelope, failure
 from mnist_handler.envelopes.worker_context import asks_description
 from mnist_handler.explain.attributions import CPU_ROWS, DEFAULT_METHOD, Explainer, method_settings
 from mnist_handler.explain.requests import ExplainJob, explain_jobs
 from mnist_handler.explain.targets import read_targets, split_targets
 from mnist_handler.inputs import arrays
-from mnist_handler.inputs.checks import check_bounds, check_names
+from mnist_handler.inputs.checks import check_bounds, check_names, check_specs
+from mnist_handler.inputs.collate import check_lengths, mask_of, pad_rows, ragged, row_lengths
 from mnist_handler.inputs.parameters import (
     EXPLAIN_KEYS,
     PREDICT_KEYS,
-    Asked,
     PredictOptions,
+    RequestParameters,
     collect,
     explain_options,
     predict_options,
 )
-from mnist_handler.inputs.spec import READY, InputSpec, Piece, Rows, by_form, count, places, stack
-from mnist_handler.metrics import Meter, Stopwatch
-from mnist_handler.predictions import Predictions, Scores
-from mnist_handler.requests import Answer, Block, Request, RequestError, row_error
-from mnist_handler.worker_log import thin_out
+from mnist_handler.inputs.spec import PREPROCESSED, Chunk, InputSpec, Rows, by_encoding, count, places, stack
+from mnist_handler.outputs import Answers, Declared, OutputSpec, check_column, to_answer
+from mnist_handler.predictions import Predictions, Scores, TwoClasses, two_classes
+from mnist_handler.requests import Answer, InputValues, Request, RequestError, row_error
+from mnist_handler.telemetry import Meter, Stopwatch, rate_limit
 
 logger = logging.getLogger(__name__)
 
@@ -68,17 +72,38 @@ Job = Union[PredictJob, ExplainJob]
 class RowHandler(BaseHandler):  # type: ignore[misc]
     """Base of handlers: one TorchServe worker's model, from requests to answers.
 
-    Subclasses set ``inputs`` and may override ``decode_input``, ``prepare`` and ``build_model``.
+    A subclass sets ``inputs`` and overrides, in this order of use, what its model needs: ``load`` (the model),
+    ``encode`` (text to numbers), ``outputs`` (what it gives beside classes), ``postprocess`` and ``inference`` (as
+    TorchServe teaches them), ``decode_input``, ``prepare`` and ``setup``::
+
+        class Sentiment(RowHandler):
+            ids = InputSpec("ids", "INT64", (-1,), pad=0, companion="mask")
+            inputs = (InputSpec("text", "BYTES", (), becomes=ids),)
+
+            def setup(self, context):
+                self.words = json.loads((self.directory / "words.json").read_text())
+
+            def encode(self, spec, texts, parameters):
+                return [np.array([self.words.get(word, 1) for word in text.split()]) for text in texts]
     """
 
     #: Tells the envelopes that ``handle`` reads and writes wire forms itself.
-    speaks_wire = True
+    handles_raw_requests = True
     #: What the model takes, in the order of its ``forward``; shapes are a row's.
     inputs: Tuple[InputSpec, ...] = ()
-    #: Whether scores are of classes, [rows, classes]: then answers are labels. Else they are the scores.
+    #: Whether scores are of classes, [rows, classes]: then answers are labels. One score a row is the logit of class 1
+    #: beside class 0. Else answers are the scores.
     classifies = True
+    #: What the model gives where that is not scores of classes: a tensor, a tuple in this order, a dict by these names,
+    #: or a list with one of those a row. Empty: the only output ``predict``.
+    outputs: Tuple[OutputSpec, ...] = ()
     #: Whether Captum can take gradients with respect to the inputs.
     explainable = True
+    #: Whether a row's answer is the same whatever rows are beside it. Then the wrapper lets clients share batches; a
+    #: subclass whose rows see each other sets False.
+    independent_rows = True
+    #: Names of the request headers that this handler reads: each ``Request.headers`` has those that came.
+    request_headers: Tuple[str, ...] = ()
 
     def initialize(self, context: Any) -> None:
         """Load, compile and warm up the model of the archive; the worker is ready when this returns.
@@ -89,20 +114,35 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         properties = context.system_properties
         self.context = context
         self.manifest = context.manifest
+        check_conventions(type(self), RowHandler)
+        own = overridden(type(self), RowHandler)
+        self._own_inference, self._own_postprocess = "inference" in own, "postprocess" in own
+        check_specs(self.inputs)
         self.config = parse_config((context.model_yaml_config or {}).get("handler"))
         self.device = pick_device(properties.get("gpu_id"))
         threads = set_threads(self.config.intra_op_threads)
         set_tf32(self.device, self.config.tf32)
-        directory = Path(properties.get("model_dir"))
-        self.labels = load_labels(directory / "index_to_name.json")
-        self.model = self._place(load_model(directory, self.manifest, self.device))
+        self.directory = Path(properties.get("model_dir"))
+        self.labels = load_labels(self.directory / "index_to_name.json")
+        self.model = self._place(self.load(context))
         self.setup(context)
-        self._build(self.config)
-        thin_out(self.config.metrics_interval)
+        self._build(self.config, warm_up_limit(self.config, context.model_yaml_config))
+        rate_limit(self.config.metrics_interval)
         self._meter = Meter(self.config.metrics_interval) if self.config.metrics else None
-        self._metadata = describe.metadata(self, context)
+        self._metadata = describe.metadata(self._facts(context))
         self.initialized = True
         logger.info("%s on %s, %d threads an operator, %s", type(self).__name__, self.device, threads, self._mode)
+
+    def load(self, context: Any) -> Any:
+        """The model, for ``self.device``: a module in eval mode, or any callable from tensors to tensors.
+
+        Here: the archive's model file with its state_dict, or its TorchScript. A subclass reads what it likes out of
+        ``self.directory``, the unpacked archive::
+
+            def load(self, context):
+                return transformers.AutoModel.from_pretrained(self.directory / "model").to(self.device).eval()
+        """
+        return load_model(self.directory, self.manifest, self.device)
 
     def setup(self, context: Any) -> None:
         """What a subclass prepares once the model, the device and the config are there."""
@@ -111,11 +151,28 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         """TorchServe's entry point: one answer for each of its requests, in order."""
         if asks_description(data, context):
             return [self.describe_handle()]
-        return list(WireEnvelope(self.answer).handle(data, context))
+        return list(WireEnvelope(self.answer, self.request_headers).handle(data, context))
 
     def describe_handle(self) -> Dict[str, Any]:
         """The V2 model metadata, with ``extensions``: what this handler understands beyond a stock one."""
         return self._metadata
+
+    def _facts(self, context: Any) -> describe.ModelFacts:
+        model = context.manifest.get("model", {})
+        script = isinstance(self.model, torch.jit.ScriptModule)
+        return describe.ModelFacts(
+            name=str(context.model_name or model.get("modelName")),
+            version=str(model.get("modelVersion", "1.0")),
+            platform="pytorch_torchscript" if script else "pytorch_eager",
+            inputs=self.inputs,
+            classes=self.classes if self.classifies else None,
+            named=self.labels is not None,
+            score_shape=self.score_shape,
+            explainable=self.explainable,
+            independent_rows=self.independent_rows,
+            outputs=() if self._own_postprocess else self.outputs,
+            request_headers=tuple(name.lower() for name in self.request_headers),
+        )
 
     def answer(self, requests: List[Request], context: Any) -> List[Result]:
         """Answer a batch; requests that cannot be answered get their own error, the others their answer.
@@ -144,7 +201,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
 
     # --- the five verbs --------------------------------------------------------------------------------------------
 
-    def decode(self, inputs: Sequence[Tuple[str, Block]], asked: Asked) -> Rows:
+    def decode(self, inputs: Sequence[Tuple[str, InputValues]], asked: RequestParameters) -> Rows:
         """A request's blocks as rows by input; raises RequestError naming the rows at fault.
 
         The only input of a model may have any name and come several times: the rows follow each other. Several
@@ -155,43 +212,86 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         check_names([name for name, _ in inputs], [spec.name for spec in self.inputs])
         blocks = dict(inputs)
         rows = {spec.name: self._decode_blocks(spec, [blocks[spec.name]], asked) for spec in self.inputs}
-        sizes = {name: count(pieces) for name, pieces in rows.items()}
+        sizes = {name: count(chunks) for name, chunks in rows.items()}
         if len(set(sizes.values())) != 1:
             raise RequestError(400, f"the inputs have unequally many rows: {sizes}")
         return rows
 
     def decode_input(
-        self, spec: InputSpec, block: Block, asked: Asked, first_row: int, faults: Dict[int, str]
-    ) -> List[Piece]:
+        self, spec: InputSpec, block: InputValues, asked: RequestParameters, first_row: int, faults: Dict[int, str]
+    ) -> List[Chunk]:
         """One block's rows; puts what is wrong with single rows into ``faults``. Here: numbers of ``spec``'s datatype.
 
         Raises:
             arrays.TensorError: the block as a whole cannot be rows of ``spec``.
         """
+        if spec.becomes is not None:
+            return self._encode(spec, block, asked, first_row, faults)
         if not isinstance(block.values, np.ndarray):
-            return [Piece(READY, arrays.list_rows(block.values, spec.shape, spec.datatype, first_row, faults))]
-        return [Piece(READY, arrays.cast(arrays.split_rows(block.values, spec.shape), spec.datatype))]
+            if spec.pad is not None:
+                made = arrays.ragged_rows(block.values, spec.shape, spec.datatype, first_row, faults)
+                return ragged(made, PREPROCESSED)
+            return [Chunk(PREPROCESSED, arrays.list_rows(block.values, spec.shape, spec.datatype, first_row, faults))]
+        rows = arrays.split_rows(block.values, spec.shape)
+        return [Chunk(PREPROCESSED, arrays.cast(rows, spec.datatype, first_row, faults))]
+
+    def encode(
+        self, spec: InputSpec, values: Sequence[Any], parameters: RequestParameters
+    ) -> Sequence[np.ndarray[Any, Any]]:
+        """Values of an input that ``becomes`` another as the arrays it becomes, one a value, each of that row shape.
+
+        Args:
+            values: text (``str``) of a BYTES input, else what clients sent.
+            parameters: what the request asks for beside.
+
+        Raises:
+            RequestError: 400; with ``rows``, counted from 0 within ``values``, for single values.
+        """
+        raise LoadError(f"{type(self).__name__} has an input, {spec.name}, that becomes another, and no encode")
 
     def preprocess(self, decoded: Sequence[Rows]) -> Tuple[torch.Tensor, ...]:
-        """The rows of all requests as the model's inputs on the device: one stack and one transfer for each form."""
-        tensors = []
+        """The rows of all requests as the model's inputs on the device: a stack and a transfer for each encoding."""
+        tensors: List[torch.Tensor] = []
         with torch.inference_mode():
             for spec in self.inputs:
-                pieces = [piece for rows in decoded for piece in rows[spec.name]]
-                tensors.append(self._merge(spec, pieces))
+                chunks = [chunk for rows in decoded for chunk in rows[spec.name]]
+                tensors.extend(self.collate(spec, chunks))
         return tuple(tensors)
 
-    def prepare(self, spec: InputSpec, form: str, rows: torch.Tensor) -> torch.Tensor:
-        """Rows of one form, on the device, as the model takes them."""
+    def collate(self, spec: InputSpec, chunks: List[Chunk]) -> Tuple[torch.Tensor, ...]:
+        """One input's rows of all requests as the model's arguments: the rows, filled up where ``spec`` says so, and
+        their mask or lengths where it wants them.
+        """
+        tensor = spec.tensor
+        if tensor.pad is None:
+            return (self._merge(spec, chunks),)
+        rows = self.prepare(spec, PREPROCESSED, stack([Chunk(PREPROCESSED, pad_rows(chunks, tensor))], self.device))
+        if tensor.companion is None:
+            return (rows,)
+        lengths = row_lengths(chunks)
+        beside = lengths if tensor.companion == "lengths" else mask_of(lengths, rows.shape[1])
+        return rows, torch.from_numpy(beside).to(self.device)
+
+    def prepare(self, spec: InputSpec, encoding: str, rows: torch.Tensor) -> torch.Tensor:
+        """Rows of one encoding, on the device, as the model takes them."""
         return rows
 
-    def inference(self, data: Sequence[torch.Tensor], *args: Any, **kwargs: Any) -> Outcome:
+    def inference(self, data: Sequence[torch.Tensor], *args: Any, **kwargs: Any) -> InferenceResult:
         """Scores of all rows; rows that do not fit into memory are named in the outcome."""
         return self._engine.run(data)
 
-    def postprocess(self, data: torch.Tensor) -> Union[Predictions, Scores]:
-        """A batch's scores, ready to be cut into answers."""
-        return Predictions(data, self.labels) if self.classifies else Scores(data)
+    def postprocess(self, data: Any) -> Any:
+        """A batch's scores, ready to be cut into answers.
+
+        An override gets what the model gave for all rows of a batch, and returns a list with one JSON-serialisable item
+        a row, an array or a tensor [rows, …], or a dict of those by names of outputs::
+
+            def postprocess(self, data):
+                return data.argmax(1).tolist()
+        """
+        if not self.classifies:
+            return Scores(data)
+        return Predictions(two_classes(data) if self._one_logit else data, self.labels)
 
     # --- what the verbs are made of ----------------------------------------------------------------------------------
 
@@ -236,29 +336,60 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             raise RequestError(400, "no rows")
         return size
 
-    def _decode_blocks(self, spec: InputSpec, blocks: List[Block], asked: Asked) -> List[Piece]:
-        pieces: List[Piece] = []
+    def _decode_blocks(self, spec: InputSpec, blocks: List[InputValues], asked: RequestParameters) -> List[Chunk]:
+        chunks: List[Chunk] = []
         faults: Dict[int, str] = {}
         for block in blocks:
             try:
-                first = count(pieces)
+                first = count(chunks)
                 made = self.decode_input(spec, block, asked, first, faults)
-                for row, fault in check_bounds(spec, made, first).items():
+                wrong = {**check_bounds(spec.tensor, made, first), **check_lengths(spec.tensor, made, first)}
+                for row, fault in wrong.items():
                     faults.setdefault(row, fault)  # zeros stand where a row is at fault already
-                pieces.extend(made)
+                chunks.extend(made)
             except arrays.TensorError as error:
                 raise RequestError(400, f"input {spec.name}: {error}") from error
         if faults:
             named = f"input {spec.name}: " if len(self.inputs) > 1 else ""
             raise row_error({row: named + text for row, text in faults.items()})
-        return pieces
+        return chunks
 
-    def _merge(self, spec: InputSpec, pieces: List[Piece]) -> torch.Tensor:
-        ready = {form: self.prepare(spec, form, stack(some, self.device)) for form, some in by_form(pieces).items()}
+    def _encode(
+        self, spec: InputSpec, block: InputValues, asked: RequestParameters, first_row: int, faults: Dict[int, str]
+    ) -> List[Chunk]:
+        values = block.values.ravel().tolist() if isinstance(block.values, np.ndarray) else list(block.values)
+        tensor = spec.tensor
+        empty = np.zeros([max(size, 1) for size in tensor.shape], arrays.numpy_dtype(tensor.datatype))
+        rows = [empty] * len(values)
+        good: Dict[int, Any] = {}
+        for row, value in enumerate(values):
+            try:
+                good[row] = arrays.text_of(value) if spec.datatype == "BYTES" else value
+            except arrays.TensorError as error:
+                faults[first_row + row] = str(error)
+        try:
+            made = self.encode(spec, list(good.values()), asked) if good else ()
+        except RequestError as error:
+            if not error.rows:
+                raise
+            places = list(good)
+            faults.update({first_row + places[row]: text for row, text in error.rows.items() if row < len(places)})
+            return ragged(rows, PREPROCESSED)
+        if len(made) != len(good):
+            raise ValueError(f"encode made {len(made)} arrays of {len(good)} values")
+        for row, array in zip(good, made):
+            rows[row] = np.ascontiguousarray(array, empty.dtype)
+        return ragged(rows, PREPROCESSED)
+
+    def _merge(self, spec: InputSpec, chunks: List[Chunk]) -> torch.Tensor:
+        ready = {
+            encoding: self.prepare(spec, encoding, stack(some, self.device))
+            for encoding, some in by_encoding(chunks).items()
+        }
         if len(ready) == 1:
             return next(iter(ready.values()))
         joined = torch.cat(list(ready.values()))
-        order = [place for form in ready for place in places(pieces, form)]
+        order = [place for encoding in ready for place in places(chunks, encoding)]
         whole = torch.empty_like(joined)
         whole[torch.tensor(order, device=self.device)] = joined
         return whole
@@ -268,12 +399,14 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         watch.lap("Preprocess")
         first = [job for job in jobs if not (isinstance(job, ExplainJob) and job.targets_known)]
         failed: Dict[int, str] = {}
-        predictions: Union[Predictions, Scores, None] = None
+        predictions: Any = None
         if first:
             rows = first[-1].start + first[-1].size
-            outcome = self.inference([tensor[:rows] for tensor in tensors])
+            inputs = [tensor[:rows] for tensor in tensors]
+            outcome = self._engine.run(inputs) if self._own_inference else self.inference(inputs)
             failed = outcome.failed
-            predictions = None if outcome.scores is None else self.postprocess(outcome.scores)
+            if outcome.scores is not None:
+                predictions = self._ready(outcome.scores, self._lengths([job.rows for job in first]))
             watch.lap("Inference")
         explains = []
         for job in jobs:
@@ -289,71 +422,118 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             explain_jobs(self._explainer, explains, tensors, predictions, results)
             watch.lap("Explain")
 
-    def _predict_answer(self, job: PredictJob, predictions: Union[Predictions, Scores]) -> Result:
+    def _ready(self, scores: Any, lengths: Dict[str, np.ndarray[Any, Any]]) -> Any:
+        """A batch's scores, ready to be cut: by :func:`to_answer` where ``postprocess`` is the subclass's."""
+        if self._own_postprocess:
+            names = [spec.name for spec in self.outputs]
+            given = dict(zip(names, scores)) if isinstance(scores, tuple) and len(names) > 1 else as_tuple(scores)[0]
+            return self.postprocess(given)
+        return Answers(self.outputs, as_tuple(scores), lengths) if self.outputs else self.postprocess(scores)
+
+    def _lengths(self, decoded: Sequence[Rows]) -> Dict[str, np.ndarray[Any, Any]]:
+        """Lengths of the rows of each input that an output's rows are as long as."""
+        wanted = {spec.like for spec in self.outputs}
+        inputs = [spec.name for spec in self.inputs if spec.name in wanted]
+        return {name: row_lengths([chunk for rows in decoded for chunk in rows[name]]) for name in inputs}
+
+    def _predict_answer(self, job: PredictJob, predictions: Any) -> Result:
         try:
             rows = slice(job.start, job.start + job.size)
+            if self._own_postprocess and not isinstance(predictions, (Predictions, Scores)):
+                return Answer(to_answer(predictions, rows, job.request.outputs))
             return Answer(predictions.outputs(rows, job.options, job.request.outputs))
         except RequestError as error:
             return error
 
     # --- building ----------------------------------------------------------------------------------------------------
 
-    def _place(self, model: nn.Module) -> nn.Module:
+    def _place(self, model: Any) -> nn.Module:
+        if not callable(model):
+            raise LoadError(f"load returned a {type(model).__name__}, which is no model that can be called")
+        if not isinstance(model, nn.Module):
+            return Function(model)
         # Convolutions run faster on channels_last, on CPUs as on GPUs; other layers do not care.
         if any(len(spec.shape) == 3 for spec in self.inputs):
             return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
         return model
 
-    def example(self, rows: int) -> List[torch.Tensor]:
-        """Inputs of zeros, as ``preprocess`` gives them; -1 in a shape counts as 1."""
-        shapes = [(rows, *(max(1, size) for size in spec.shape)) for spec in self.inputs]
-        dtypes = [arrays.torch_dtype(spec.datatype) for spec in self.inputs]
-        return [torch.zeros(shape, dtype=dtype, device=self.device) for shape, dtype in zip(shapes, dtypes)]
+    def example(self, rows: int, length: int = 1) -> List[torch.Tensor]:
+        """The model's arguments for rows of zeros; -1 in a shape counts as ``length``."""
+        decoded: Rows = {}
+        for spec in self.inputs:
+            tensor = spec.tensor
+            most = min(length, tensor.buckets[-1]) if tensor.buckets else length
+            shape = (rows, *(most if size < 0 else size for size in tensor.shape))
+            value = min(max(0, tensor.low or 0), math.inf if tensor.high is None else tensor.high)
+            array = np.full(shape, value, arrays.numpy_dtype(tensor.datatype))
+            decoded[spec.name] = [Chunk(PREPROCESSED, array)]
+        return [tensor.clone() for tensor in RowHandler.preprocess(self, [decoded])]
 
-    def _check_shapes(self) -> None:
-        """Raise LoadError if the model, as it came and without compiling, refuses rows of ``inputs``."""
-        try:
-            with torch.inference_mode():
-                self.model(*self.example(2))
-        except Exception as error:
-            if is_out_of_memory(error):
-                return
-            shapes = [str(spec.shape) if len(self.inputs) == 1 else f"{spec.name} {spec.shape}" for spec in self.inputs]
-            raise LoadError(f"the model does not take inputs of row_shape {', '.join(shapes)}: {error}") from error
+    def _build(self, config: HandlerConfig, seconds: float) -> None:
+        model = self.model
+        if self._own_inference:
+            model = Function(lambda *data: self.inference(data if len(data) > 1 else data[0]))
+        if isinstance(model, Function):
+            if config.compile not in ("auto", "none"):
+                raise ConfigError(f"handler.compile: {config.compile} compiles modules; this model is a function")
+            config = dataclasses.replace(config, compile="none")
+            self.explainable = False
+        if self.outputs:
+            model, self.explainable = Declared(model, self.outputs), False
+        runtime = build_runtime(model, config, self.device, self.inputs, self.example, seconds, self.explainable)
+        self._engine, self._mode = runtime.engine, runtime.mode
+        self._read_scores(runtime.scores)
+        self._build_explainer(TwoClasses(runtime.eager) if self._one_logit else runtime.eager)
 
-    def _build(self, config: HandlerConfig) -> None:
-        fixed = all(size >= 0 for spec in self.inputs for size in spec.shape)
-        self._mode = choose_mode(config.compile, config.precision, self.device, fixed)
-        sizes = config.warm_up or tuple(default_sizes(config.device_batch_limit))
-        try:
-            eager = eager_copy(self.model, self.example(2))
-            # A graph replays BatchNorm as kernels of its own unless it is folded.
-            model = eager if self._mode == "cuda_graph" else self.model
-            forwards = compile_model(model, self._mode, config.precision, self.device, self.example(2))
-            self._engine = Engine(forwards, config.device_batch_limit, sizes if fixed else None)
-            seconds = self._engine.warm_up(self.example(1))
-            with torch.inference_mode():  # inputs as a request's are
-                outcome = self._engine.run(self.example(1))
-        except ConfigError:  # after a broken capture the model must not run again
-            raise
-        except Exception:
-            self._check_shapes()
-            raise
-        logger.info("warm after %.1f s: batches of %s rows", seconds, ", ".join(map(str, sizes)))
-        if outcome.scores is None:
-            raise MemoryError("the device's memory does not hold one row")
-        self.score_shape = tuple(outcome.scores.shape[1:])
+    def _read_scores(self, scores: Any) -> None:
+        """What one row's scores tell of all, and an answer made of them: nothing becomes ready and then fails."""
+        if not self.outputs and not isinstance(scores, torch.Tensor):
+            raise LoadError(f"the model gave a {type(scores).__name__}, not one tensor: declare its outputs")
+        self.score_shape = () if self.outputs else tuple(scores.shape[1:])
+        self.classes = int(self.score_shape[0]) if self.score_shape else 1
+        self.classifies = self.classifies and not self.outputs
+        self._one_logit = self.classifies and self.score_shape == (1,)
+        self.classes += self._one_logit
+        if self._answers_itself(scores):
+            self.classifies = self._one_logit = self.explainable = False
         if self.classifies and len(self.score_shape) != 1:
             raise LoadError(f"scores of a row have shape {self.score_shape}, not (classes,): set classifies = False")
-        self.classes = int(self.score_shape[0]) if self.score_shape else 1
         if self.classifies and self.labels is not None and len(self.labels) != self.classes:
             raise LoadError(f"index_to_name.json has {len(self.labels)} names, the model {self.classes} classes")
-        floats = all(spec.datatype in ("FP16", "FP32", "FP64") for spec in self.inputs)
+
+    def _answers_itself(self, scores: Any) -> bool:
+        """Whether the subclass's ``postprocess`` makes the answers; LoadError where they are none, or not declared."""
+        if not (self.outputs or self._own_postprocess):
+            return False
+        try:
+            made = self._ready(scores, {spec.name: np.ones(1, np.int64) for spec in self.inputs})
+            if isinstance(made, (Predictions, Scores)):
+                return False
+            if isinstance(made, Answers):
+                made.outputs(slice(0, 1), PredictOptions(), None)
+                return False
+            check_column(made, 1)
+        except Exception as error:
+            name = "postprocess" if self._own_postprocess else "outputs"
+            raise LoadError(f"{name}: the first row has no answer: {type(error).__name__}: {error}") from error
+        return True
+
+    def _build_explainer(self, eager: nn.Module) -> None:
+        floats = all(spec.becomes is None and spec.datatype in ("FP16", "FP32", "FP64") for spec in self.inputs)
         self.explainable = self.explainable and floats and len(self.score_shape) == 1
-        self.methods = method_settings(self.inputs[0].shape)
+        self.methods = method_settings(self.inputs[0].tensor.shape)
         if isinstance(self.model, torch.jit.ScriptModule):
             del self.methods["deep_lift"]  # it hooks modules, which TorchScript does not allow
         self._explain_keys = EXPLAIN_KEYS.union(*self.methods.values())
-        self._explainer = Explainer(eager, config.explain_batch_limit or CPU_ROWS, leaves_processors(self.device))
-        if self.explainable:
-            self._explainer.warm_up(self.example(1), fit=config.explain_batch_limit is None)
+        size = self.config.internal_batch_size
+        self._explainer = Explainer(eager, size or CPU_ROWS, leaves_processors(self.device))
+        if not self.explainable:
+            return
+        try:
+            self._explainer.warm_up(self.example(1), fit=size is None)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            self.explainable = False
+            cause = str(error).strip().split("\n")[0]
+            logger.warning("this model has no explanations: no gradient reaches its inputs (%s)", cause)

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from mnist_handler.inputs.parameters import PredictOptions
 from mnist_handler.requests import Output, RequestError
@@ -14,6 +15,23 @@ from mnist_handler.requests import Output, RequestError
 #: What a classifier can answer. ``predict`` is the label; the others come on request.
 OUTPUTS = ("predict", "probabilities", "top_k_classes", "top_k_probabilities")
 _DEFAULT_K = 5
+
+
+def two_classes(logits: torch.Tensor) -> torch.Tensor:
+    """One logit a row, [rows, 1], as scores of two classes whose softmax is the logit's sigmoid: [rows, 2]."""
+    return torch.cat([torch.zeros_like(logits), logits], dim=1)
+
+
+class TwoClasses(nn.Module):
+    """A model of one logit a row as Captum sees it: what speaks against class 1 speaks for class 0."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model(*inputs)
+        return torch.cat([-logits, logits], dim=1)
 
 
 class Scores:

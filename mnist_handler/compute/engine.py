@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import bisect
 import logging
+import math
 import time
 from dataclasses import dataclass, field
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, TypeVar, Union
 
 import torch
 
 logger = logging.getLogger(__name__)
 
-Forward = Callable[..., torch.Tensor]
+#: Scores [rows, …], or several outputs.
+Scores = Union[torch.Tensor, Tuple[torch.Tensor, ...]]
+Forward = Callable[..., Scores]
 Inputs = Sequence[torch.Tensor]
+S = TypeVar("S")
 #: TorchScript observes a shape twice before it specialises on it; the calls beyond are timed.
 _CALLS = 5
 #: Seconds of calls that say enough about a batch size.
 _ENOUGH = 0.1
+#: Seconds between two lines about a long warm-up.
+_TELL = 5.0
 #: What torch says where its CPU allocator, CUDA beside torch's allocator (pinned memory, graphs) or cuBLAS had no room.
 _FULL = ("DefaultCPUAllocator: can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 NO_MEMORY = "the device's memory does not hold this row, even alone"
 
 
 @dataclass
-class Outcome:
+class InferenceResult:
     """``scores`` is [rows, …], None when no row could run; rows in ``failed`` hold zeros."""
 
-    scores: Optional[torch.Tensor]
+    scores: Optional[Scores]
     failed: Dict[int, str] = field(default_factory=dict)
 
 
@@ -46,15 +52,25 @@ def default_sizes(limit: int) -> List[int]:
     return sizes
 
 
-def run_halving(
-    call: Callable[[int, int], torch.Tensor], rows: int, limit: int
-) -> Tuple[List[Tuple[int, torch.Tensor]], Dict[int, str]]:
+def spread(sizes: Sequence[int]) -> List[int]:
+    """Sorted sizes in the order in which each next one serves best: both ends, then the middles of the gaps."""
+    order = [0, len(sizes) - 1]
+    gaps = [(0, len(sizes) - 1)]
+    for low, high in gaps:  # grows as it goes
+        middle = (low + high) // 2
+        if low < middle < high:
+            order.append(middle)
+            gaps += [(low, middle), (middle, high)]
+    return [sizes[place] for place in dict.fromkeys(order)] if sizes else []
+
+
+def run_halving(call: Callable[[int, int], S], rows: int, limit: int) -> Tuple[List[Tuple[int, S]], Dict[int, str]]:
     """Call for consecutive spans of at most ``limit`` rows; halve the span each time that memory runs out.
 
     Returns:
         (first row, result) of each span that ran, and the rows that did not fit even alone.
     """
-    done: List[Tuple[int, torch.Tensor]] = []
+    done: List[Tuple[int, S]] = []
     failed: Dict[int, str] = {}
     start = 0
     while start < rows:
@@ -98,32 +114,72 @@ class Engine:
         self._limit = min(limit, self._sizes[-1]) if self._sizes else limit
         self._fastest: Dict[int, Forward] = {}
 
-    def warm_up(self, example: Inputs) -> float:
-        """Run every size until TorchScript has specialised it, and choose its forward. Returns seconds.
+    def warm_up(self, example: Inputs, seconds: float = math.inf) -> List[int]:
+        """Run the sizes until TorchScript has specialised them, and choose the forward of each, while time lasts.
+
+        The smallest comes first, then the largest, then the middle of the widest gap: what the time does not suffice
+        for is padded to the next size that is warm, and a larger batch goes in chunks of the largest.
 
         Args:
             example: inputs of one row.
-        """
-        begin = time.perf_counter()
-        with torch.inference_mode():
-            # The largest first: smaller CUDA graphs find room in its memory.
-            for size in reversed(self._sizes):
-                # Clones, since a view of a normal tensor is none of inference mode, as a request's tensors are:
-                # Inductor would compile again for the first of those.
-                rows = [tensor.expand(size, *tensor.shape[1:]) for tensor in example]
-                inputs = [one.clone(memory_format=torch.contiguous_format) for one in rows]
-                times = [_time(forward, inputs) for forward in self._forwards]
-                self._fastest[size] = self._forwards[times.index(min(times))]
-        return time.perf_counter() - begin
+            seconds: how long it may take; a size that would probably take longer is left out.
 
-    def run(self, inputs: Inputs) -> Outcome:
+        Returns:
+            The sizes that stay cold.
+        """
+        begin = told = time.perf_counter()
+        warm: List[int] = []
+        a_row = 0.0
+        with torch.inference_mode():
+            for size in self._order():
+                now = time.perf_counter()
+                if warm and now - begin + 2 * len(self._forwards) * size * a_row > seconds:
+                    continue
+                if now - told > _TELL:
+                    told = now
+                    logger.info("warming up: %.0f s of at most %.0f", now - begin, seconds)
+                a_row = min(self._warm(example, size) / size, a_row or math.inf)
+                warm.append(size)
+        cold = [size for size in self._sizes if size not in warm]
+        if self._sizes:
+            self._sizes = sorted(warm)
+            self._limit = min(self._limit, self._sizes[-1])
+        self._tell_warm(time.perf_counter() - begin, seconds, cold)
+        return cold
+
+    def _order(self) -> List[int]:
+        """Where forwards pad by themselves, CUDA graphs, the largest size comes first: smaller ones use its memory."""
+        if any(hasattr(forward, "padded") for forward in self._forwards):
+            return self._sizes[::-1]
+        return spread(self._sizes)
+
+    def _warm(self, example: Inputs, size: int) -> float:
+        """Seconds of a call with the forward that is the fastest for this size."""
+        # Clones, since a view of a normal tensor is none of inference mode, as a request's tensors are:
+        # Inductor would compile again for the first of those.
+        rows = [tensor.expand(size, *tensor.shape[1:]) for tensor in example]
+        inputs = [one.clone(memory_format=torch.contiguous_format) for one in rows]
+        times = [_time(forward, inputs) for forward in self._forwards]
+        self._fastest[size] = self._forwards[times.index(min(times))]
+        return min(times)
+
+    def _tell_warm(self, took: float, seconds: float, cold: List[int]) -> None:
+        shown = ", ".join(map(str, self._sizes)) or "any number of"
+        logger.info("warm after %.1f s: batches of %s rows", took, shown)
+        if cold:
+            logger.warning(
+                "warm-up stopped at %.0f s (handler.warm_up_seconds): %d batch sizes stay cold, padded or cut (%s)",
+                *(seconds, len(cold), ", ".join(map(str, cold))),
+            )
+
+    def run(self, inputs: Inputs) -> InferenceResult:
         """Scores for all rows; what does not fit into memory is halved until it does."""
         rows = len(inputs[0])
         with torch.inference_mode():
             done, failed = run_halving(lambda start, stop: self._span(inputs, start, stop), rows, self._limit)
-            return Outcome(assemble(done, rows), failed)
+            return InferenceResult(_assemble_all(done, rows), failed)
 
-    def _span(self, inputs: Inputs, start: int, stop: int) -> torch.Tensor:
+    def _span(self, inputs: Inputs, start: int, stop: int) -> Scores:
         rows = stop - start
         parts = inputs if rows == len(inputs[0]) else [tensor[start:stop] for tensor in inputs]
         size = self._padded(rows)
@@ -133,7 +189,8 @@ class Engine:
             return pads_itself(parts, size)  # type: ignore[no-any-return]
         if size == rows:
             return forward(*parts)
-        return forward(*(_pad(tensor, size) for tensor in parts))[:rows]
+        scores = forward(*(_pad(tensor, size) for tensor in parts))
+        return tuple(one[:rows] for one in scores) if isinstance(scores, tuple) else scores[:rows]
 
     def _padded(self, rows: int) -> int:
         place = bisect.bisect_left(self._sizes, rows)
@@ -158,14 +215,24 @@ def _pad(tensor: torch.Tensor, rows: int) -> torch.Tensor:
     return padded
 
 
-def assemble(done: List[Tuple[int, torch.Tensor]], rows: int) -> Optional[torch.Tensor]:
-    """Spans back in place as [rows, …], zeros where a row failed."""
+def _assemble_all(done: Sequence[Tuple[int, Scores]], rows: int) -> Optional[Scores]:
+    if not done or isinstance(done[0][1], torch.Tensor):
+        return assemble([(start, one) for start, one in done if isinstance(one, torch.Tensor)], rows)
+    columns = zip(*(part for _, part in done))
+    whole = [assemble(list(zip([start for start, _ in done], column)), rows) for column in columns]
+    return tuple(one for one in whole if one is not None)
+
+
+def assemble(done: Sequence[Tuple[int, torch.Tensor]], rows: int) -> Optional[torch.Tensor]:
+    """Spans back in place as [rows, …], zeros where a row failed or is shorter than the longest."""
     if not done:
         return None
     if len(done) == 1 and len(done[0][1]) == rows:
         return done[0][1]
     first = done[0][1]
-    whole = first.new_zeros((rows, *first.shape[1:]))
+    longest = [max(sizes) for sizes in zip(*(part.shape[1:] for _, part in done))]
+    whole = first.new_zeros((rows, *longest))
     for start, part in done:
-        whole[start : start + len(part)] = part
+        place = (slice(start, start + len(part)), *(slice(0, size) for size in part.shape[1:]))
+        whole[place] = part
     return whole

@@ -48,7 +48,7 @@ def explain_jobs(
     for (method, settings), group in groups.items():
         try:
             if method == "occlusion":
-                check_windows(tensors[0].shape[1:], dict(settings))
+                check_windows([tensor.shape[1:] for tensor in tensors], dict(settings))
         except RequestError as error:
             results.update({job.index: error for job in group})
             continue

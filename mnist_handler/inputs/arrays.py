@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 import torch
 
-from mnist_handler.inputs.spec import PIXELS, READY, UNIT, Piece
+from mnist_handler.inputs.spec import PIXELS, PREPROCESSED, UNIT, Chunk
 
 #: float32 values that were rounded on the way may leave 0..1 by this much.
 _SLACK = 1e-6
@@ -47,7 +47,7 @@ def _fits(shape: Tuple[int, ...], wanted: Tuple[int, ...]) -> bool:
 
 def image_rows(
     array: np.ndarray[Any, Any], normalized: bool, typed: bool, first_row: int
-) -> Tuple[Piece, Dict[int, str]]:
+) -> Tuple[Chunk, Dict[int, str]]:
     """Tell what the numbers of an image tensor mean.
 
     Args:
@@ -65,17 +65,20 @@ def image_rows(
         raise TensorError(f"datatype {_name(array)} is not that of an image: send UINT8 or floats")
     if normalized:
         values = np.ascontiguousarray(array, dtype=np.float32)
-        return Piece(READY, values), outside(values, -np.inf, np.inf, first_row, "")
+        return Chunk(PREPROCESSED, values), outside(values, -np.inf, np.inf, first_row, "")
     if kind == "f":
         values = np.ascontiguousarray(array, dtype=np.float32)
-        hint = "0..1; send UINT8 for 0..255, or the parameter normalized for values that are normalised already"
-        return Piece(UNIT, values), outside(values, -_SLACK, 1 + _SLACK, first_row, hint)
+        hint = (
+            "0..1; send UINT8 for 0..255; for values that are normalised already, the parameter normalized, or on the "
+            "server the setting tensors: normalized"
+        )
+        return Chunk(UNIT, values), outside(values, -_SLACK, 1 + _SLACK, first_row, hint)
     if array.dtype == np.uint8 and typed:
-        return Piece(PIXELS, np.ascontiguousarray(array)), {}
+        return Chunk(PIXELS, np.ascontiguousarray(array)), {}
     bad = outside(array, 0, 255, first_row, "0..255")
     if not typed and len(array) == 1 and array.max() <= 1:
-        return Piece(UNIT, np.ascontiguousarray(array, dtype=np.float32)), bad
-    return Piece(PIXELS, array.clip(0, 255).astype(np.uint8)), bad
+        return Chunk(UNIT, np.ascontiguousarray(array, dtype=np.float32)), bad
+    return Chunk(PIXELS, array.clip(0, 255).astype(np.uint8)), bad
 
 
 def list_rows(
@@ -88,7 +91,7 @@ def list_rows(
     try:
         array = from_lists(values)
         if array.ndim == len(row_shape) + 1 and _fits(array.shape[1:], row_shape):
-            return cast(array, datatype)
+            return cast(_numbers(array, datatype), datatype, first_row, faults)
     except TensorError:
         pass  # row by row, to say which
     good: Dict[int, np.ndarray[Any, Any]] = {}
@@ -110,17 +113,26 @@ def _list_row(
     array = split_rows(from_lists(value), row_shape)
     if len(array) != 1:
         raise TensorError(f"shape {list(array.shape)} is more than one row")
-    row: np.ndarray[Any, Any] = cast(array, datatype)[0]
+    found: Dict[int, str] = {}
+    row: np.ndarray[Any, Any] = cast(_numbers(array, datatype), datatype, 0, found)[0]
+    if found:
+        raise TensorError(found[0])
     if before is not None and before.shape != row.shape:
         raise TensorError(f"shape {list(row.shape)} is not {list(before.shape)}, as the rows before it have: pad them")
     return row
 
 
+def _numbers(array: np.ndarray[Any, Any], datatype: str) -> np.ndarray[Any, Any]:
+    if array.dtype.kind == "b" and datatype != "BOOL":
+        raise TensorError(f"true and false where {datatype} is wanted")
+    return array
+
+
 def from_lists(value: Any) -> np.ndarray[Any, Any]:
-    """Nested lists of numbers as an array.
+    """Nested lists of numbers, or of nothing but true and false, as an array.
 
     Raises:
-        TensorError: ragged, or something in them is not a number.
+        TensorError: ragged, or something in them is neither.
     """
     # First, since one long text would make NumPy give every element as much room.
     if not _only_numbers(value):
@@ -129,7 +141,7 @@ def from_lists(value: Any) -> np.ndarray[Any, Any]:
         array: np.ndarray[Any, Any] = np.asarray(value)
     except (ValueError, OverflowError) as error:
         raise TensorError("nested lists of unequal lengths") from error
-    if array.dtype.kind not in "uif":
+    if array.dtype.kind not in "uifb":
         raise TensorError("not numbers in nested lists")
     return array
 
@@ -140,7 +152,7 @@ def _only_numbers(value: Any) -> bool:
     while types == {list}:
         level = list(chain.from_iterable(level))
         types = set(map(type, level))
-    return types <= {int, float, bool}
+    return types <= {int, float} or types == {bool}
 
 
 def outside(array: np.ndarray[Any, Any], low: float, high: float, first_row: int, wanted: str) -> Dict[int, str]:
@@ -185,27 +197,74 @@ _DTYPES: Dict[str, Tuple[Any, torch.dtype]] = {
 }
 
 
+#: What an input of a model may hold.
+DATATYPES = tuple(_DTYPES)
+
+
+def numpy_dtype(datatype: str) -> Any:
+    return _DTYPES[datatype][0]
+
+
+def text_of(value: Any) -> str:
+    """A BYTES value as text.
+
+    Raises:
+        TensorError: not text, or bytes that are not UTF-8.
+    """
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise TensorError("not text")
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError:
+        raise TensorError("bytes that are not UTF-8 text") from None
+
+
+def ragged_rows(
+    values: List[Any], row_shape: Tuple[int, ...], datatype: str, first_row: int, faults: Dict[int, str]
+) -> List[np.ndarray[Any, Any]]:
+    """As :func:`list_rows`, of rows that may differ in shape, one array each."""
+    empty = np.zeros([max(1, size) for size in row_shape], _DTYPES[datatype][0])
+    rows = []
+    for row, value in enumerate(values):
+        try:
+            rows.append(_list_row(value, row_shape, datatype, None))
+        except TensorError as error:
+            faults[first_row + row] = str(error)
+            rows.append(empty)
+    return rows
+
+
 def torch_dtype(datatype: str) -> torch.dtype:
     return _DTYPES[datatype][1]
 
 
-def cast(array: np.ndarray[Any, Any], datatype: str) -> np.ndarray[Any, Any]:
-    """Numbers as ``datatype``, where that loses neither range nor a fraction.
+def cast(array: np.ndarray[Any, Any], datatype: str, first_row: int, faults: Dict[int, str]) -> np.ndarray[Any, Any]:
+    """Numbers [rows, …] as ``datatype``.
+
+    Rows with NaN, infinity or an integer out of range are zeros in the result and named in ``faults``.
 
     Raises:
-        TensorError: floats for integers, integers out of range, NaN or infinity.
+        TensorError: the array's datatype never fits: floats for integers, no numbers at all.
     """
     wanted = np.dtype(_DTYPES[datatype][0])
-    if array.dtype == wanted:
-        result = array
-    elif array.dtype.kind == "f" and wanted.kind != "f":
+    if array.dtype.kind == "f" and wanted.kind != "f":
         raise TensorError(f"floats where {datatype} is wanted")
-    elif array.dtype.kind not in "uifb":
+    if array.dtype.kind not in "uifb":
         raise TensorError(f"no numbers of {datatype}")
+    if wanted.kind == "f":
+        with np.errstate(over="ignore"):
+            result = array.astype(wanted, copy=False)
+        bad = outside(result, -np.inf, np.inf, first_row, "")
     else:
-        result = array.astype(wanted)
-        if wanted.kind != "f" and not np.array_equal(result, array):
-            raise TensorError(f"numbers out of {datatype}'s range")
-    if wanted.kind == "f" and not np.isfinite(result).all():
-        raise TensorError("NaN or infinity among the values")
+        low, high = (0, 1) if wanted.kind == "b" else (int(np.iinfo(wanted).min), int(np.iinfo(wanted).max))
+        same = array.dtype == wanted or array.dtype.kind == "b"
+        bad = {} if same else outside(array, low, high, first_row, f"from {low} to {high}, as {datatype} takes")
+        result = array.astype(wanted, copy=False)
+    if bad:
+        result = result.copy()
+        result[[row - first_row for row in bad]] = 0
+        for row, fault in bad.items():
+            faults.setdefault(row, fault)
     return np.ascontiguousarray(result)

@@ -23,7 +23,7 @@ ROW_KEYS = frozenset(("normalized", "target"))
 
 
 @dataclass(frozen=True)
-class Setting:
+class ParameterSpec:
     """One number that a method takes: its default and its bounds, both included."""
 
     default: float
@@ -64,7 +64,7 @@ class ExplainOptions:
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestParameters:
     """A request's parameters from every level; a row's own go before its input's, those before the request's."""
 
     common: Mapping[str, Any]
@@ -76,10 +76,10 @@ class Asked:
         return own[key] if key in own else self.common.get(key)
 
 
-_NOTHING = Asked({})
+_NOTHING = RequestParameters({})
 
 
-def collect(request: Request, known: FrozenSet[str]) -> Asked:
+def collect(request: Request, known: FrozenSet[str]) -> RequestParameters:
     """Bring a request's parameters together.
 
     Raises:
@@ -99,7 +99,7 @@ def collect(request: Request, known: FrozenSet[str]) -> Asked:
     faults = {row: fault for row, fault in enumerate(_row_fault(own, known) for own in by_row) if fault}
     if faults:
         raise row_error(faults)
-    return Asked({key: value for key, value in common.items() if key not in RESERVED}, by_row)
+    return RequestParameters({key: value for key, value in common.items() if key not in RESERVED}, by_row)
 
 
 def _unknown(given: Mapping[str, Any], allowed: FrozenSet[str]) -> str:
@@ -120,18 +120,20 @@ def _row_fault(own: Mapping[str, Any], known: FrozenSet[str]) -> str:
     return _unknown(own, known)
 
 
-def predict_options(asked: Asked, classes: int) -> PredictOptions:
+def predict_options(asked: RequestParameters, classes: int) -> PredictOptions:
     """Raises RequestError (400) for a value of the wrong kind or out of its range."""
     common = asked.common
     if not common:
         return PredictOptions()
     top_k = common.get("top_k")
     if top_k is not None:
-        top_k = int(Setting(1, 1, classes).read("top_k", top_k))
+        top_k = int(ParameterSpec(1, 1, classes).read("top_k", top_k))
     return PredictOptions(read_flag("probabilities", common.get("probabilities")), top_k)
 
 
-def explain_options(asked: Asked, methods: Mapping[str, Mapping[str, Setting]], default: str) -> ExplainOptions:
+def explain_options(
+    asked: RequestParameters, methods: Mapping[str, Mapping[str, ParameterSpec]], default: str
+) -> ExplainOptions:
     """Raises RequestError (400) for an unknown method, or a parameter that the method does not take."""
     common = asked.common
     method = common.get("method", default)

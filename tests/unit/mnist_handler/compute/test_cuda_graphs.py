@@ -9,8 +9,8 @@ from typing import Any, Iterator, List
 import pytest
 import torch
 
-from mnist_handler import RowHandler
 from mnist_handler.compute.compiled import CudaGraphs
+from mnist_handler.compute.engine import Engine
 from mnist_handler.config import ConfigError
 from tests.unit.mnist_handler.conftest import start
 
@@ -120,13 +120,14 @@ def test_kernels_are_tried_for_graphs_alone(monkeypatch: pytest.MonkeyPatch) -> 
 def test_graphs_are_of_the_folded_model(precision: str, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     captured: List[Any] = []
 
-    def compile_model(model: torch.nn.Module, *_: Any) -> List[Any]:
-        captured.append(model)
+    def compile_model(model: torch.nn.Module, mode: str, *_: Any) -> List[Any]:
+        if mode == "cuda_graph":
+            captured.append(model)
         return [model]
 
-    monkeypatch.setattr("mnist_handler.handler.choose_mode", lambda *_: "cuda_graph")
-    monkeypatch.setattr("mnist_handler.handler.compile_model", compile_model)
-    start(archive, {"device_batch_limit": 1, "precision": precision})
+    monkeypatch.setattr("mnist_handler.compute.runtime.choose_mode", lambda *_: "cuda_graph")
+    monkeypatch.setattr("mnist_handler.compute.runtime.compile_model", compile_model)
+    start(archive, {"max_batch_size": 1, "precision": precision})
     assert [isinstance(one, torch.fx.GraphModule) for one in captured] == [True]
 
 
@@ -141,11 +142,16 @@ def test_what_cannot_be_captured_ends_the_load(archive: Path, monkeypatch: pytes
             return rows
 
     graphs = CudaGraphs(Branches())
-    monkeypatch.setattr("mnist_handler.handler.compile_model", lambda *_: [graphs])
-    monkeypatch.setattr(RowHandler, "_check_shapes", lambda _: pytest.fail("the model ran after a broken capture"))
+
+    def compile_model(model: torch.nn.Module, mode: str, *_: Any) -> List[Any]:
+        return [graphs] if mode == "cuda_graph" else [model]
+
+    monkeypatch.setattr("mnist_handler.compute.runtime.choose_mode", lambda *_: "cuda_graph")
+    monkeypatch.setattr("mnist_handler.compute.runtime.compile_model", compile_model)
+    monkeypatch.setattr(Engine, "run", lambda *_: pytest.fail("the model ran after a broken capture"))
     words = (
         r"cuda_graph cannot capture this model \(CUDA error: operation not permitted .* capturing\); set compile: none"
     )
     with pytest.raises(ConfigError, match=words):
-        start(archive, {"device_batch_limit": 1})
+        start(archive, {"max_batch_size": 1})
     assert after == [1] * 4

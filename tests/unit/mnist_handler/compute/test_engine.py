@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import List, Optional, Sequence, Tuple
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_handler.compute.engine import NO_MEMORY, Engine, default_sizes
+from mnist_handler.compute.engine import NO_MEMORY, Engine, default_sizes, spread
 
 
 class Device:
@@ -90,10 +91,16 @@ def test_warm_up_runs_every_size_of_every_form() -> None:
     assert min(first.calls.count(size) for size in (1, 2, 8)) >= 2
 
 
-def test_warm_up_begins_with_the_largest() -> None:
-    device = Device(100)
-    Engine([device], 8, [1, 2, 8]).warm_up([values(1)])
-    assert list(dict.fromkeys(device.calls)) == [8, 2, 1]
+def test_graphs_warm_up_from_the_largest_down() -> None:
+    """Their memory is one pool; other forwards begin with one row, which tells how long the others will take."""
+
+    class Graphs(Device):
+        def padded(self, inputs: Sequence[torch.Tensor], size: int) -> torch.Tensor:
+            return self(*inputs)
+
+    for device, order in ((Graphs(100), [8, 2, 1]), (Device(100), [1, 8, 2])):
+        Engine([device], 8, [1, 2, 8]).warm_up([values(1)])
+        assert list(dict.fromkeys(device.calls)) == order
 
 
 class PadsItself(Device):
@@ -124,3 +131,42 @@ def test_warm_up_has_tensors_like_a_requests() -> None:
 
     Engine([model], 4, [1, 2, 4]).warm_up([values(1)])
     assert set(seen) == {(True, True)}
+
+
+@given(st.lists(st.integers(1, 4096), unique=True).map(sorted))
+def test_every_size_is_warmed_once_and_the_ends_first(sizes: List[int]) -> None:
+    order = spread(sizes)
+    assert sorted(order) == sizes
+    assert set(order[:2]) == set(sizes[:1] + sizes[-1:])
+
+
+def test_warming_up_ends_in_time(caplog: pytest.LogCaptureFixture) -> None:
+    """A model of 2 ms a row: 45 sizes of up to 64 rows would take seconds, half of one is given."""
+
+    def slow(rows: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.002 * len(rows))
+        seen.append(len(rows))
+        return rows
+
+    seen: List[int] = []
+    engine = Engine([slow], 64, default_sizes(64))
+    begin = time.monotonic()
+    cold = engine.warm_up([values(1)], 0.5)
+    assert time.monotonic() - begin < 5
+    assert cold
+    assert 64 not in cold
+    assert f"{len(cold)} batch sizes stay cold" in caplog.text
+    seen.clear()
+    for rows in (1, 2, 33, 64, 100):
+        scores = engine.run([values(rows)]).scores
+        assert scores is not None
+        assert torch.equal(scores, values(rows))
+    assert not set(seen) & set(cold)
+
+
+def test_without_time_one_row_is_warm() -> None:
+    engine = Engine([lambda rows: rows], 8, [1, 2, 8])
+    assert engine.warm_up([values(1)], 0) == [2, 8]
+    scores = engine.run([values(5)]).scores
+    assert scores is not None
+    assert torch.equal(scores, values(5))

@@ -184,9 +184,9 @@ def test_too_many_windows_are_refused(digits: np.ndarray[Any, Any]) -> None:
     from mnist_handler.explain.attributions import check_windows
     from mnist_handler.requests import RequestError
 
-    check_windows((3, 224, 224), {"window": 32, "strides": 16})
+    check_windows([(3, 224, 224)], {"window": 32, "strides": 16})
     with pytest.raises(RequestError, match="at most 1024"):
-        check_windows((3, 224, 224), {"window": 4, "strides": 2})
+        check_windows([(3, 224, 224)], {"window": 4, "strides": 2})
 
 
 @pytest.mark.parametrize("side_by_side", [False, True])
