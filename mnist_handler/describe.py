@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
+from mnist_handler.inputs.parameters import DeclaredParameter
 from mnist_handler.inputs.spec import InputSpec
 from mnist_handler.outputs import OutputSpec
 
@@ -36,6 +37,7 @@ class ModelFacts:
     request_headers: Tuple[str, ...] = ()
     #: What the model gives where that is not scores.
     outputs: Tuple[OutputSpec, ...] = ()
+    parameters: Tuple[DeclaredParameter, ...] = ()
 
 
 def metadata(facts: ModelFacts) -> Dict[str, Any]:
@@ -51,6 +53,8 @@ def metadata(facts: ModelFacts) -> Dict[str, Any]:
     }
     if facts.request_headers:
         described["request_headers"] = list(facts.request_headers)
+    if facts.parameters:
+        described["parameters"] = [one.describe() for one in facts.parameters]
     return described
 
 

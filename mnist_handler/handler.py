@@ -11,7 +11,7 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -37,11 +37,14 @@ from mnist_handler.inputs.collate import check_lengths, mask_of, pad_rows, ragge
 from mnist_handler.inputs.parameters import (
     EXPLAIN_KEYS,
     PREDICT_KEYS,
+    DeclaredParameter,
     PredictOptions,
     RequestParameters,
+    check_declared,
     collect,
     explain_options,
     predict_options,
+    read_declared,
 )
 from mnist_handler.inputs.spec import PREPROCESSED, Chunk, InputSpec, Rows, by_encoding, count, places, stack
 from mnist_handler.outputs import Answers, Declared, OutputSpec, check_column, to_answer
@@ -64,6 +67,8 @@ class PredictJob:
     size: int
     options: PredictOptions
     start: int = 0
+    #: Values of the handler's own parameters.
+    own: Dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 Job = Union[PredictJob, ExplainJob]
@@ -97,6 +102,9 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
     #: What the model gives where that is not scores of classes: a tensor, a tuple in this order, a dict by these names,
     #: or a list with one of those a row. Empty: the only output ``predict``.
     outputs: Tuple[OutputSpec, ...] = ()
+    #: Parameters of a request beside the ones that all handlers know. Requests of other values go in batches of their
+    #: own, and ``encode``, ``inference`` and ``postprocess`` get them by name.
+    parameters: Tuple[DeclaredParameter, ...] = ()
     #: Whether Captum can take gradients with respect to the inputs.
     explainable = True
     #: Whether a row's answer is the same whatever rows are beside it. Then the wrapper lets clients share batches; a
@@ -118,6 +126,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         own = overridden(type(self), RowHandler)
         self._own_inference, self._own_postprocess = "inference" in own, "postprocess" in own
         check_specs(self.inputs)
+        check_declared(self.parameters)
+        self._predict_keys = PREDICT_KEYS.union(one.name for one in self.parameters)
         self.config = parse_config((context.model_yaml_config or {}).get("handler"))
         self.device = pick_device(properties.get("gpu_id"))
         threads = set_threads(self.config.intra_op_threads)
@@ -171,6 +181,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             explainable=self.explainable,
             independent_rows=self.independent_rows,
             outputs=() if self._own_postprocess else self.outputs,
+            parameters=self.parameters,
             request_headers=tuple(name.lower() for name in self.request_headers),
         )
 
@@ -187,7 +198,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         watch.lap("Decode")
         if jobs:
             try:
-                self._compute(jobs, results, watch)
+                for alike in self._alike(jobs):
+                    self._compute(alike, results, watch)
             except Exception as error:
                 end_if_lost(self.device)
                 if is_out_of_memory(error):
@@ -236,13 +248,13 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         return [Chunk(PREPROCESSED, arrays.cast(rows, spec.datatype, first_row, faults))]
 
     def encode(
-        self, spec: InputSpec, values: Sequence[Any], parameters: RequestParameters
+        self, spec: InputSpec, values: Sequence[Any], parameters: Mapping[str, Any]
     ) -> Sequence[np.ndarray[Any, Any]]:
         """Values of an input that ``becomes`` another as the arrays it becomes, one a value, each of that row shape.
 
         Args:
             values: text (``str``) of a BYTES input, else what clients sent.
-            parameters: what the request asks for beside.
+            parameters: of ``self.parameters``, by name.
 
         Raises:
             RequestError: 400; with ``rows``, counted from 0 within ``values``, for single values.
@@ -280,7 +292,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         """Scores of all rows; rows that do not fit into memory are named in the outcome."""
         return self._engine.run(data)
 
-    def postprocess(self, data: Any) -> Any:
+    def postprocess(self, data: Any, **parameters: Any) -> Any:
         """A batch's scores, ready to be cut into answers.
 
         An override gets what the model gave for all rows of a batch, and returns a list with one JSON-serialisable item
@@ -304,21 +316,31 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             except Exception as error:
                 # Whatever goes wrong with one request's content is no matter of its neighbours.
                 results[index] = failure(error)
-        jobs.sort(key=lambda job: isinstance(job, ExplainJob) and job.targets_known)
-        start = 0
-        for job in jobs:
-            job.start, start = start, start + job.size
         return jobs
+
+    def _alike(self, jobs: List[Job]) -> List[List[Job]]:
+        """Jobs that go through the model together, those of the same parameters; each gets its place among them."""
+        groups: Dict[Any, List[Job]] = {}
+        for job in jobs:
+            own = tuple(job.own.items()) if self.parameters and isinstance(job, PredictJob) else None
+            groups.setdefault(own, []).append(job)
+        for group in groups.values():
+            group.sort(key=lambda job: isinstance(job, ExplainJob) and job.targets_known)
+            start = 0
+            for job in group:
+                job.start, start = start, start + job.size
+        return list(groups.values())
 
     def _decode_request(self, index: int, request: Request) -> Job:
         inputs, targets = split_targets(request)
         if request.by_row and len(inputs) > 1 and len(self.inputs) == 1:
             check_names([name for name, _ in inputs], [self.inputs[0].name])
         if not request.explain:
-            asked = collect(request, PREDICT_KEYS)
+            asked = collect(request, self._predict_keys)
+            own = read_declared(self.parameters, asked.common)
             options = predict_options(asked, self.classes)
             rows = self.decode(inputs, asked)
-            return PredictJob(index, request, rows, self._size(rows), options)
+            return PredictJob(index, request, rows, self._size(rows), options, own=own)
         if not self.explainable:
             raise RequestError(400, "this model has no explanations")
         asked = collect(request, self._explain_keys)
@@ -368,7 +390,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             except arrays.TensorError as error:
                 faults[first_row + row] = str(error)
         try:
-            made = self.encode(spec, list(good.values()), asked) if good else ()
+            own = read_declared(self.parameters, asked.common)
+            made = self.encode(spec, list(good.values()), own) if good else ()
         except RequestError as error:
             if not error.rows:
                 raise
@@ -403,10 +426,11 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         if first:
             rows = first[-1].start + first[-1].size
             inputs = [tensor[:rows] for tensor in tensors]
-            outcome = self._engine.run(inputs) if self._own_inference else self.inference(inputs)
+            own = jobs[0].own if isinstance(jobs[0], PredictJob) else read_declared(self.parameters, {})
+            outcome = self._engine.run(inputs, self._called(own)) if self._own_inference else self.inference(inputs)
             failed = outcome.failed
             if outcome.scores is not None:
-                predictions = self._ready(outcome.scores, self._lengths([job.rows for job in first]))
+                predictions = self._ready(outcome.scores, self._lengths([job.rows for job in first]), own)
             watch.lap("Inference")
         explains = []
         for job in jobs:
@@ -422,12 +446,17 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             explain_jobs(self._explainer, explains, tensors, predictions, results)
             watch.lap("Explain")
 
-    def _ready(self, scores: Any, lengths: Dict[str, np.ndarray[Any, Any]]) -> Any:
+    def _called(self, own: Mapping[str, Any]) -> nn.Module:
+        """A subclass's ``inference`` as a model, with a request's own parameters."""
+        model = Function(lambda *data: self.inference(data if len(data) > 1 else data[0], **own))
+        return Declared(model, self.outputs) if self.outputs else model
+
+    def _ready(self, scores: Any, lengths: Dict[str, np.ndarray[Any, Any]], own: Mapping[str, Any]) -> Any:
         """A batch's scores, ready to be cut: by :func:`to_answer` where ``postprocess`` is the subclass's."""
         if self._own_postprocess:
             names = [spec.name for spec in self.outputs]
             given = dict(zip(names, scores)) if isinstance(scores, tuple) and len(names) > 1 else as_tuple(scores)[0]
-            return self.postprocess(given)
+            return self.postprocess(given, **own)
         return Answers(self.outputs, as_tuple(scores), lengths) if self.outputs else self.postprocess(scores)
 
     def _lengths(self, decoded: Sequence[Rows]) -> Dict[str, np.ndarray[Any, Any]]:
@@ -471,15 +500,15 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
 
     def _build(self, config: HandlerConfig, seconds: float) -> None:
         model = self.model
-        if self._own_inference:
-            model = Function(lambda *data: self.inference(data if len(data) > 1 else data[0]))
-        if isinstance(model, Function):
+        if self._own_inference or isinstance(model, Function):
             if config.compile not in ("auto", "none"):
                 raise ConfigError(f"handler.compile: {config.compile} compiles modules; this model is a function")
             config = dataclasses.replace(config, compile="none")
             self.explainable = False
         if self.outputs:
             model, self.explainable = Declared(model, self.outputs), False
+        if self._own_inference:
+            model = self._called(read_declared(self.parameters, {}))
         runtime = build_runtime(model, config, self.device, self.inputs, self.example, seconds, self.explainable)
         self._engine, self._mode = runtime.engine, runtime.mode
         self._read_scores(runtime.scores)
@@ -506,7 +535,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         if not (self.outputs or self._own_postprocess):
             return False
         try:
-            made = self._ready(scores, {spec.name: np.ones(1, np.int64) for spec in self.inputs})
+            lengths = {spec.name: np.ones(1, np.int64) for spec in self.inputs}
+            made = self._ready(scores, lengths, read_declared(self.parameters, {}))
             if isinstance(made, (Predictions, Scores)):
                 return False
             if isinstance(made, Answers):

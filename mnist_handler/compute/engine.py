@@ -172,18 +172,22 @@ class Engine:
                 *(seconds, len(cold), ", ".join(map(str, cold))),
             )
 
-    def run(self, inputs: Inputs) -> InferenceResult:
-        """Scores for all rows; what does not fit into memory is halved until it does."""
+    def run(self, inputs: Inputs, instead: Optional[Forward] = None) -> InferenceResult:
+        """Scores for all rows; what does not fit into memory is halved until it does.
+
+        Args:
+            instead: what is called in the model's place, of the same inputs.
+        """
         rows = len(inputs[0])
         with torch.inference_mode():
-            done, failed = run_halving(lambda start, stop: self._span(inputs, start, stop), rows, self._limit)
+            done, failed = run_halving(lambda start, stop: self._span(inputs, start, stop, instead), rows, self._limit)
             return InferenceResult(_assemble_all(done, rows), failed)
 
-    def _span(self, inputs: Inputs, start: int, stop: int) -> Scores:
+    def _span(self, inputs: Inputs, start: int, stop: int, instead: Optional[Forward]) -> Scores:
         rows = stop - start
         parts = inputs if rows == len(inputs[0]) else [tensor[start:stop] for tensor in inputs]
         size = self._padded(rows)
-        forward = self._fastest.get(size, self._forwards[0])
+        forward = instead or self._fastest.get(size, self._forwards[0])
         pads_itself = getattr(forward, "padded", None)
         if pads_itself is not None:
             return pads_itself(parts, size)  # type: ignore[no-any-return]

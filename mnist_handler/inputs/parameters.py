@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple
 
+from mnist_handler.config import ConfigError
 from mnist_handler.requests import Request, RequestError, row_error
 
 #: The protocol's own; they mean something to other parts, or to nobody here.
@@ -38,6 +39,83 @@ class ParameterSpec:
             kind = "whole number" if self.whole else "number"
             raise _bad(name, value, f"a {kind} from {self.low:g} to {self.high:g}")
         return int(value) if self.whole else float(value)
+
+
+#: Integers of the protocol have 64 bits.
+_WIDEST = 2**63
+
+
+@dataclass(frozen=True)
+class DeclaredParameter:
+    """A parameter of one handler's own: it stands in the metadata, is checked, and reaches the handler's methods.
+
+    Args:
+        kind: bool, int, float or str; an int will do for a float.
+        default: what holds where a request does not say.
+        low, high: bounds of a number, both included.
+        choices: the values that there are, or empty.
+        text: what it means, for whoever reads the metadata.
+    """
+
+    name: str
+    kind: type
+    default: Any
+    low: Optional[float] = None
+    high: Optional[float] = None
+    choices: Tuple[Any, ...] = ()
+    text: str = ""
+
+    def read(self, value: Any) -> Any:
+        """The value, checked; RequestError (400) where it is none."""
+        if isinstance(value, int) and abs(value) > _WIDEST:
+            raise _bad(self.name, value, self._wanted())
+        given, value = value, float(value) if self.kind is float and type(value) is int else value
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        good = type(value) is self.kind and (not self.choices or value in self.choices)
+        if good and self.kind in (int, float):
+            good = low <= value <= high and math.isfinite(value)
+        if not good:
+            raise _bad(self.name, given, self._wanted())
+        return value
+
+    def _wanted(self) -> str:
+        if self.choices:
+            return f"one of {', '.join(map(str, self.choices))}"
+        words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[self.kind]
+        if self.low is not None and self.high is not None:
+            return f"{words} from {self.low:g} to {self.high:g}"
+        if self.low is not None or self.high is not None:
+            return f"{words} of at {'least' if self.high is None else 'most'} {(self.low or self.high or 0):g}"
+        return words
+
+    def describe(self) -> Dict[str, Any]:
+        """Its entry in the model's metadata."""
+        datatype = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}[self.kind]
+        told = {"minimum": self.low, "maximum": self.high, "choices": list(self.choices), "description": self.text}
+        own = {key: value for key, value in told.items() if value not in (None, [], "")}
+        return {"name": self.name, "datatype": datatype, "default": self.default, **own}
+
+
+def check_declared(declared: Sequence[DeclaredParameter]) -> None:
+    """Raise ConfigError for a parameter that a request could not set, or whose default it could not be."""
+    names = [one.name for one in declared]
+    for one in declared:
+        if one.name in RESERVED | PREDICT_KEYS | EXPLAIN_KEYS or names.count(one.name) > 1:
+            raise ConfigError(f"parameter {one.name!r} is there already")
+        if not one.name.isidentifier() or one.kind not in (bool, int, float, str):
+            raise ConfigError(
+                f"parameter {one.name!r}: its name must be a Python name, its kind bool, int, float or str"
+            )
+        try:
+            one.read(one.default)
+        except RequestError as error:
+            raise ConfigError(f"its default: {error}") from error
+
+
+def read_declared(declared: Sequence[DeclaredParameter], common: Mapping[str, Any]) -> Dict[str, Any]:
+    """A value for each declared parameter: the request's or the default; RequestError (400) for a wrong one."""
+    return {one.name: one.read(common[one.name]) if one.name in common else one.default for one in declared}
 
 
 @dataclass(frozen=True)

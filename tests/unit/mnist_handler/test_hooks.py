@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_handler import InputSpec, InputValues, OutputSpec, Request, RequestError, RowHandler
+from mnist_handler import DeclaredParameter, InputSpec, InputValues, OutputSpec, Request, RequestError, RowHandler
 from mnist_handler.compute.loading import LoadError
 from mnist_handler.config import ConfigError
 from mnist_handler.conventions import INSTEAD, ConventionError
@@ -238,6 +238,91 @@ def test_masks_bfloat16_and_booleans(tmp_path: Path) -> None:
     assert np.asarray(answer.outputs["low"]).dtype == np.float32
     assert np.asarray(answer.outputs["on"]).tolist() == [True, False]
     assert handler._mode == "torchscript"
+
+
+class Chosen(RowHandler):
+    inputs = (InputSpec("a", "FP32", (3,)),)
+    parameters = (
+        DeclaredParameter("threshold", float, 0.5, low=0, high=1, text="the least score that counts"),
+        DeclaredParameter("unit", str, "m", choices=("m", "km")),
+        DeclaredParameter("most", int, 3, low=1),
+    )
+
+    def postprocess(self, data: Any, **parameters: Any) -> Any:
+        calls.append((len(data), parameters))
+        least, most = parameters["threshold"], parameters["most"]
+        return [[f"{value:g}{parameters['unit']}" for value in row if value >= least][:most] for row in data.tolist()]
+
+
+calls: List[Any] = []
+
+
+def test_declared_parameters_reach_the_handler(tmp_path: Path) -> None:
+    handler = serve(tmp_path, Chosen)
+    calls.clear()
+    answers = ask(
+        handler,
+        v1([0, 0.5, 1]),
+        v1([0.25, 0.5, 1], threshold=0, unit="km"),
+        v1([1, 1, 1], [0, 0, 1]),
+        v1([1, 1, 1], most=1, threshold=0.0),
+    )
+    found = [one.outputs["predict"] for one in answers]  # type: ignore[union-attr]
+    assert found == [[["0.5m", "1m"]], [["0.25km", "0.5km", "1km"]], [["1m", "1m", "1m"], ["1m"]], [["1m"]]]
+    assert [size for size, _ in calls] == [3, 1, 1]
+
+
+def test_declared_parameters_are_told_and_checked(tmp_path: Path) -> None:
+    handler = serve(tmp_path, Chosen)
+    assert handler.describe_handle()["parameters"] == [
+        {
+            **{"name": "threshold", "datatype": "FP64", "default": 0.5, "minimum": 0, "maximum": 1},
+            "description": "the least score that counts",
+        },
+        {"name": "unit", "datatype": "BYTES", "default": "m", "choices": ["m", "km"]},
+        {"name": "most", "datatype": "INT64", "default": 3, "minimum": 1},
+    ]
+    for parameters, words in (
+        ({"threshold": 2}, "parameter threshold: 2 is not a number from 0 to 1"),
+        ({"threshold": float("nan")}, "parameter threshold: nan is not"),
+        ({"threshold": True}, "parameter threshold: True is not a number from 0 to 1"),
+        ({"unit": "mile"}, "parameter unit: 'mile' is not one of m, km"),
+        ({"most": 1.0}, "parameter most: 1.0 is not a whole number of at least 1"),
+        ({"threshold": 10**400}, "is not a number from 0 to 1"),
+        ({"most": 10**30}, "is not a whole number"),
+        ({"other": 1}, "unknown parameter 'other'"),
+    ):
+        assert words in refusal(handler, v1([1, 2, 3], **parameters)).message
+
+
+def test_inference_and_encode_get_them_too(tmp_path: Path) -> None:
+    class Scaled(Text):
+        parameters = (DeclaredParameter("factor", int, 1), DeclaredParameter("letters", bool, True))
+        outputs = (OutputSpec("mean", "FP32", ()),)
+
+        def encode(self, spec: InputSpec, values: Sequence[Any], parameters: Any) -> List[np.ndarray[Any, Any]]:
+            return super().encode(spec, values if parameters["letters"] else ["1"] * len(values), parameters)
+
+        def inference(self, data: Any, *args: Any, **parameters: Any) -> Any:
+            return self.model(*data)["mean"] * parameters["factor"]
+
+    handler = serve(tmp_path, Scaled)
+    answers = ask(handler, v1("abc"), v1("abc", factor=10), v1("abc", letters=False, factor=2))
+    assert [np.asarray(one.outputs["mean"]).tolist() for one in answers] == [[3], [30], [2]]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "words"),
+    [
+        (DeclaredParameter("top_k", int, 1), "parameter 'top_k' is there already"),
+        (DeclaredParameter("two words", int, 1), "its name must be a Python name"),
+        (DeclaredParameter("one", list, 1), "its kind bool, int, float or str"),
+        (DeclaredParameter("one", int, 5, high=4), "its default: parameter one: 5 is not a whole number of at most 4"),
+    ],
+)
+def test_parameters_that_make_no_sense_end_the_load(parameter: Any, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=words):
+        serve(tmp_path, type("Own", (Chosen,), {"parameters": (parameter,)}))
 
 
 # --- TorchServe's own ways
