@@ -23,7 +23,7 @@ from mnist_handler.compute.device import end_if_lost, leaves_processors, pick_de
 from mnist_handler.compute.engine import InferenceResult, is_out_of_memory
 from mnist_handler.compute.loading import Function, LoadError, load_labels, load_model
 from mnist_handler.compute.runtime import build_runtime
-from mnist_handler.compute.verify import as_tuple
+from mnist_handler.compute.verify import TOLERANCES, as_tuple
 from mnist_handler.config import ConfigError, HandlerConfig, parse_config, warm_up_limit
 from mnist_handler.conventions import check_conventions, overridden
 from mnist_handler.envelopes.batch import WireEnvelope, failure
@@ -512,7 +512,38 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         runtime = build_runtime(model, config, self.device, self.inputs, self.example, seconds, self.explainable)
         self._engine, self._mode = runtime.engine, runtime.mode
         self._read_scores(runtime.scores)
+        self._check_padding()
         self._build_explainer(TwoClasses(runtime.eager) if self._one_logit else runtime.eager)
+
+    def _check_padding(self) -> None:
+        """Raise LoadError where a row of one value has another answer beside a longer row, which fills it up."""
+        if not self.independent_rows or all(spec.tensor.pad is None for spec in self.inputs):
+            return
+        alone, together = (self._engine.run(self._of_lengths(lengths)).scores for lengths in ([1], [1, 9]))
+        if alone is None or together is None:  # no memory for two rows: requests are told so
+            return
+        relative, absolute = TOLERANCES[self.config.precision]
+        for one, other in zip(as_tuple(alone), as_tuple(together)):
+            # What differs in size has grown with the padding: of that the row's own value counts.
+            own = tuple(slice(0, 1 if a != b else a) for a, b in zip(one.shape[1:], other.shape[1:]))
+            if not torch.allclose(one[0][own].float(), other[0][own].float(), relative, absolute, equal_nan=True):
+                raise LoadError(
+                    "a row's answer changes with what fills it up beside a longer one: give the model a mask or "
+                    "lengths (companion in its InputSpec) and have it use them, or say independent_rows = False"
+                )
+
+    def _of_lengths(self, lengths: Sequence[int]) -> Tuple[torch.Tensor, ...]:
+        """The model's arguments for rows of ones of these lengths, as far as ``inputs`` take them."""
+        decoded: Rows = {}
+        for spec in self.inputs:
+            tensor = spec.tensor
+            most = tensor.buckets[-1] if tensor.buckets else max(lengths)
+            value = min(max(1, -math.inf if tensor.low is None else tensor.low), tensor.high or math.inf)
+            sizes = [min(length, most) if tensor.pad is not None else 1 for length in lengths]
+            shapes = [(1, *(size if one < 0 else one for one in tensor.shape)) for size in sizes]
+            dtype = arrays.numpy_dtype(tensor.datatype)
+            decoded[spec.name] = [Chunk(PREPROCESSED, np.full(shape, value, dtype)) for shape in shapes]
+        return RowHandler.preprocess(self, [decoded])
 
     def _read_scores(self, scores: Any) -> None:
         """What one row's scores tell of all, and an answer made of them: nothing becomes ready and then fails."""

@@ -180,6 +180,19 @@ def test_ragged_numbers_by_either_protocol(tmp_path: Path) -> None:
     assert isinstance(answers[2], RequestError)
 
 
+def test_padding_that_changes_answers_ends_the_load(tmp_path: Path) -> None:
+    class Mean(Ragged):
+        inputs = (InputSpec("signal", "FP32", (-1,), pad=0),)
+
+        def load(self, context: Any) -> Any:
+            return lambda rows: rows.mean(1)
+
+    with pytest.raises(LoadError, match="changes with what fills it up"):
+        serve(tmp_path, Mean)
+    Mean.independent_rows = False
+    assert "ragged_rows" not in serve(tmp_path, Mean).describe_handle()["extensions"]
+
+
 class Detector(RowHandler):
     """As torchvision's detectors answer: a list with a dict a row, of as many boxes as were found."""
 
