@@ -11,7 +11,7 @@ FETCH ?=
 # What of the models is not in the repository.
 fetch_weights = for model in $(MODEL); do \
     folder=model-archiver/model-store/$$model; \
-    if [ -f $$folder/fetch.py ] && [ ! -f $$folder/index_to_name.json ]; then \
+    if [ -f $$folder/fetch.py ] && [ ! -f $$folder/$$model.pt ]; then \
         $(PY) $$folder/fetch.py $(FETCH) || exit 1; \
     fi; \
 done

@@ -8,16 +8,20 @@ from __future__ import annotations
 from mnist_handler.envelopes.install import install_envelopes
 from mnist_handler.handler import RowHandler
 from mnist_handler.image_classifier import ImageClassifier
+from mnist_handler.inputs.parameters import DeclaredParameter
 from mnist_handler.inputs.spec import InputSpec
 from mnist_handler.mnist import MNISTDigitClassifier
-from mnist_handler.requests import Answer, Block, Request, RequestError
+from mnist_handler.outputs import OutputSpec
+from mnist_handler.requests import Answer, InputValues, Request, RequestError
 
 __all__ = [
     "Answer",
-    "Block",
+    "DeclaredParameter",
     "ImageClassifier",
     "InputSpec",
+    "InputValues",
     "MNISTDigitClassifier",
+    "OutputSpec",
     "Request",
     "RequestError",
     "RowHandler",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Tuple, Union
 
 PRECISIONS = ("fp32", "bf16", "fp16")
+TENSORS = ("unit", "normalized")
+TENSORS_VARIABLE = "MNIST_HANDLER_TENSORS"
 COMPILE_MODES = ("auto", "none", "torchscript", "inductor", "cuda_graph")
 #: Pillow's own default: a decoded picture of 256 MiB at 24 bits a pixel.
 DEFAULT_IMAGE_PIXELS = 89_478_485
@@ -31,17 +34,22 @@ class HandlerConfig:
     #: Threads inside one operator; 0 = half of the processors that this worker may use, at least 1.
     intra_op_threads: int = 0
     #: Rows that the device takes at once; longer batches go in chunks. 1 to 4096.
-    device_batch_limit: int = 64
+    max_batch_size: int = 64
     #: Batch sizes (rows) made ready before the worker reports ready; others are padded up to the next.
-    #: None = every size to 16, then in steps of at most an eighth, up to ``device_batch_limit``.
-    warm_up: Optional[Tuple[int, ...]] = None
+    #: None = every size to 16, then in steps of at most an eighth, up to ``max_batch_size``.
+    batch_buckets: Optional[Tuple[int, ...]] = None
     #: Seconds that warming up may take; batch sizes beyond are left cold. TorchServe ends a load after 120 by default.
     warm_up_seconds: float = 45.0
     #: Rows times steps that an attribution holds on the device at once (Captum's ``internal_batch_size``).
     #: None = 64 on a CPU; on a GPU as many as half of its free memory holds, measured at load, 64 to 4096.
-    explain_batch_limit: Optional[int] = None
+    internal_batch_size: Optional[int] = None
     #: Pixels that an encoded image may have. TorchServe's ``limit_max_image_pixels: false`` lifts it.
     max_image_pixels: int = DEFAULT_IMAGE_PIXELS
+    #: What an image's floats mean where the request does not say: ``unit`` = 0..1, ``normalized`` = as the model takes
+    #: them. Where it is left out, the environment variable ``MNIST_HANDLER_TENSORS`` may say it.
+    tensors: str = "unit"
+    #: Whether encoded images are turned upright as their Exif says, as a phone's pictures need.
+    exif_orientation: bool = True
     #: Whether times and rows go to TorchServe's metrics.
     metrics: bool = True
     #: Seconds between two reports; the values in between are summed up. 0 = every batch. TorchServe's own lines for
@@ -56,7 +64,7 @@ def parse_config(section: Optional[Mapping[str, Any]]) -> HandlerConfig:
         ConfigError: an unknown key, a value of the wrong kind or out of its range.
     """
     if section is None:
-        return HandlerConfig()
+        section = {}
     if not isinstance(section, Mapping):
         raise ConfigError(f"handler: must be a mapping of settings, not {type(section).__name__}")
     known = [f.name for f in dataclasses.fields(HandlerConfig)]
@@ -64,8 +72,10 @@ def parse_config(section: Optional[Mapping[str, Any]]) -> HandlerConfig:
     if unknown:
         raise ConfigError(f"handler: unknown {', '.join(unknown)}; known are {', '.join(known)}")
     values = dict(section)
-    if values.get("warm_up") is not None:
-        values["warm_up"] = _sizes(values["warm_up"])
+    if TENSORS_VARIABLE in os.environ:
+        values.setdefault("tensors", os.environ[TENSORS_VARIABLE])
+    if values.get("batch_buckets") is not None:
+        values["batch_buckets"] = _sizes(values["batch_buckets"])
     config = HandlerConfig(**values)
     _check(config)
     return config
@@ -81,19 +91,22 @@ def warm_up_limit(config: HandlerConfig, model_config: Optional[Mapping[str, Any
 
 def _check(config: HandlerConfig) -> None:
     _choice("precision", config.precision, PRECISIONS)
+    _choice("tensors", config.tensors, TENSORS)
     _choice("compile", config.compile, COMPILE_MODES)
     _integer("intra_op_threads", config.intra_op_threads, 0, 1024)
-    _integer("device_batch_limit", config.device_batch_limit, 1, 4096)
+    _integer("max_batch_size", config.max_batch_size, 1, 4096)
     _number("warm_up_seconds", config.warm_up_seconds, 0.0, 3600.0)
-    if config.explain_batch_limit is not None:
-        _integer("explain_batch_limit", config.explain_batch_limit, 1, 65536)
+    if config.internal_batch_size is not None:
+        _integer("internal_batch_size", config.internal_batch_size, 1, 65536)
     _integer("max_image_pixels", config.max_image_pixels, 1, 2**40)
     _flag("tf32", config.tf32)
     _flag("metrics", config.metrics)
+    _flag("exif_orientation", config.exif_orientation)
     _number("metrics_interval", config.metrics_interval, 0.0, 3600.0)
-    if config.warm_up is not None and config.warm_up[-1] > config.device_batch_limit:
+    if config.batch_buckets is not None and config.batch_buckets[-1] > config.max_batch_size:
+        largest = config.batch_buckets[-1]
         raise ConfigError(
-            f"handler.warm_up: {config.warm_up[-1]} rows are more than device_batch_limit ({config.device_batch_limit})"
+            f"handler.batch_buckets: {largest} rows are more than max_batch_size ({config.max_batch_size})"
         )
 
 
@@ -120,7 +133,7 @@ def _number(key: str, value: Any, low: float, high: float) -> None:
 def _sizes(value: Union[int, Any]) -> Tuple[int, ...]:
     sizes = value if isinstance(value, (list, tuple)) else [value]
     for size in sizes:
-        _integer("warm_up", size, 1, 4096)
+        _integer("batch_buckets", size, 1, 4096)
     if not sizes:
-        raise ConfigError("handler.warm_up: name at least one batch size, or leave it out")
+        raise ConfigError("handler.batch_buckets: name at least one batch size, or leave it out")
     return tuple(sorted(set(sizes)))

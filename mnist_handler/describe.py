@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
+from mnist_handler.inputs.parameters import DeclaredParameter
 from mnist_handler.inputs.spec import InputSpec
+from mnist_handler.outputs import OutputSpec
 
 #: What the envelopes of this package understand beyond stock ones.
 EXTENSIONS = ("binary_tensor_data", "raw_body", "row_errors")
@@ -33,6 +35,9 @@ class ModelFacts:
     independent_rows: bool
     #: Names of the request headers that the handler reads, in lower case.
     request_headers: Tuple[str, ...] = ()
+    #: What the model gives where that is not scores.
+    outputs: Tuple[OutputSpec, ...] = ()
+    parameters: Tuple[DeclaredParameter, ...] = ()
 
 
 def metadata(facts: ModelFacts) -> Dict[str, Any]:
@@ -42,7 +47,7 @@ def metadata(facts: ModelFacts) -> Dict[str, Any]:
         "versions": [facts.version],
         "platform": facts.platform,
         "inputs": [_tensor(spec.name, spec.datatype, spec.shape) for spec in facts.inputs],
-        "outputs": [_predict(facts)],
+        "outputs": _outputs(facts),
         "optional_outputs": _optional(facts),
         "extensions": [*EXTENSIONS, *_batching(facts)],
     }
@@ -50,11 +55,21 @@ def metadata(facts: ModelFacts) -> Dict[str, Any]:
         described["labels"] = list(facts.labels)
     if facts.request_headers:
         described["request_headers"] = list(facts.request_headers)
+    if facts.parameters:
+        described["parameters"] = [one.describe() for one in facts.parameters]
     return described
 
 
 def _batching(facts: ModelFacts) -> List[str]:
-    return [INDEPENDENT_ROWS] if facts.independent_rows else []
+    if not facts.independent_rows:
+        return []
+    return [INDEPENDENT_ROWS, *([RAGGED_ROWS] if any(one.tensor.pad is not None for one in facts.inputs) else [])]
+
+
+def _outputs(facts: ModelFacts) -> List[Dict[str, Any]]:
+    if not facts.outputs:
+        return [_predict(facts)]
+    return [_tensor(spec.name, spec.datatype, spec.shape) for spec in facts.outputs]
 
 
 def _predict(facts: ModelFacts) -> Dict[str, Any]:

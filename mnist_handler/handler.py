@@ -6,10 +6,12 @@ are; ``ImageClassifier`` is the first of them.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -18,10 +20,12 @@ from ts.torch_handler.base_handler import BaseHandler
 
 from mnist_handler import describe
 from mnist_handler.compute.device import end_if_lost, leaves_processors, pick_device, set_tf32, set_threads
-from mnist_handler.compute.engine import Outcome, is_out_of_memory
-from mnist_handler.compute.loading import LoadError, load_labels, load_model
+from mnist_handler.compute.engine import InferenceResult, is_out_of_memory
+from mnist_handler.compute.loading import Function, LoadError, load_labels, load_model
 from mnist_handler.compute.runtime import build_runtime
-from mnist_handler.config import HandlerConfig, parse_config, warm_up_limit
+from mnist_handler.compute.verify import TOLERANCES, as_tuple
+from mnist_handler.config import ConfigError, HandlerConfig, parse_config, warm_up_limit
+from mnist_handler.conventions import check_conventions, overridden
 from mnist_handler.envelopes.batch import WireEnvelope, failure
 from mnist_handler.envelopes.worker_context import asks_description
 from mnist_handler.explain.attributions import CPU_ROWS, DEFAULT_METHOD, Explainer, method_settings
@@ -29,20 +33,24 @@ from mnist_handler.explain.requests import ExplainJob, explain_jobs
 from mnist_handler.explain.targets import read_targets, split_targets
 from mnist_handler.inputs import arrays
 from mnist_handler.inputs.checks import check_bounds, check_names, check_specs
+from mnist_handler.inputs.collate import check_lengths, mask_of, pad_rows, ragged, row_lengths
 from mnist_handler.inputs.parameters import (
     EXPLAIN_KEYS,
     PREDICT_KEYS,
-    Asked,
+    DeclaredParameter,
     PredictOptions,
+    RequestParameters,
+    check_declared,
     collect,
     explain_options,
     predict_options,
+    read_declared,
 )
-from mnist_handler.inputs.spec import READY, InputSpec, Piece, Rows, by_form, count, places, stack
-from mnist_handler.metrics import Meter, Stopwatch
+from mnist_handler.inputs.spec import PREPROCESSED, Chunk, InputSpec, Rows, by_encoding, count, places, stack
+from mnist_handler.outputs import Answers, Declared, OutputSpec, check_column, to_answer
 from mnist_handler.predictions import Predictions, Scores, TwoClasses, two_classes
-from mnist_handler.requests import Answer, Block, Request, RequestError, row_error
-from mnist_handler.worker_log import thin_out
+from mnist_handler.requests import Answer, InputValues, Request, RequestError, row_error
+from mnist_handler.telemetry import Meter, Stopwatch, rate_limit
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +67,8 @@ class PredictJob:
     size: int
     options: PredictOptions
     start: int = 0
+    #: Values of the handler's own parameters.
+    own: Dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 Job = Union[PredictJob, ExplainJob]
@@ -67,16 +77,34 @@ Job = Union[PredictJob, ExplainJob]
 class RowHandler(BaseHandler):  # type: ignore[misc]
     """Base of handlers: one TorchServe worker's model, from requests to answers.
 
-    Subclasses set ``inputs`` and may override ``setup``, ``decode_input``, ``prepare`` and ``postprocess``.
+    A subclass sets ``inputs`` and overrides, in this order of use, what its model needs: ``load`` (the model),
+    ``encode`` (text to numbers), ``outputs`` (what it gives beside classes), ``postprocess`` and ``inference`` (as
+    TorchServe teaches them), ``decode_input``, ``prepare`` and ``setup``::
+
+        class Sentiment(RowHandler):
+            ids = InputSpec("ids", "INT64", (-1,), pad=0, companion="mask")
+            inputs = (InputSpec("text", "BYTES", (), becomes=ids),)
+
+            def setup(self, context):
+                self.words = json.loads((self.directory / "words.json").read_text())
+
+            def encode(self, spec, texts, parameters):
+                return [np.array([self.words.get(word, 1) for word in text.split()]) for text in texts]
     """
 
     #: Tells the envelopes that ``handle`` reads and writes wire forms itself.
-    speaks_wire = True
+    handles_raw_requests = True
     #: What the model takes, in the order of its ``forward``; shapes are a row's.
     inputs: Tuple[InputSpec, ...] = ()
     #: Whether scores are of classes, [rows, classes]: then answers are labels. One score a row is the logit of class 1
     #: beside class 0. Else answers are the scores.
     classifies = True
+    #: What the model gives where that is not scores of classes: a tensor, a tuple in this order, a dict by these names,
+    #: or a list with one of those a row. Empty: the only output ``predict``.
+    outputs: Tuple[OutputSpec, ...] = ()
+    #: Parameters of a request beside the ones that all handlers know. Requests of other values go in batches of their
+    #: own, and ``encode``, ``inference`` and ``postprocess`` get them by name.
+    parameters: Tuple[DeclaredParameter, ...] = ()
     #: Whether Captum can take gradients with respect to the inputs.
     explainable = True
     #: Whether a row's answer is the same whatever rows are beside it. Then the wrapper lets clients share batches; a
@@ -94,21 +122,37 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         properties = context.system_properties
         self.context = context
         self.manifest = context.manifest
+        check_conventions(type(self), RowHandler)
+        own = overridden(type(self), RowHandler)
+        self._own_inference, self._own_postprocess = "inference" in own, "postprocess" in own
         check_specs(self.inputs)
+        check_declared(self.parameters)
+        self._predict_keys = PREDICT_KEYS.union(one.name for one in self.parameters)
         self.config = parse_config((context.model_yaml_config or {}).get("handler"))
         self.device = pick_device(properties.get("gpu_id"))
         threads = set_threads(self.config.intra_op_threads)
         set_tf32(self.device, self.config.tf32)
-        directory = Path(properties.get("model_dir"))
-        self.labels = load_labels(directory / "index_to_name.json")
-        self.model = self._place(load_model(directory, self.manifest, self.device))
+        self.directory = Path(properties.get("model_dir"))
+        self.labels = load_labels(self.directory / "index_to_name.json")
+        self.model = self._place(self.load(context))
         self.setup(context)
         self._build(self.config, warm_up_limit(self.config, context.model_yaml_config))
-        thin_out(self.config.metrics_interval)
+        rate_limit(self.config.metrics_interval)
         self._meter = Meter(self.config.metrics_interval) if self.config.metrics else None
         self._metadata = describe.metadata(self._facts(context))
         self.initialized = True
         logger.info("%s on %s, %d threads an operator, %s", type(self).__name__, self.device, threads, self._mode)
+
+    def load(self, context: Any) -> Any:
+        """The model, for ``self.device``: a module in eval mode, or any callable from tensors to tensors.
+
+        Here: the archive's model file with its state_dict, or its TorchScript. A subclass reads what it likes out of
+        ``self.directory``, the unpacked archive::
+
+            def load(self, context):
+                return transformers.AutoModel.from_pretrained(self.directory / "model").to(self.device).eval()
+        """
+        return load_model(self.directory, self.manifest, self.device)
 
     def setup(self, context: Any) -> None:
         """What a subclass prepares once the model, the device and the config are there."""
@@ -136,6 +180,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             score_shape=self.score_shape,
             explainable=self.explainable,
             independent_rows=self.independent_rows,
+            outputs=() if self._own_postprocess else self.outputs,
+            parameters=self.parameters,
             request_headers=tuple(name.lower() for name in self.request_headers),
         )
 
@@ -152,7 +198,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         watch.lap("Decode")
         if jobs:
             try:
-                self._compute(jobs, results, watch)
+                for alike in self._alike(jobs):
+                    self._compute(alike, results, watch)
             except Exception as error:
                 end_if_lost(self.device)
                 if is_out_of_memory(error):
@@ -166,7 +213,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
 
     # --- the five verbs --------------------------------------------------------------------------------------------
 
-    def decode(self, inputs: Sequence[Tuple[str, Block]], asked: Asked) -> Rows:
+    def decode(self, inputs: Sequence[Tuple[str, InputValues]], asked: RequestParameters) -> Rows:
         """A request's blocks as rows by input; raises RequestError naming the rows at fault.
 
         The only input of a model may have any name and come several times: the rows follow each other. Several
@@ -177,43 +224,83 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         check_names([name for name, _ in inputs], [spec.name for spec in self.inputs])
         blocks = dict(inputs)
         rows = {spec.name: self._decode_blocks(spec, [blocks[spec.name]], asked) for spec in self.inputs}
-        sizes = {name: count(pieces) for name, pieces in rows.items()}
+        sizes = {name: count(chunks) for name, chunks in rows.items()}
         if len(set(sizes.values())) != 1:
             raise RequestError(400, f"the inputs have unequally many rows: {sizes}")
         return rows
 
     def decode_input(
-        self, spec: InputSpec, block: Block, asked: Asked, first_row: int, faults: Dict[int, str]
-    ) -> List[Piece]:
+        self, spec: InputSpec, block: InputValues, asked: RequestParameters, first_row: int, faults: Dict[int, str]
+    ) -> List[Chunk]:
         """One block's rows; puts what is wrong with single rows into ``faults``. Here: numbers of ``spec``'s datatype.
 
         Raises:
             arrays.TensorError: the block as a whole cannot be rows of ``spec``.
         """
+        if spec.becomes is not None:
+            return self._encode(spec, block, asked, first_row, faults)
         if not isinstance(block.values, np.ndarray):
-            return [Piece(READY, arrays.list_rows(block.values, spec.shape, spec.datatype, first_row, faults))]
+            if spec.pad is not None:
+                made = arrays.ragged_rows(block.values, spec.shape, spec.datatype, first_row, faults)
+                return ragged(made, PREPROCESSED)
+            return [Chunk(PREPROCESSED, arrays.list_rows(block.values, spec.shape, spec.datatype, first_row, faults))]
         rows = arrays.split_rows(block.values, spec.shape)
-        return [Piece(READY, arrays.cast(rows, spec.datatype, first_row, faults))]
+        return [Chunk(PREPROCESSED, arrays.cast(rows, spec.datatype, first_row, faults))]
+
+    def encode(
+        self, spec: InputSpec, values: Sequence[Any], parameters: Mapping[str, Any]
+    ) -> Sequence[np.ndarray[Any, Any]]:
+        """Values of an input that ``becomes`` another as the arrays it becomes, one a value, each of that row shape.
+
+        Args:
+            values: text (``str``) of a BYTES input, else what clients sent.
+            parameters: of ``self.parameters``, by name.
+
+        Raises:
+            RequestError: 400; with ``rows``, counted from 0 within ``values``, for single values.
+        """
+        raise LoadError(f"{type(self).__name__} has an input, {spec.name}, that becomes another, and no encode")
 
     def preprocess(self, decoded: Sequence[Rows]) -> Tuple[torch.Tensor, ...]:
-        """The rows of all requests as the model's inputs on the device: one stack and one transfer for each form."""
-        tensors = []
+        """The rows of all requests as the model's inputs on the device: a stack and a transfer for each encoding."""
+        tensors: List[torch.Tensor] = []
         with torch.inference_mode():
             for spec in self.inputs:
-                pieces = [piece for rows in decoded for piece in rows[spec.name]]
-                tensors.append(self._merge(spec, pieces))
+                chunks = [chunk for rows in decoded for chunk in rows[spec.name]]
+                tensors.extend(self.collate(spec, chunks))
         return tuple(tensors)
 
-    def prepare(self, spec: InputSpec, form: str, rows: torch.Tensor) -> torch.Tensor:
-        """Rows of one form, on the device, as the model takes them."""
+    def collate(self, spec: InputSpec, chunks: List[Chunk]) -> Tuple[torch.Tensor, ...]:
+        """One input's rows of all requests as the model's arguments: the rows, filled up where ``spec`` says so, and
+        their mask or lengths where it wants them.
+        """
+        tensor = spec.tensor
+        if tensor.pad is None:
+            return (self._merge(spec, chunks),)
+        rows = self.prepare(spec, PREPROCESSED, stack([Chunk(PREPROCESSED, pad_rows(chunks, tensor))], self.device))
+        if tensor.companion is None:
+            return (rows,)
+        lengths = row_lengths(chunks)
+        beside = lengths if tensor.companion == "lengths" else mask_of(lengths, rows.shape[1])
+        return rows, torch.from_numpy(beside).to(self.device)
+
+    def prepare(self, spec: InputSpec, encoding: str, rows: torch.Tensor) -> torch.Tensor:
+        """Rows of one encoding, on the device, as the model takes them."""
         return rows
 
-    def inference(self, data: Sequence[torch.Tensor], *args: Any, **kwargs: Any) -> Outcome:
+    def inference(self, data: Sequence[torch.Tensor], *args: Any, **kwargs: Any) -> InferenceResult:
         """Scores of all rows; rows that do not fit into memory are named in the outcome."""
         return self._engine.run(data)
 
-    def postprocess(self, data: torch.Tensor) -> Union[Predictions, Scores]:
-        """A batch's scores, ready to be cut into answers."""
+    def postprocess(self, data: Any, **parameters: Any) -> Any:
+        """A batch's scores, ready to be cut into answers.
+
+        An override gets what the model gave for all rows of a batch, and returns a list with one JSON-serialisable item
+        a row, an array or a tensor [rows, …], or a dict of those by names of outputs::
+
+            def postprocess(self, data):
+                return data.argmax(1).tolist()
+        """
         if not self.classifies:
             return Scores(data)
         return Predictions(two_classes(data) if self._one_logit else data, self.labels)
@@ -229,21 +316,31 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             except Exception as error:
                 # Whatever goes wrong with one request's content is no matter of its neighbours.
                 results[index] = failure(error)
-        jobs.sort(key=lambda job: isinstance(job, ExplainJob) and job.targets_known)
-        start = 0
-        for job in jobs:
-            job.start, start = start, start + job.size
         return jobs
+
+    def _alike(self, jobs: List[Job]) -> List[List[Job]]:
+        """Jobs that go through the model together, those of the same parameters; each gets its place among them."""
+        groups: Dict[Any, List[Job]] = {}
+        for job in jobs:
+            own = tuple(job.own.items()) if self.parameters and isinstance(job, PredictJob) else None
+            groups.setdefault(own, []).append(job)
+        for group in groups.values():
+            group.sort(key=lambda job: isinstance(job, ExplainJob) and job.targets_known)
+            start = 0
+            for job in group:
+                job.start, start = start, start + job.size
+        return list(groups.values())
 
     def _decode_request(self, index: int, request: Request) -> Job:
         inputs, targets = split_targets(request)
         if request.by_row and len(inputs) > 1 and len(self.inputs) == 1:
             check_names([name for name, _ in inputs], [self.inputs[0].name])
         if not request.explain:
-            asked = collect(request, PREDICT_KEYS)
+            asked = collect(request, self._predict_keys)
+            own = read_declared(self.parameters, asked.common)
             options = predict_options(asked, self.classes)
             rows = self.decode(inputs, asked)
-            return PredictJob(index, request, rows, self._size(rows), options)
+            return PredictJob(index, request, rows, self._size(rows), options, own=own)
         if not self.explainable:
             raise RequestError(400, "this model has no explanations")
         asked = collect(request, self._explain_keys)
@@ -261,29 +358,61 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             raise RequestError(400, "no rows")
         return size
 
-    def _decode_blocks(self, spec: InputSpec, blocks: List[Block], asked: Asked) -> List[Piece]:
-        pieces: List[Piece] = []
+    def _decode_blocks(self, spec: InputSpec, blocks: List[InputValues], asked: RequestParameters) -> List[Chunk]:
+        chunks: List[Chunk] = []
         faults: Dict[int, str] = {}
         for block in blocks:
             try:
-                first = count(pieces)
+                first = count(chunks)
                 made = self.decode_input(spec, block, asked, first, faults)
-                for row, fault in check_bounds(spec, made, first).items():
+                wrong = {**check_bounds(spec.tensor, made, first), **check_lengths(spec.tensor, made, first)}
+                for row, fault in wrong.items():
                     faults.setdefault(row, fault)  # zeros stand where a row is at fault already
-                pieces.extend(made)
+                chunks.extend(made)
             except arrays.TensorError as error:
                 raise RequestError(400, f"input {spec.name}: {error}") from error
         if faults:
             named = f"input {spec.name}: " if len(self.inputs) > 1 else ""
             raise row_error({row: named + text for row, text in faults.items()})
-        return pieces
+        return chunks
 
-    def _merge(self, spec: InputSpec, pieces: List[Piece]) -> torch.Tensor:
-        ready = {form: self.prepare(spec, form, stack(some, self.device)) for form, some in by_form(pieces).items()}
+    def _encode(
+        self, spec: InputSpec, block: InputValues, asked: RequestParameters, first_row: int, faults: Dict[int, str]
+    ) -> List[Chunk]:
+        values = block.values.ravel().tolist() if isinstance(block.values, np.ndarray) else list(block.values)
+        tensor = spec.tensor
+        empty = np.zeros([max(size, 1) for size in tensor.shape], arrays.numpy_dtype(tensor.datatype))
+        rows = [empty] * len(values)
+        good: Dict[int, Any] = {}
+        for row, value in enumerate(values):
+            try:
+                good[row] = arrays.text_of(value) if spec.datatype == "BYTES" else value
+            except arrays.TensorError as error:
+                faults[first_row + row] = str(error)
+        try:
+            own = read_declared(self.parameters, asked.common)
+            made = self.encode(spec, list(good.values()), own) if good else ()
+        except RequestError as error:
+            if not error.rows:
+                raise
+            places = list(good)
+            faults.update({first_row + places[row]: text for row, text in error.rows.items() if row < len(places)})
+            return ragged(rows, PREPROCESSED)
+        if len(made) != len(good):
+            raise ValueError(f"encode made {len(made)} arrays of {len(good)} values")
+        for row, array in zip(good, made):
+            rows[row] = np.ascontiguousarray(array, empty.dtype)
+        return ragged(rows, PREPROCESSED)
+
+    def _merge(self, spec: InputSpec, chunks: List[Chunk]) -> torch.Tensor:
+        ready = {
+            encoding: self.prepare(spec, encoding, stack(some, self.device))
+            for encoding, some in by_encoding(chunks).items()
+        }
         if len(ready) == 1:
             return next(iter(ready.values()))
         joined = torch.cat(list(ready.values()))
-        order = [place for form in ready for place in places(pieces, form)]
+        order = [place for encoding in ready for place in places(chunks, encoding)]
         whole = torch.empty_like(joined)
         whole[torch.tensor(order, device=self.device)] = joined
         return whole
@@ -293,12 +422,15 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         watch.lap("Preprocess")
         first = [job for job in jobs if not (isinstance(job, ExplainJob) and job.targets_known)]
         failed: Dict[int, str] = {}
-        predictions: Union[Predictions, Scores, None] = None
+        predictions: Any = None
         if first:
             rows = first[-1].start + first[-1].size
-            outcome = self.inference([tensor[:rows] for tensor in tensors])
+            inputs = [tensor[:rows] for tensor in tensors]
+            own = jobs[0].own if isinstance(jobs[0], PredictJob) else read_declared(self.parameters, {})
+            outcome = self._engine.run(inputs, self._called(own)) if self._own_inference else self.inference(inputs)
             failed = outcome.failed
-            predictions = None if outcome.scores is None else self.postprocess(outcome.scores)
+            if outcome.scores is not None:
+                predictions = self._ready(outcome.scores, self._lengths([job.rows for job in first]), own)
             watch.lap("Inference")
         explains = []
         for job in jobs:
@@ -314,53 +446,152 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             explain_jobs(self._explainer, explains, tensors, predictions, results)
             watch.lap("Explain")
 
-    def _predict_answer(self, job: PredictJob, predictions: Union[Predictions, Scores]) -> Result:
+    def _called(self, own: Mapping[str, Any]) -> nn.Module:
+        """A subclass's ``inference`` as a model, with a request's own parameters."""
+        model = Function(lambda *data: self.inference(data if len(data) > 1 else data[0], **own))
+        return Declared(model, self.outputs) if self.outputs else model
+
+    def _ready(self, scores: Any, lengths: Dict[str, np.ndarray[Any, Any]], own: Mapping[str, Any]) -> Any:
+        """A batch's scores, ready to be cut: by :func:`to_answer` where ``postprocess`` is the subclass's."""
+        if self._own_postprocess:
+            names = [spec.name for spec in self.outputs]
+            given = dict(zip(names, scores)) if isinstance(scores, tuple) and len(names) > 1 else as_tuple(scores)[0]
+            return self.postprocess(given, **own)
+        return Answers(self.outputs, as_tuple(scores), lengths) if self.outputs else self.postprocess(scores)
+
+    def _lengths(self, decoded: Sequence[Rows]) -> Dict[str, np.ndarray[Any, Any]]:
+        """Lengths of the rows of each input that an output's rows are as long as."""
+        wanted = {spec.like for spec in self.outputs}
+        inputs = [spec.name for spec in self.inputs if spec.name in wanted]
+        return {name: row_lengths([chunk for rows in decoded for chunk in rows[name]]) for name in inputs}
+
+    def _predict_answer(self, job: PredictJob, predictions: Any) -> Result:
         try:
             rows = slice(job.start, job.start + job.size)
+            if self._own_postprocess and not isinstance(predictions, (Predictions, Scores)):
+                return Answer(to_answer(predictions, rows, job.request.outputs))
             return Answer(predictions.outputs(rows, job.options, job.request.outputs))
         except RequestError as error:
             return error
 
     # --- building ----------------------------------------------------------------------------------------------------
 
-    def _place(self, model: nn.Module) -> nn.Module:
+    def _place(self, model: Any) -> nn.Module:
+        if not callable(model):
+            raise LoadError(f"load returned a {type(model).__name__}, which is no model that can be called")
+        if not isinstance(model, nn.Module):
+            return Function(model)
         # Convolutions run faster on channels_last, on CPUs as on GPUs; other layers do not care.
         if any(len(spec.shape) == 3 for spec in self.inputs):
             return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
         return model
 
     def example(self, rows: int, length: int = 1) -> List[torch.Tensor]:
-        """Inputs of zeros, as ``preprocess`` gives them; -1 in a shape counts as ``length``."""
-        shapes = [(rows, *(length if size < 0 else size for size in spec.shape)) for spec in self.inputs]
-        dtypes = [arrays.torch_dtype(spec.datatype) for spec in self.inputs]
-        return [torch.zeros(shape, dtype=dtype, device=self.device) for shape, dtype in zip(shapes, dtypes)]
+        """The model's arguments for rows of zeros; -1 in a shape counts as ``length``."""
+        decoded: Rows = {}
+        for spec in self.inputs:
+            tensor = spec.tensor
+            most = min(length, tensor.buckets[-1]) if tensor.buckets else length
+            shape = (rows, *(most if size < 0 else size for size in tensor.shape))
+            value = min(max(0, tensor.low or 0), math.inf if tensor.high is None else tensor.high)
+            array = np.full(shape, value, arrays.numpy_dtype(tensor.datatype))
+            decoded[spec.name] = [Chunk(PREPROCESSED, array)]
+        return [tensor.clone() for tensor in RowHandler.preprocess(self, [decoded])]
 
     def _build(self, config: HandlerConfig, seconds: float) -> None:
-        runtime = build_runtime(self.model, config, self.device, self.inputs, self.example, seconds)
-        self._engine, self._mode, self.score_shape = runtime.engine, runtime.mode, runtime.score_shape
-        if self.classifies and len(self.score_shape) != 1:
-            raise LoadError(f"scores of a row have shape {self.score_shape}, not (classes,): set classifies = False")
-        self.classes = int(self.score_shape[0]) if self.score_shape else 1
-        self._one_logit = self.classifies and self.classes == 1
-        if self._one_logit:
-            self.classes = 2
-        if self.classifies and self.labels is not None and len(self.labels) != self.classes:
-            raise LoadError(f"index_to_name.json has {len(self.labels)} names, the model {self.classes} classes")
+        model = self.model
+        if self._own_inference or isinstance(model, Function):
+            if config.compile not in ("auto", "none"):
+                raise ConfigError(f"handler.compile: {config.compile} compiles modules; this model is a function")
+            config = dataclasses.replace(config, compile="none")
+            self.explainable = False
+        if self.outputs:
+            model, self.explainable = Declared(model, self.outputs), False
+        if self._own_inference:
+            model = self._called(read_declared(self.parameters, {}))
+        runtime = build_runtime(model, config, self.device, self.inputs, self.example, seconds, self.explainable)
+        self._engine, self._mode = runtime.engine, runtime.mode
+        self._read_scores(runtime.scores)
+        self._check_padding()
         self._build_explainer(TwoClasses(runtime.eager) if self._one_logit else runtime.eager)
 
+    def _check_padding(self) -> None:
+        """Raise LoadError where a row of one value has another answer beside a longer row, which fills it up."""
+        if not self.independent_rows or all(spec.tensor.pad is None for spec in self.inputs):
+            return
+        alone, together = (self._engine.run(self._of_lengths(lengths)).scores for lengths in ([1], [1, 9]))
+        if alone is None or together is None:  # no memory for two rows: requests are told so
+            return
+        relative, absolute = TOLERANCES[self.config.precision]
+        for one, other in zip(as_tuple(alone), as_tuple(together)):
+            # What differs in size has grown with the padding: of that the row's own value counts.
+            own = tuple(slice(0, 1 if a != b else a) for a, b in zip(one.shape[1:], other.shape[1:]))
+            if not torch.allclose(one[0][own].float(), other[0][own].float(), relative, absolute, equal_nan=True):
+                raise LoadError(
+                    "a row's answer changes with what fills it up beside a longer one: give the model a mask or "
+                    "lengths (companion in its InputSpec) and have it use them, or say independent_rows = False"
+                )
+
+    def _of_lengths(self, lengths: Sequence[int]) -> Tuple[torch.Tensor, ...]:
+        """The model's arguments for rows of ones of these lengths, as far as ``inputs`` take them."""
+        decoded: Rows = {}
+        for spec in self.inputs:
+            tensor = spec.tensor
+            most = tensor.buckets[-1] if tensor.buckets else max(lengths)
+            value = min(max(1, -math.inf if tensor.low is None else tensor.low), tensor.high or math.inf)
+            sizes = [min(length, most) if tensor.pad is not None else 1 for length in lengths]
+            shapes = [(1, *(size if one < 0 else one for one in tensor.shape)) for size in sizes]
+            dtype = arrays.numpy_dtype(tensor.datatype)
+            decoded[spec.name] = [Chunk(PREPROCESSED, np.full(shape, value, dtype)) for shape in shapes]
+        return RowHandler.preprocess(self, [decoded])
+
+    def _read_scores(self, scores: Any) -> None:
+        """What one row's scores tell of all, and an answer made of them: nothing becomes ready and then fails."""
+        if not self.outputs and not isinstance(scores, torch.Tensor):
+            raise LoadError(f"the model gave a {type(scores).__name__}, not one tensor: declare its outputs")
+        self.score_shape = () if self.outputs else tuple(scores.shape[1:])
+        self.classes = int(self.score_shape[0]) if self.score_shape else 1
+        self.classifies = self.classifies and not self.outputs
+        self._one_logit = self.classifies and self.score_shape == (1,)
+        self.classes += self._one_logit
+        if self._answers_itself(scores):
+            self.classifies = self._one_logit = self.explainable = False
+        if self.classifies and len(self.score_shape) != 1:
+            raise LoadError(f"scores of a row have shape {self.score_shape}, not (classes,): set classifies = False")
+        if self.classifies and self.labels is not None and len(self.labels) != self.classes:
+            raise LoadError(f"index_to_name.json has {len(self.labels)} names, the model {self.classes} classes")
+
+    def _answers_itself(self, scores: Any) -> bool:
+        """Whether the subclass's ``postprocess`` makes the answers; LoadError where they are none, or not declared."""
+        if not (self.outputs or self._own_postprocess):
+            return False
+        try:
+            lengths = {spec.name: np.ones(1, np.int64) for spec in self.inputs}
+            made = self._ready(scores, lengths, read_declared(self.parameters, {}))
+            if isinstance(made, (Predictions, Scores)):
+                return False
+            if isinstance(made, Answers):
+                made.outputs(slice(0, 1), PredictOptions(), None)
+                return False
+            check_column(made, 1)
+        except Exception as error:
+            name = "postprocess" if self._own_postprocess else "outputs"
+            raise LoadError(f"{name}: the first row has no answer: {type(error).__name__}: {error}") from error
+        return True
+
     def _build_explainer(self, eager: nn.Module) -> None:
-        floats = all(spec.datatype in ("FP16", "FP32", "FP64") for spec in self.inputs)
+        floats = all(spec.becomes is None and spec.datatype in ("FP16", "FP32", "FP64") for spec in self.inputs)
         self.explainable = self.explainable and floats and len(self.score_shape) == 1
-        self.methods = method_settings(self.inputs[0].shape)
+        self.methods = method_settings(self.inputs[0].tensor.shape)
         if isinstance(self.model, torch.jit.ScriptModule):
             del self.methods["deep_lift"]  # it hooks modules, which TorchScript does not allow
         self._explain_keys = EXPLAIN_KEYS.union(*self.methods.values())
-        limit = self.config.explain_batch_limit
-        self._explainer = Explainer(eager, limit or CPU_ROWS, leaves_processors(self.device))
+        size = self.config.internal_batch_size
+        self._explainer = Explainer(eager, size or CPU_ROWS, leaves_processors(self.device))
         if not self.explainable:
             return
         try:
-            self._explainer.warm_up(self.example(1), fit=limit is None)
+            self._explainer.warm_up(self.example(1), fit=size is None)
         except Exception as error:
             if is_out_of_memory(error):
                 raise

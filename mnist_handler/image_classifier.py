@@ -6,16 +6,15 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torchvision.transforms.v2 import functional
 
 from mnist_handler.handler import RowHandler
 from mnist_handler.inputs import arrays
 from mnist_handler.inputs.base64_text import TextError, decode_base64
-from mnist_handler.inputs.images import ImageDecoder, ImageError, is_image
-from mnist_handler.inputs.parameters import Asked, read_flag
-from mnist_handler.inputs.spec import PIXELS, READY, UNIT, InputSpec, Piece
-from mnist_handler.requests import Block
+from mnist_handler.inputs.images import ImageDecoder, ImageError, image_format
+from mnist_handler.inputs.parameters import RequestParameters, read_flag
+from mnist_handler.inputs.spec import PIXELS, PREPROCESSED, UNIT, Chunk, InputSpec
+from mnist_handler.requests import InputValues
 
 
 class ImageClassifier(RowHandler):
@@ -43,64 +42,57 @@ class ImageClassifier(RowHandler):
     def setup(self, context: Any) -> None:
         limited = context.system_properties.get("limit_max_image_pixels", True)
         limit = self.config.max_image_pixels if limited else None
-        self._decoder = ImageDecoder(self.row_shape, self.fit, self.background, limit)
+        self._decoder = ImageDecoder(self.row_shape, self.resize, self.background, limit, self.config.exif_orientation)
         # Of pixels, mean and deviation are scaled instead of every value. On the device once, not once a batch.
         self._normal = {
-            form: [torch.tensor(values, device=self.device) * scale for values in (self.mean, self.std)]
-            for form, scale in ((PIXELS, 255.0), (UNIT, 1.0))
+            encoding: [torch.tensor(values, device=self.device) * scale for values in (self.mean, self.std)]
+            for encoding, scale in ((PIXELS, 255.0), (UNIT, 1.0))
         }
 
-    def fit(self, image: Image.Image) -> Image.Image:
-        """An image of any size as (width, height) of the row: bilinear and antialiased, as torchvision does it."""
-        _, height, width = self.row_shape
-        if self.resize is None:
-            return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
-        short = min(image.size)
-        wide, high = (self.resize if side == short else int(self.resize * side / short) for side in image.size)
-        image = image.resize((wide, high), Image.Resampling.BILINEAR)
-        left, top = round((wide - width) / 2), round((high - height) / 2)
-        return image.crop((left, top, left + width, top + height))
+    def describe_handle(self) -> Dict[str, Any]:
+        """The V2 model metadata, with ``tensors``: what floats mean."""
+        return {**super().describe_handle(), "tensors": self.config.tensors}
 
     def decode_input(
-        self, spec: InputSpec, block: Block, asked: Asked, first_row: int, faults: Dict[int, str]
-    ) -> List[Piece]:
+        self, spec: InputSpec, block: InputValues, asked: RequestParameters, first_row: int, faults: Dict[int, str]
+    ) -> List[Chunk]:
         values = block.values
         if isinstance(values, np.ndarray):
             if values.dtype.kind not in "OSU":
-                normalized = read_flag("normalized", asked.common.get("normalized"))
+                normalized = self._is_normalized(values, asked.common.get("normalized"))
                 return [self._tensor(values, normalized, first_row, faults)]
             values = values.ravel().tolist()
-        pieces: List[Piece] = []
+        chunks: List[Chunk] = []
         start = 0
         while start < len(values):
             stop = start
             while stop < len(values) and isinstance(values[stop], (bytes, bytearray, memoryview, str)):
                 stop += 1
             if stop > start:
-                pieces.append(self._images(values[start:stop], first_row + start, faults))
+                chunks.append(self._images(values[start:stop], first_row + start, faults))
             else:
                 stop = start + 1
-                pieces.append(self._list_row(values[start], asked, first_row + start, faults))
+                chunks.append(self._list_row(values[start], asked, first_row + start, faults))
             start = stop
-        return pieces
+        return chunks
 
-    def prepare(self, spec: InputSpec, form: str, rows: torch.Tensor) -> torch.Tensor:
-        if form == READY:
+    def prepare(self, spec: InputSpec, encoding: str, rows: torch.Tensor) -> torch.Tensor:
+        if encoding == PREPROCESSED:
             return rows
-        mean, std = self._normal[form]
-        normal: torch.Tensor = functional.normalize(rows.float(), mean, std, inplace=form == PIXELS)
+        mean, std = self._normal[encoding]
+        normal: torch.Tensor = functional.normalize(rows.float(), mean, std, inplace=encoding == PIXELS)
         return normal
 
-    def _images(self, values: List[Any], first_row: int, faults: Dict[int, str]) -> Piece:
+    def _images(self, values: List[Any], first_row: int, faults: Dict[int, str]) -> Chunk:
         pixels = np.zeros((len(values), *self.row_shape), dtype=np.uint8)
         for row, value in enumerate(values):
             try:
                 self._decoder(_image_bytes(value), pixels[row])
             except (ImageError, TextError) as error:
                 faults[first_row + row] = f"not an image: {error}"
-        return Piece(PIXELS, pixels)
+        return Chunk(PIXELS, pixels)
 
-    def _list_row(self, value: Any, asked: Asked, row: int, faults: Dict[int, str]) -> Piece:
+    def _list_row(self, value: Any, asked: RequestParameters, row: int, faults: Dict[int, str]) -> Chunk:
         try:
             array = arrays.from_lists(value)
             if array.ndim < 2:
@@ -108,19 +100,25 @@ class ImageClassifier(RowHandler):
             array = arrays.split_rows(array, self.row_shape)
             if len(array) != 1:
                 raise arrays.TensorError(f"shape {list(array.shape)} is more than one row")
-            normalized = read_flag("normalized", asked.of_row(row, "normalized"))
-            piece, found = arrays.image_rows(array, normalized, typed=False, first_row=row)
+            normalized = self._is_normalized(array, asked.of_row(row, "normalized"))
+            chunk, found = arrays.image_rows(array, normalized, typed=False, first_row=row)
         except arrays.TensorError as error:
             faults[row] = str(error)
-            return Piece(PIXELS, np.zeros((1, *self.row_shape), dtype=np.uint8))
+            return Chunk(PIXELS, np.zeros((1, *self.row_shape), dtype=np.uint8))
         faults.update(found)
-        return piece
+        return chunk
 
-    def _tensor(self, array: np.ndarray[Any, Any], normalized: bool, first_row: int, faults: Dict[int, str]) -> Piece:
+    def _is_normalized(self, array: np.ndarray[Any, Any], asked: Any) -> bool:
+        """Whether values are as the model takes them: the request says, else the setting, of floats alone."""
+        if asked is None:
+            return array.dtype.kind == "f" and self.config.tensors == "normalized"
+        return read_flag("normalized", asked)
+
+    def _tensor(self, array: np.ndarray[Any, Any], normalized: bool, first_row: int, faults: Dict[int, str]) -> Chunk:
         rows = arrays.split_rows(array, self.row_shape)
-        piece, found = arrays.image_rows(rows, normalized, typed=True, first_row=first_row)
+        chunk, found = arrays.image_rows(rows, normalized, typed=True, first_row=first_row)
         faults.update(found)
-        return piece
+        return chunk
 
 
 def _image_bytes(value: Any) -> bytes:
@@ -128,7 +126,7 @@ def _image_bytes(value: Any) -> bytes:
     if isinstance(value, str):
         return decode_base64(value)
     data = bytes(value)
-    if not data or is_image(data):
+    if not data or image_format(data):
         return data
     try:
         return decode_base64(data.decode("ascii"))

@@ -12,7 +12,7 @@ Parameters = Mapping[str, Parameter]
 
 
 @dataclass(frozen=True)
-class Block:
+class InputValues:
     """Some rows of one input, in order.
 
     ``values`` is either a list with one item a row (``bytes`` of an encoded image or text, ``str``, a number, or
@@ -31,7 +31,7 @@ class Block:
 class Request:
     """One client's request. Inputs keep their order; a name may repeat."""
 
-    inputs: List[Tuple[str, Block]]
+    inputs: List[Tuple[str, InputValues]]
     explain: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
     #: Names of the outputs asked for, or None for all of them.
@@ -42,8 +42,24 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Ragged:
+    """One output whose rows have lengths of their own: ``values`` is [rows, longest, …], filled up with zeros."""
+
+    values: np.ndarray[Any, Any]
+    #: int64 [rows]
+    lengths: np.ndarray[Any, Any]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def by_row(self) -> List[Any]:
+        """Each row in its own length, as nested lists."""
+        return [row[:length].tolist() for row, length in zip(self.values, self.lengths.tolist())]
+
+
 #: One output: an array of shape [rows, …], or a list with one JSON-serialisable item (or bytes) a row.
-Output = Union["np.ndarray[Any, Any]", List[Any]]
+Output = Union["np.ndarray[Any, Any]", List[Any], Ragged]
 
 
 @dataclass(frozen=True)

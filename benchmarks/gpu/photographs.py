@@ -45,9 +45,9 @@ def by_torchvision(encoded: Sequence[torch.Tensor], device: str) -> torch.Tensor
 def ways(handler: Any, files: Sequence[bytes], device: str) -> Iterator[Tuple[str, Callable[[], torch.Tensor]]]:
     """(name, call) of each way to make uint8 [rows, 3, 224, 224] on the device out of the files."""
     from mnist_handler.inputs.parameters import PREDICT_KEYS, collect
-    from mnist_handler.requests import Block, Request
+    from mnist_handler.requests import InputValues, Request
 
-    request = Request([("data", Block(list(files)))])
+    request = Request([("data", InputValues(list(files)))])
 
     def ours() -> torch.Tensor:
         rows = handler.decode(request.inputs, collect(request, PREDICT_KEYS))

@@ -38,8 +38,8 @@ def setting(model: str, mode: str, precision: str, batches: Sequence[int], tf32:
         "precision": "fp32" if packaged else precision,
         "compile": "none" if packaged else mode,
         "tf32": tf32,
-        "device_batch_limit": max(batches),
-        "warm_up": sorted(batches),
+        "max_batch_size": max(batches),
+        "batch_buckets": sorted(batches),
     }
     return {
         "model": model,

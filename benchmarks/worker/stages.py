@@ -25,9 +25,9 @@ def stages(handler: Any, images: Sequence[bytes]) -> List[Stage]:
 
 def _ours(handler: Any, texts: List[str]) -> List[Stage]:
     from mnist_handler.inputs.parameters import PREDICT_KEYS, collect, predict_options
-    from mnist_handler.requests import Block, Request
+    from mnist_handler.requests import InputValues, Request
 
-    one = Request([("data", Block(texts))])
+    one = Request([("data", InputValues(texts))])
 
     def preprocess(_: Any) -> Any:
         return handler.preprocess([handler.decode(one.inputs, collect(one, PREDICT_KEYS))])

@@ -8,18 +8,17 @@ import logging
 import os
 import shutil
 import warnings
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
 from torch.jit._trace import TracerWarning
 
+from mnist_handler.compute.engine import Forward, Scores
 from mnist_handler.config import ConfigError
 
 logger = logging.getLogger(__name__)
 
-#: Takes the model's inputs (rows first), gives its scores as float32.
-Forward = Callable[..., torch.Tensor]
 _LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -142,15 +141,15 @@ class CudaGraphs:
     def __init__(self, model: nn.Module, low: Optional[torch.dtype] = None) -> None:
         self._model = model
         self._low = low
-        self._graphs: Dict[Tuple[Any, ...], Tuple[Any, Tuple[torch.Tensor, ...], torch.Tensor]] = {}
+        self._graphs: Dict[Tuple[Any, ...], Tuple[Any, Tuple[torch.Tensor, ...], Scores]] = {}
         self._pool: Any = None
         # One for all sizes: cuBLAS keeps a workspace of up to 32 MiB for each stream that it ever saw.
         self._side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
-    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
+    def __call__(self, *inputs: torch.Tensor) -> Scores:
         return self.padded(inputs, len(inputs[0]))
 
-    def padded(self, inputs: Sequence[torch.Tensor], size: int) -> torch.Tensor:
+    def padded(self, inputs: Sequence[torch.Tensor], size: int) -> Scores:
         """Scores of the inputs' rows, by the graph of ``size`` rows; those that are lacking are zeros."""
         key = (size, *((tensor.shape[1:], tensor.dtype) for tensor in inputs))
         if key not in self._graphs:
@@ -162,9 +161,9 @@ class CudaGraphs:
             if rows < size:
                 mine[rows:].zero_()  # no row of another client's
         graph.replay()
-        return scores[:rows].clone()
+        return tuple(one[:rows].clone() for one in scores) if isinstance(scores, tuple) else scores[:rows].clone()
 
-    def _capture(self, inputs: Sequence[torch.Tensor], size: int) -> Tuple[Any, Tuple[torch.Tensor, ...], torch.Tensor]:
+    def _capture(self, inputs: Sequence[torch.Tensor], size: int) -> Tuple[Any, Tuple[torch.Tensor, ...], Scores]:
         held = tuple(self._room(tensor, size) for tensor in inputs)
         self._side.wait_stream(torch.cuda.current_stream())
         graph = torch.cuda.CUDAGraph()
@@ -176,7 +175,7 @@ class CudaGraphs:
             try:
                 with torch.cuda.graph(graph, pool=self._pool, stream=self._side):
                     scores = self._model(*held)
-                    scores = scores if self._low is None else scores.float()
+                    scores = scores if self._low is None else _full(scores)
             except Exception as error:
                 # Ending the capture fails as well then; what the model did comes before it.
                 cause = str(error.__context__ or error).split("\n")[0]
@@ -204,7 +203,14 @@ def _best_convolutions() -> Iterator[None]:
 
 
 def _cast(forward: Forward, low: torch.dtype) -> Forward:
-    return lambda *inputs: forward(*(_to(tensor, low) for tensor in inputs)).float()
+    return lambda *inputs: _full(forward(*(_to(tensor, low) for tensor in inputs)))
+
+
+def _full(scores: Scores) -> Scores:
+    """Floats as float32; what else a model gives (masks, indices) as it is."""
+    if isinstance(scores, tuple):
+        return tuple(one.float() if one.is_floating_point() else one for one in scores)
+    return scores.float() if scores.is_floating_point() else scores
 
 
 def _to(tensor: torch.Tensor, low: torch.dtype) -> torch.Tensor:

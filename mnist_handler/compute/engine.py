@@ -7,14 +7,17 @@ import logging
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, TypeVar, Union
 
 import torch
 
 logger = logging.getLogger(__name__)
 
-Forward = Callable[..., torch.Tensor]
+#: Scores [rows, …], or several outputs.
+Scores = Union[torch.Tensor, Tuple[torch.Tensor, ...]]
+Forward = Callable[..., Scores]
 Inputs = Sequence[torch.Tensor]
+S = TypeVar("S")
 #: TorchScript observes a shape twice before it specialises on it; the calls beyond are timed.
 _CALLS = 5
 #: Seconds of calls that say enough about a batch size.
@@ -27,10 +30,10 @@ NO_MEMORY = "the device's memory does not hold this row, even alone"
 
 
 @dataclass
-class Outcome:
+class InferenceResult:
     """``scores`` is [rows, …], None when no row could run; rows in ``failed`` hold zeros."""
 
-    scores: Optional[torch.Tensor]
+    scores: Optional[Scores]
     failed: Dict[int, str] = field(default_factory=dict)
 
 
@@ -61,15 +64,13 @@ def spread(sizes: Sequence[int]) -> List[int]:
     return [sizes[place] for place in dict.fromkeys(order)] if sizes else []
 
 
-def run_halving(
-    call: Callable[[int, int], torch.Tensor], rows: int, limit: int
-) -> Tuple[List[Tuple[int, torch.Tensor]], Dict[int, str]]:
+def run_halving(call: Callable[[int, int], S], rows: int, limit: int) -> Tuple[List[Tuple[int, S]], Dict[int, str]]:
     """Call for consecutive spans of at most ``limit`` rows; halve the span each time that memory runs out.
 
     Returns:
         (first row, result) of each span that ran, and the rows that did not fit even alone.
     """
-    done: List[Tuple[int, torch.Tensor]] = []
+    done: List[Tuple[int, S]] = []
     failed: Dict[int, str] = {}
     start = 0
     while start < rows:
@@ -130,7 +131,7 @@ class Engine:
         warm: List[int] = []
         a_row = 0.0
         with torch.inference_mode():
-            for size in spread(self._sizes):
+            for size in self._order():
                 now = time.perf_counter()
                 if warm and now - begin + 2 * len(self._forwards) * size * a_row > seconds:
                     continue
@@ -145,6 +146,12 @@ class Engine:
             self._limit = min(self._limit, self._sizes[-1])
         self._tell_warm(time.perf_counter() - begin, seconds, cold)
         return cold
+
+    def _order(self) -> List[int]:
+        """Where forwards pad by themselves, CUDA graphs, the largest size comes first: smaller ones use its memory."""
+        if any(hasattr(forward, "padded") for forward in self._forwards):
+            return self._sizes[::-1]
+        return spread(self._sizes)
 
     def _warm(self, example: Inputs, size: int) -> float:
         """Seconds of a call with the forward that is the fastest for this size."""
@@ -165,24 +172,29 @@ class Engine:
                 *(seconds, len(cold), ", ".join(map(str, cold))),
             )
 
-    def run(self, inputs: Inputs) -> Outcome:
-        """Scores for all rows; what does not fit into memory is halved until it does."""
+    def run(self, inputs: Inputs, instead: Optional[Forward] = None) -> InferenceResult:
+        """Scores for all rows; what does not fit into memory is halved until it does.
+
+        Args:
+            instead: what is called in the model's place, of the same inputs.
+        """
         rows = len(inputs[0])
         with torch.inference_mode():
-            done, failed = run_halving(lambda start, stop: self._span(inputs, start, stop), rows, self._limit)
-            return Outcome(assemble(done, rows), failed)
+            done, failed = run_halving(lambda start, stop: self._span(inputs, start, stop, instead), rows, self._limit)
+            return InferenceResult(_assemble_all(done, rows), failed)
 
-    def _span(self, inputs: Inputs, start: int, stop: int) -> torch.Tensor:
+    def _span(self, inputs: Inputs, start: int, stop: int, instead: Optional[Forward]) -> Scores:
         rows = stop - start
         parts = inputs if rows == len(inputs[0]) else [tensor[start:stop] for tensor in inputs]
         size = self._padded(rows)
-        forward = self._fastest.get(size, self._forwards[0])
+        forward = instead or self._fastest.get(size, self._forwards[0])
         pads_itself = getattr(forward, "padded", None)
         if pads_itself is not None:
             return pads_itself(parts, size)  # type: ignore[no-any-return]
         if size == rows:
             return forward(*parts)
-        return forward(*(_pad(tensor, size) for tensor in parts))[:rows]
+        scores = forward(*(_pad(tensor, size) for tensor in parts))
+        return tuple(one[:rows] for one in scores) if isinstance(scores, tuple) else scores[:rows]
 
     def _padded(self, rows: int) -> int:
         place = bisect.bisect_left(self._sizes, rows)
@@ -207,14 +219,24 @@ def _pad(tensor: torch.Tensor, rows: int) -> torch.Tensor:
     return padded
 
 
-def assemble(done: List[Tuple[int, torch.Tensor]], rows: int) -> Optional[torch.Tensor]:
-    """Spans back in place as [rows, …], zeros where a row failed."""
+def _assemble_all(done: Sequence[Tuple[int, Scores]], rows: int) -> Optional[Scores]:
+    if not done or isinstance(done[0][1], torch.Tensor):
+        return assemble([(start, one) for start, one in done if isinstance(one, torch.Tensor)], rows)
+    columns = zip(*(part for _, part in done))
+    whole = [assemble(list(zip([start for start, _ in done], column)), rows) for column in columns]
+    return tuple(one for one in whole if one is not None)
+
+
+def assemble(done: Sequence[Tuple[int, torch.Tensor]], rows: int) -> Optional[torch.Tensor]:
+    """Spans back in place as [rows, …], zeros where a row failed or is shorter than the longest."""
     if not done:
         return None
     if len(done) == 1 and len(done[0][1]) == rows:
         return done[0][1]
     first = done[0][1]
-    whole = first.new_zeros((rows, *first.shape[1:]))
+    longest = [max(sizes) for sizes in zip(*(part.shape[1:] for _, part in done))]
+    whole = first.new_zeros((rows, *longest))
     for start, part in done:
-        whole[start : start + len(part)] = part
+        place = (slice(start, start + len(part)), *(slice(0, size) for size in part.shape[1:]))
+        whole[place] = part
     return whole

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
-from typing import Any, List, Mapping, Optional
+from typing import Any, Callable, List, Mapping, Optional
 
 import torch
 from torch import nn
@@ -16,6 +16,17 @@ from mnist_handler.config import ConfigError
 
 class LoadError(RuntimeError):
     """The archive does not hold a model that can be served; the message says what is missing."""
+
+
+class Function(nn.Module):
+    """A model that is no module: any callable from tensors to tensors, a session of ONNX Runtime, say."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        return self._function(*inputs)
 
 
 def load_model(directory: Path, manifest: Mapping[str, Any], device: torch.device) -> nn.Module:

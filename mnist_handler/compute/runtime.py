@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Callable, List, Sequence, Tuple
+from typing import Callable, List, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
 
-from mnist_handler.compute.compiled import Forward, choose_mode, compile_model
-from mnist_handler.compute.engine import Engine, default_sizes, is_out_of_memory
+from mnist_handler.compute.compiled import choose_mode, compile_model
+from mnist_handler.compute.engine import Engine, Forward, Scores, default_sizes, is_out_of_memory
 from mnist_handler.compute.folding import eager_copy
 from mnist_handler.compute.loading import LoadError
 from mnist_handler.compute.verify import Mismatch, probes, verify
@@ -34,8 +34,8 @@ class Runtime:
     mode: str
     #: The eager model that attributions go through.
     eager: nn.Module
-    #: Shape of a row's scores, without the batch dimension.
-    score_shape: Tuple[int, ...]
+    #: What one row of ``example`` gave.
+    scores: Scores
 
 
 def build_runtime(
@@ -45,30 +45,35 @@ def build_runtime(
     specs: Sequence[InputSpec],
     example: Example,
     warm_up_seconds: float,
+    explainable: bool = True,
 ) -> Runtime:
     """Check, compile, verify and warm up a model.
+
+    Args:
+        explainable: whether attributions need an eager model of their own.
 
     Raises:
         ConfigError: the device cannot do what is set, or the compiled model answers otherwise than eager.
         LoadError: the model does not take rows of ``specs``.
         MemoryError: the device does not hold one row.
     """
-    fixed = all(size >= 0 for spec in specs for size in spec.shape)
+    fixed = all(size >= 0 for spec in specs for size in spec.tensor.shape)
     mode = choose_mode(config.compile, config.precision, device, fixed)
     _check_shapes(model, specs, example)
-    eager = eager_copy(model, example(2))
+    folded = mode == "cuda_graph"
+    eager = eager_copy(model, example(2)) if explainable or folded else model
     # A graph replays BatchNorm as kernels of its own unless it is folded.
-    served = eager if mode == "cuda_graph" else model
-    sizes = config.warm_up or tuple(default_sizes(config.device_batch_limit))
+    served = eager if folded else model
+    sizes = config.batch_buckets or tuple(default_sizes(config.max_batch_size))
     small = [size for size in sizes[:5] if size <= _PROBED] or sizes[:1]
     mode, forwards = _compile(served, mode, config, device, specs, example, small)
-    engine = Engine(forwards, config.device_batch_limit, sizes if fixed else None)
+    engine = Engine(forwards, config.max_batch_size, sizes if fixed else None)
     engine.warm_up(example(1), warm_up_seconds)
     with torch.inference_mode():  # inputs as a request's are
         outcome = engine.run(example(1))
     if outcome.scores is None:
         raise MemoryError("the device's memory does not hold one row")
-    return Runtime(engine, mode, eager, tuple(outcome.scores.shape[1:]))
+    return Runtime(engine, mode, eager, outcome.scores)
 
 
 def _check_shapes(model: nn.Module, specs: Sequence[InputSpec], example: Example) -> None:
@@ -81,6 +86,14 @@ def _check_shapes(model: nn.Module, specs: Sequence[InputSpec], example: Example
             return
         shapes = [str(spec.shape) if len(specs) == 1 else f"{spec.name} {spec.shape}" for spec in specs]
         raise LoadError(f"the model does not take inputs of row_shape {', '.join(shapes)}: {error}") from error
+
+
+def _of_tensors(specs: Sequence[InputSpec]) -> List[Optional[InputSpec]]:
+    """The spec of each argument of the model; None for masks and lengths."""
+    arguments: List[Optional[InputSpec]] = []
+    for spec in specs:
+        arguments += [spec.tensor, None] if spec.tensor.companion else [spec.tensor]
+    return arguments
 
 
 def _compile(
@@ -111,7 +124,7 @@ def _compile(
         cause = f"it cannot be compiled ({type(error).__name__}: {str(error).strip().split(chr(10))[0]})"
     else:
         try:
-            verify(forwards, eager, probes(specs, example, sizes), config.precision)
+            verify(forwards, eager, probes(_of_tensors(specs), example, sizes), config.precision)
             return mode, forwards
         except Mismatch as error:
             cause = str(error)

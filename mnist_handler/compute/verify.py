@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 
-from mnist_handler.compute.compiled import Forward
+from mnist_handler.compute.engine import Forward, Scores
 from mnist_handler.config import ConfigError
 from mnist_handler.inputs.spec import InputSpec
 
@@ -28,7 +28,7 @@ _SCALES: Tuple[Tuple[str, Callable[[torch.Tensor], torch.Tensor]], ...] = (
     ("from 0 to 1", torch.sigmoid),
     ("from 0 to 255", lambda noise: torch.sigmoid(noise) * 255),
 )
-_LENGTHS = (1, 5, 2)
+_LENGTHS = (1, 5, 2, 20)
 #: Seconds after which a slow model has shown enough; the first scales are the telling ones.
 _ENOUGH = 10.0
 
@@ -38,11 +38,12 @@ class Mismatch(RuntimeError):
 
 
 def probes(
-    specs: Sequence[InputSpec], example: Callable[[int, int], List[torch.Tensor]], sizes: Sequence[int]
+    specs: Sequence[Optional[InputSpec]], example: Callable[[int, int], List[torch.Tensor]], sizes: Sequence[int]
 ) -> Iterator[Tuple[str, List[torch.Tensor]]]:
     """Random inputs, each with words for them: every scale, with each of the sizes in turn, within ``specs``' bounds.
 
     Args:
+        specs: one a tensor; None for one that is to be taken as it is, such as a mask.
         example: gives inputs of so many rows and, where a shape has -1, of that length.
         sizes: numbers of rows.
     """
@@ -68,21 +69,27 @@ def verify(
                 return
             # Clones: a model may write into its inputs.
             try:
-                wanted = eager(*(one.clone() for one in given)).float()
+                wanted = as_tuple(eager(*(one.clone() for one in given)))
             except Exception:
                 continue
             for forward in forwards:
-                _compare(_call(forward, given, words), wanted, words, precision)
+                got = _call(forward, given, words)
+                for one, other in zip(got, wanted):
+                    _compare(one.float(), other.float(), words, precision)
 
 
-def _call(forward: Forward, given: Sequence[torch.Tensor], words: str) -> torch.Tensor:
+def _call(forward: Forward, given: Sequence[torch.Tensor], words: str) -> Tuple[torch.Tensor, ...]:
     try:
-        return forward(*(one.clone() for one in given)).float()
+        return as_tuple(forward(*(one.clone() for one in given)))
     except (ConfigError, MemoryError, torch.cuda.OutOfMemoryError):
         raise
     except Exception as error:
         cause = str(error).strip().split("\n")[0]
         raise Mismatch(f"on {words} it fails ({type(error).__name__}: {cause}), eager does not") from error
+
+
+def as_tuple(scores: Scores) -> Tuple[torch.Tensor, ...]:
+    return scores if isinstance(scores, tuple) else (scores,)
 
 
 def _compare(got: torch.Tensor, wanted: torch.Tensor, words: str, precision: str) -> None:
@@ -98,10 +105,12 @@ def _compare(got: torch.Tensor, wanted: torch.Tensor, words: str, precision: str
 
 def _fill(
     example: torch.Tensor,
-    spec: InputSpec,
+    spec: Optional[InputSpec],
     scale: Callable[[torch.Tensor], torch.Tensor],
     generator: torch.Generator,
 ) -> torch.Tensor:
+    if spec is None:
+        return example
     if example.dtype == torch.bool:
         values = torch.rand(example.shape, generator=generator) < 0.5
     elif example.is_floating_point():

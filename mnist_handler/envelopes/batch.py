@@ -10,11 +10,11 @@ import logging
 from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
 
 from mnist_handler.envelopes.protocol import read_request
-from mnist_handler.envelopes.worker_context import Form, Model, Reply, WorkerContext, model_of, send_results
+from mnist_handler.envelopes.worker_context import Model, Reply, ResponseWriter, WorkerContext, model_of, send_results
 from mnist_handler.requests import Answer, Request, RequestError
 
 Result = Union[Answer, RequestError]
-Parsed = Tuple[Form, Request]
+Parsed = Tuple[ResponseWriter, Request]
 Answerer = Callable[[List[Request], Any], List[Result]]
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class WireEnvelope:
     """Reads all clients of a worker's batch, has them answered in one call, and writes each its answer.
 
     Args:
-        answer: takes the lawful requests of the batch, predictions and explanations mixed, and TorchServe's
+        answer: takes the valid requests of the batch, predictions and explanations mixed, and TorchServe's
             context; returns one Answer or RequestError a request, in order.
         headers: names of the request headers that ``Request.headers`` shall hold.
     """
@@ -48,31 +48,31 @@ class WireEnvelope:
             requests, each is tried once alone: a 500 for those that fail then, and a traceback in the log.
         """
         results: List[Union[Reply, RequestError]] = [RequestError(500, BUG)] * len(data)
-        forms: List[Tuple[int, Form]] = []
+        writers: List[Tuple[int, ResponseWriter]] = []
         requests: List[Request] = []
         for idx, item in enumerate(data):
             parsed = self._read(item, context, idx)
             if isinstance(parsed, RequestError):
                 results[idx] = parsed
             else:
-                forms.append((idx, parsed[0]))
+                writers.append((idx, parsed[0]))
                 requests.append(parsed[1])
         if requests:
             model = model_of(context)
-            for (idx, form), answer in zip(forms, self._answer_all(requests, context)):
-                results[idx] = _write(form, answer, model)
+            for (idx, writer), answer in zip(writers, self._answer_all(requests, context)):
+                results[idx] = _write(writer, answer, model)
         return send_results(context, results)
 
     def _read(
         self, item: Dict[str, Any], context: WorkerContext, idx: int
-    ) -> Union[Tuple[Form, Request], RequestError]:
+    ) -> Union[Tuple[ResponseWriter, Request], RequestError]:
         try:
             came = context.get_all_request_header(idx)
-            form, request = read_request(item, came)
+            writer, request = read_request(item, came)
             if self._headers:
                 own = {name.lower(): str(value) for name, value in came.items() if name.lower() in self._headers}
                 request = dataclasses.replace(request, headers=own)
-            return form, request
+            return writer, request
         except Exception as error:
             return failure(error)
 
@@ -102,10 +102,10 @@ def failure(error: Exception) -> RequestError:
     return RequestError(500, BUG)
 
 
-def _write(form: Form, answer: Result, model: Model) -> Union[Reply, RequestError]:
+def _write(writer: ResponseWriter, answer: Result, model: Model) -> Union[Reply, RequestError]:
     if isinstance(answer, RequestError):
         return answer
     try:
-        return form.reply(answer, model)
+        return writer.reply(answer, model)
     except Exception as error:
         return failure(error)

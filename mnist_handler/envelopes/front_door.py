@@ -1,6 +1,6 @@
 """Our envelope in the place of TorchServe's, for handlers of either kind.
 
-A handler that speaks wire itself (its object has ``speaks_wire = True``) gets TorchServe's batch as it came.
+A handler that speaks wire itself (its object has ``handles_raw_requests = True``) gets TorchServe's batch as it came.
 Any other handler gets what TorchServe's own envelopes would have made of the batch had they read all of it:
 flat rows, one result expected for each. In V1 an instance is a row. In V2 an input is a row, ``{name, shape,
 datatype, data}``, except that each BYTES element is one. A raw body is one row. Such handlers look for the
@@ -53,11 +53,11 @@ class BatchEnvelope:
     def __init__(self, handle_fn: HandleFn) -> None:
         self._handle_fn = handle_fn
         owner = getattr(handle_fn, "__self__", handle_fn)
-        self._speaks_wire = bool(getattr(owner, "speaks_wire", False))
+        self._handles_raw_requests = bool(getattr(owner, "handles_raw_requests", False))
 
     def handle(self, data: List[Dict[str, Any]], context: Any) -> Any:
         """TorchServe's entry point: one dict a client in, one body a client out, in order."""
-        if self._speaks_wire or asks_description(data, context):
+        if self._handles_raw_requests or asks_description(data, context):
             return self._handle_fn(data, context)
         results: Dict[int, Union[Reply, RequestError]] = {}
         groups: Dict[bool, List[Client]] = {False: [], True: []}

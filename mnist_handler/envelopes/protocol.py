@@ -16,7 +16,7 @@ from typing import Any, Mapping, NamedTuple, Optional, Tuple, Union
 from mnist_handler.envelopes import raw, v1, v2
 from mnist_handler.envelopes.datatypes import Buffer
 from mnist_handler.envelopes.jsoncodec import loads
-from mnist_handler.envelopes.worker_context import Form, asks_explanation, header_length_of
+from mnist_handler.envelopes.worker_context import ResponseWriter, asks_explanation, header_length_of
 from mnist_handler.requests import Request, RequestError
 
 _FIELDS = ("data", "body")
@@ -41,7 +41,7 @@ class RawBody(NamedTuple):
 Body = Union[V1Body, V2Body, RawBody]
 
 
-def read_request(item: Mapping[str, Any], headers: Mapping[str, Any]) -> Tuple[Form, Request]:
+def read_request(item: Mapping[str, Any], headers: Mapping[str, Any]) -> Tuple[ResponseWriter, Request]:
     """One client's request, and how it wants its answer.
 
     Args:

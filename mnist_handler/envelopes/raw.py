@@ -11,12 +11,12 @@ from typing import Any, Mapping, NamedTuple, Tuple
 from mnist_handler.envelopes.jsoncodec import dumps
 from mnist_handler.envelopes.v1 import merge_outputs, read_rows
 from mnist_handler.envelopes.worker_context import OCTETS, Model, Reply
-from mnist_handler.requests import Answer, Block, Request
+from mnist_handler.requests import Answer, InputValues, Request
 
 TEXT = "text/plain; charset=utf-8"
 
 
-class RawForm(NamedTuple):
+class RawWriter(NamedTuple):
     def reply(self, answer: Answer, model: Model) -> Reply:
         """Text and bytes as they are, anything else as JSON."""
         for name, output in answer.outputs.items():
@@ -34,7 +34,7 @@ def write_value(value: Any) -> Reply:
     return Reply(dumps(value))
 
 
-def parse(value: Any, fields: Mapping[str, Any], explain: bool) -> Tuple[RawForm, Request]:
+def parse(value: Any, fields: Mapping[str, Any], explain: bool) -> Tuple[RawWriter, Request]:
     """Reads a body as one row.
 
     Args:
@@ -46,8 +46,10 @@ def parse(value: Any, fields: Mapping[str, Any], explain: bool) -> Tuple[RawForm
         RequestError: 400 for an object that is no row.
     """
     if not fields and not isinstance(value, dict):
-        return RawForm(), Request([("data", Block([value]))], explain)
+        return RawWriter(), Request([("data", InputValues([value]))], explain)
     row = {**fields, **value} if isinstance(value, dict) else {**fields, "data": value}
     inputs = read_rows([row])
     parameters = next((block.row_parameters[0] for _, block in inputs if block.row_parameters), {})
-    return RawForm(), Request([(name, Block(block.values)) for name, block in inputs], explain, parameters, by_row=True)
+    return RawWriter(), Request(
+        [(name, InputValues(block.values)) for name, block in inputs], explain, parameters, by_row=True
+    )

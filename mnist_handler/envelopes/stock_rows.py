@@ -70,7 +70,7 @@ def _decode_rows(rows: List[Any]) -> List[Any]:
 
 def _flatten_v2(body: V2Body, explain: bool) -> Flat:
     """Outputs are one an input, in order: ``predict`` or ``explain`` where there is one, else the inputs' names."""
-    form, _ = v2.read_form(body.document)
+    writer, _ = v2.read_writer(body.document)
     tensors = v2.read_inputs(body.document, body.tail)
     rows: List[Any] = []
     names: List[Tuple[str, int]] = []
@@ -87,7 +87,7 @@ def _flatten_v2(body: V2Body, explain: bool) -> Flat:
         for name, count in names:
             outputs.append((name, [_plain(result) for result in results[start : start + count]]))
             start += count
-        return form.write(form.choose(outputs), {}, model)
+        return writer.write(writer.choose(outputs), {}, model)
 
     return Flat(rows, write)
 

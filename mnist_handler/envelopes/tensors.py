@@ -14,7 +14,7 @@ import numpy as np
 
 from mnist_handler.envelopes.datatypes import DTYPES, Array, Buffer, datatype_of, split_elements
 from mnist_handler.envelopes.jsoncodec import NON_FINITE, dumps
-from mnist_handler.requests import Output
+from mnist_handler.requests import Output, Ragged
 
 #: NumPy 1 has arrays of at most 32 dimensions.
 MAX_DIMENSIONS = 32
@@ -101,6 +101,8 @@ def write_output(output: Output) -> OutputTensor:
     Raises:
         TypeError: something that has neither a datatype nor a JSON form.
     """
+    if isinstance(output, Ragged):
+        output = output.values
     array = output if isinstance(output, np.ndarray) else _array_of(output)
     if array is None:
         texts = [row if isinstance(row, (str, bytes)) else dumps(row) for row in output]

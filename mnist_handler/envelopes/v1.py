@@ -24,7 +24,7 @@ import numpy as np
 from mnist_handler.envelopes.jsoncodec import dumps, jsonable
 from mnist_handler.envelopes.tensors import MAX_DIMENSIONS
 from mnist_handler.envelopes.worker_context import Model, Reply
-from mnist_handler.requests import Answer, Block, Output, Request, RequestError
+from mnist_handler.requests import Answer, InputValues, Output, Ragged, Request, RequestError
 
 DATA_KEYS = ("data", "body", "image_bytes", "b64")
 _PARAMETER_KEYS = ("target", "parameters")
@@ -33,7 +33,7 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 _NO_PARAMETERS: Mapping[str, Any] = {}
 
 
-class V1Form(NamedTuple):
+class V1Writer(NamedTuple):
     rows: int
     explain: bool
 
@@ -50,7 +50,7 @@ class V1Form(NamedTuple):
         return Reply(dumps(document))
 
 
-def parse(document: Mapping[str, Any], explain: bool) -> Tuple[V1Form, Request]:
+def parse(document: Mapping[str, Any], explain: bool) -> Tuple[V1Writer, Request]:
     """Reads a V1 request.
 
     Raises:
@@ -58,7 +58,7 @@ def parse(document: Mapping[str, Any], explain: bool) -> Tuple[V1Form, Request]:
     """
     instances = read_instances(document)
     request = Request(read_rows(instances), explain, _read_top(document), by_row=True)
-    return V1Form(len(instances), explain), request
+    return V1Writer(len(instances), explain), request
 
 
 def _read_top(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -86,8 +86,8 @@ def read_instances(document: Mapping[str, Any]) -> List[Any]:
     return instances
 
 
-def read_rows(instances: List[Any]) -> List[Tuple[str, Block]]:
-    """The rows as one Block for each input; all Blocks share the rows' parameters."""
+def read_rows(instances: List[Any]) -> List[Tuple[str, InputValues]]:
+    """The rows as one InputValues for each input; all InputValues share the rows' parameters."""
     columns: Dict[str, List[Any]] = {}
     parameters: List[Mapping[str, Any]] = []
     faults: Dict[int, str] = {}
@@ -107,7 +107,7 @@ def read_rows(instances: List[Any]) -> List[Tuple[str, Block]]:
     if faults:
         raise row_error(faults)
     row_parameters = parameters if any(parameters) else []
-    return [(name, Block(values, row_parameters=row_parameters)) for name, values in columns.items()]
+    return [(name, InputValues(values, row_parameters=row_parameters)) for name, values in columns.items()]
 
 
 def row_error(faults: Mapping[int, str]) -> RequestError:
@@ -119,10 +119,16 @@ def row_error(faults: Mapping[int, str]) -> RequestError:
 
 def merge_outputs(outputs: Mapping[str, Output], rows: int) -> Any:
     """The outputs as a list with one JSON-serialisable entry a row."""
-    columns = {name: jsonable(out) if isinstance(out, np.ndarray) else out for name, out in outputs.items()}
+    columns = {name: _column(out) for name, out in outputs.items()}
     if len(columns) == 1:
         return next(iter(columns.values()))
     return [{name: column[row] for name, column in columns.items()} for row in range(rows)]
+
+
+def _column(output: Output) -> Any:
+    if isinstance(output, Ragged):
+        return output.by_row()
+    return jsonable(output) if isinstance(output, np.ndarray) else output
 
 
 def decode_base64(value: Any, depth: int = 0) -> Any:

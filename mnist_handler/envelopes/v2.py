@@ -11,8 +11,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 from mnist_handler.envelopes.datatypes import DATATYPES, Array, Buffer
 from mnist_handler.envelopes.jsoncodec import loads
 from mnist_handler.envelopes.tensors import read_binary, read_json, read_shape
-from mnist_handler.envelopes.v2_reply import V2Form
-from mnist_handler.requests import Block, Parameter, Request, RequestError
+from mnist_handler.envelopes.v2_reply import V2Writer
+from mnist_handler.requests import InputValues, Parameter, Request, RequestError
 
 _SIZE = "binary_data_size"
 
@@ -56,7 +56,7 @@ def split_body(body: Buffer, header_length: str) -> Tuple[Mapping[str, Any], mem
     return document, memoryview(body)[length:]
 
 
-def parse(document: Mapping[str, Any], tail: Optional[memoryview], explain: bool) -> Tuple[V2Form, Request]:
+def parse(document: Mapping[str, Any], tail: Optional[memoryview], explain: bool) -> Tuple[V2Writer, Request]:
     """Reads a V2 request.
 
     Args:
@@ -67,12 +67,12 @@ def parse(document: Mapping[str, Any], tail: Optional[memoryview], explain: bool
     Raises:
         RequestError: 400, naming the input or output at fault.
     """
-    form, parameters = read_form(document)
-    inputs = [(tensor.name, Block(tensor.values, tensor.parameters)) for tensor in read_inputs(document, tail)]
-    return form, Request(inputs, explain, parameters, form.outputs)
+    writer, parameters = read_writer(document)
+    inputs = [(tensor.name, InputValues(tensor.values, tensor.parameters)) for tensor in read_inputs(document, tail)]
+    return writer, Request(inputs, explain, parameters, writer.outputs)
 
 
-def read_form(document: Mapping[str, Any]) -> Tuple[V2Form, Mapping[str, Parameter]]:
+def read_writer(document: Mapping[str, Any]) -> Tuple[V2Writer, Mapping[str, Parameter]]:
     """How the client wants its answer, and the request's parameters."""
     id_ = document.get("id")
     if id_ is not None and not isinstance(id_, str):
@@ -80,7 +80,7 @@ def read_form(document: Mapping[str, Any]) -> Tuple[V2Form, Mapping[str, Paramet
     parameters = _read_parameters(document.get("parameters"), "the request")
     default = _pop_flag(parameters, "binary_data_output", "the request")
     outputs, binary = _read_outputs(document.get("outputs"))
-    return V2Form(id_, outputs, binary, bool(default)), parameters
+    return V2Writer(id_, outputs, binary, bool(default)), parameters
 
 
 def read_inputs(document: Mapping[str, Any], tail: Optional[memoryview]) -> List[InputTensor]:

@@ -10,10 +10,10 @@ from mnist_handler.envelopes.datatypes import join_elements
 from mnist_handler.envelopes.jsoncodec import dumps, jsonable
 from mnist_handler.envelopes.tensors import OutputTensor, write_output
 from mnist_handler.envelopes.worker_context import OCTETS, Model, Reply
-from mnist_handler.requests import Answer, Output, RequestError
+from mnist_handler.requests import Answer, Output, Ragged, RequestError
 
 
-class V2Form(NamedTuple):
+class V2Writer(NamedTuple):
     #: Echoed where the client gave one.
     id: Optional[str]
     #: Names of the outputs asked for, in this order, or None for all of them.
@@ -24,7 +24,7 @@ class V2Form(NamedTuple):
 
     def reply(self, answer: Answer, model: Model) -> Reply:
         """The answer with the outputs asked for; RequestError 400 for a name that is none of the model's."""
-        return self.write(self.choose(list(answer.outputs.items())), answer.parameters, model)
+        return self.write(self.choose(_with_lengths(answer.outputs)), answer.parameters, model)
 
     def choose(self, outputs: List[Tuple[str, Output]]) -> List[Tuple[str, Output]]:
         """The outputs asked for, of the outputs that there are; RequestError 400 for any other name."""
@@ -60,6 +60,17 @@ class V2Form(NamedTuple):
         if not blobs:
             return Reply(header)
         return Reply(b"".join([header, *blobs]), OCTETS, len(header))
+
+
+def _with_lengths(outputs: Mapping[str, Output]) -> List[Tuple[str, Output]]:
+    """Outputs of rows of unequal lengths as an array, filled up, and the lengths in an output ``NAME_length``."""
+    told: List[Tuple[str, Output]] = []
+    for name, output in outputs.items():
+        if isinstance(output, Ragged):
+            told += [(name, output.values), (f"{name}_length", output.lengths)]
+        else:
+            told.append((name, output))
+    return told
 
 
 def _json_data(name: str, tensor: OutputTensor) -> Any:

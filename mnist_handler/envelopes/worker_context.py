@@ -45,7 +45,7 @@ class Reply(NamedTuple):
     header_length: Optional[int] = None
 
 
-class Form(Protocol):
+class ResponseWriter(Protocol):
     """How one client wants its answer written."""
 
     def reply(self, answer: Answer, model: Model) -> Reply: ...

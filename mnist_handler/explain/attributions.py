@@ -19,8 +19,8 @@ from captum.attr import DeepLift, GradientShap, InputXGradient, IntegratedGradie
 from torch import nn
 
 from mnist_handler.compute.engine import assemble, is_out_of_memory, run_halving
-from mnist_handler.explain.side_by_side import Pair
-from mnist_handler.inputs.parameters import Setting
+from mnist_handler.explain.side_by_side import TwoWayRun
+from mnist_handler.inputs.parameters import ParameterSpec
 from mnist_handler.requests import RequestError
 
 logger = logging.getLogger(__name__)
@@ -42,24 +42,24 @@ Tensors = Tuple[torch.Tensor, ...]
 Settings = Mapping[str, float]
 
 
-def method_settings(row_shape: Sequence[int]) -> Dict[str, Dict[str, Setting]]:
+def method_settings(row_shape: Sequence[int]) -> Dict[str, Dict[str, ParameterSpec]]:
     """Each method's parameters for rows of this shape, with default and bounds.
 
     ``n_steps``: points of the integral (Gauss-Legendre). ``baselines``: the value that stands for "nothing there", in
     the model's own (normalised) numbers. ``n_samples``, ``stdevs``, ``seed``: random neighbours of a row.
     ``window``, ``strides``: what occlusion covers, in elements of the last two dimensions.
     """
-    baselines = Setting(0.0, -1000.0, 1000.0, whole=False)
+    baselines = ParameterSpec(0.0, -1000.0, 1000.0, whole=False)
     side = max(1, min(row_shape[-2:], default=1))
     window = max(1, side // 7)
-    samples = {"n_samples": Setting(5, 1, 100), "stdevs": Setting(0.0, 0.0, 10.0, whole=False)}
-    cover = {"window": Setting(window, 1, side), "strides": Setting(max(1, window // 2), 1, side)}
+    samples = {"n_samples": ParameterSpec(5, 1, 100), "stdevs": ParameterSpec(0.0, 0.0, 10.0, whole=False)}
+    cover = {"window": ParameterSpec(window, 1, side), "strides": ParameterSpec(max(1, window // 2), 1, side)}
     return {
-        "integrated_gradients": {"n_steps": Setting(15, 1, 200), "baselines": baselines},
+        "integrated_gradients": {"n_steps": ParameterSpec(15, 1, 200), "baselines": baselines},
         "saliency": {},
         "input_x_gradient": {},
         "deep_lift": {"baselines": baselines},
-        "gradient_shap": {**samples, "baselines": baselines, "seed": Setting(0, 0, 2**31 - 1)},
+        "gradient_shap": {**samples, "baselines": baselines, "seed": ParameterSpec(0, 0, 2**31 - 1)},
         "occlusion": {**cover, "baselines": baselines},
     }
 
@@ -76,7 +76,7 @@ class Explainer:
     def __init__(self, model: nn.Module, batch_limit: int, side_by_side: bool = False) -> None:
         self._model = model
         self._limit = batch_limit
-        self._pair = Pair() if side_by_side else None
+        self._pair = TwoWayRun() if side_by_side else None
         self._calls: Dict[str, Callable[[Tensors, torch.Tensor, Settings, int], Tensors]] = {
             "integrated_gradients": self._integrated_gradients,
             "saliency": lambda x, target, *_: Saliency(model).attribute(x, target=target),

@@ -1,4 +1,4 @@
-"""Two pieces of work at once, for processors that the threads of one operator leave idle."""
+"""Two chunks of work at once, for processors that the threads of one operator leave idle."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Callable, List, TypeVar
 T = TypeVar("T")
 
 
-class Pair:
+class TwoWayRun:
     """The calling thread and one beside it.
 
     Threads that never wait for each other lose less on busy processors than those inside an operator, which meet after

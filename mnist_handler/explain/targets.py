@@ -6,14 +6,14 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from mnist_handler.inputs.parameters import Asked
-from mnist_handler.requests import Block, Request, RequestError, row_error
+from mnist_handler.inputs.parameters import RequestParameters
+from mnist_handler.requests import InputValues, Request, RequestError, row_error
 
 #: A V2 input of this name (INT64, one element a row) holds targets, not rows.
 TARGET = "target"
 
 
-def split_targets(request: Request) -> Tuple[List[Tuple[str, Block]], Optional[List[Any]]]:
+def split_targets(request: Request) -> Tuple[List[Tuple[str, InputValues]], Optional[List[Any]]]:
     """The inputs that hold rows, and the elements of the input ``target`` if there is one."""
     inputs = [one for one in request.inputs if one[0] != TARGET]
     if len(inputs) == len(request.inputs) or not inputs:
@@ -25,7 +25,9 @@ def split_targets(request: Request) -> Tuple[List[Tuple[str, Block]], Optional[L
     return inputs, values
 
 
-def read_targets(asked: Asked, values: Optional[Sequence[Any]], rows: int, classes: int) -> List[Optional[int]]:
+def read_targets(
+    asked: RequestParameters, values: Optional[Sequence[Any]], rows: int, classes: int
+) -> List[Optional[int]]:
     """One class a row, None where the predicted one is meant.
 
     A row's own ``target`` (V1) goes before the input ``target`` (V2), that before the parameter ``target``: a class

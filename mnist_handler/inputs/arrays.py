@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 import torch
 
-from mnist_handler.inputs.spec import PIXELS, READY, UNIT, Piece
+from mnist_handler.inputs.spec import PIXELS, PREPROCESSED, UNIT, Chunk
 
 #: float32 values that were rounded on the way may leave 0..1 by this much.
 _SLACK = 1e-6
@@ -47,7 +47,7 @@ def _fits(shape: Tuple[int, ...], wanted: Tuple[int, ...]) -> bool:
 
 def image_rows(
     array: np.ndarray[Any, Any], normalized: bool, typed: bool, first_row: int
-) -> Tuple[Piece, Dict[int, str]]:
+) -> Tuple[Chunk, Dict[int, str]]:
     """Tell what the numbers of an image tensor mean.
 
     Args:
@@ -65,17 +65,20 @@ def image_rows(
         raise TensorError(f"datatype {_name(array)} is not that of an image: send UINT8 or floats")
     if normalized:
         values = np.ascontiguousarray(array, dtype=np.float32)
-        return Piece(READY, values), outside(values, -np.inf, np.inf, first_row, "")
+        return Chunk(PREPROCESSED, values), outside(values, -np.inf, np.inf, first_row, "")
     if kind == "f":
         values = np.ascontiguousarray(array, dtype=np.float32)
-        hint = "0..1; send UINT8 for 0..255, or the parameter normalized for values that are normalised already"
-        return Piece(UNIT, values), outside(values, -_SLACK, 1 + _SLACK, first_row, hint)
+        hint = (
+            "0..1; send UINT8 for 0..255; for values that are normalised already, the parameter normalized, or on the "
+            "server the setting tensors: normalized"
+        )
+        return Chunk(UNIT, values), outside(values, -_SLACK, 1 + _SLACK, first_row, hint)
     if array.dtype == np.uint8 and typed:
-        return Piece(PIXELS, np.ascontiguousarray(array)), {}
+        return Chunk(PIXELS, np.ascontiguousarray(array)), {}
     bad = outside(array, 0, 255, first_row, "0..255")
     if not typed and len(array) == 1 and array.max() <= 1:
-        return Piece(UNIT, np.ascontiguousarray(array, dtype=np.float32)), bad
-    return Piece(PIXELS, array.clip(0, 255).astype(np.uint8)), bad
+        return Chunk(UNIT, np.ascontiguousarray(array, dtype=np.float32)), bad
+    return Chunk(PIXELS, array.clip(0, 255).astype(np.uint8)), bad
 
 
 def list_rows(
@@ -196,6 +199,41 @@ _DTYPES: Dict[str, Tuple[Any, torch.dtype]] = {
 
 #: What an input of a model may hold.
 DATATYPES = tuple(_DTYPES)
+
+
+def numpy_dtype(datatype: str) -> Any:
+    return _DTYPES[datatype][0]
+
+
+def text_of(value: Any) -> str:
+    """A BYTES value as text.
+
+    Raises:
+        TensorError: not text, or bytes that are not UTF-8.
+    """
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise TensorError("not text")
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError:
+        raise TensorError("bytes that are not UTF-8 text") from None
+
+
+def ragged_rows(
+    values: List[Any], row_shape: Tuple[int, ...], datatype: str, first_row: int, faults: Dict[int, str]
+) -> List[np.ndarray[Any, Any]]:
+    """As :func:`list_rows`, of rows that may differ in shape, one array each."""
+    empty = np.zeros([max(1, size) for size in row_shape], _DTYPES[datatype][0])
+    rows = []
+    for row, value in enumerate(values):
+        try:
+            rows.append(_list_row(value, row_shape, datatype, None))
+        except TensorError as error:
+            faults[first_row + row] = str(error)
+            rows.append(empty)
+    return rows
 
 
 def torch_dtype(datatype: str) -> torch.dtype:

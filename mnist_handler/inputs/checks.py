@@ -7,7 +7,7 @@ from typing import Dict, List, Sequence
 
 from mnist_handler.config import ConfigError
 from mnist_handler.inputs import arrays
-from mnist_handler.inputs.spec import READY, InputSpec, Piece
+from mnist_handler.inputs.spec import PREPROCESSED, Chunk, InputSpec
 from mnist_handler.requests import RequestError
 
 #: Keys of a V1 row that mean something else, and the V2 input that holds targets.
@@ -27,10 +27,22 @@ def check_specs(specs: Sequence[InputSpec]) -> None:
             )
         if names.count(spec.name) > 1:
             raise ConfigError(f"two inputs are called {spec.name!r}")
-        if spec.datatype not in arrays.DATATYPES:
-            raise ConfigError(
-                f"input {spec.name}: a model takes no {spec.datatype}, only {', '.join(arrays.DATATYPES)}"
-            )
+        _check_tensor(spec)
+
+
+def _check_tensor(spec: InputSpec) -> None:
+    tensor, name = spec.tensor, spec.name
+    if tensor.datatype not in arrays.DATATYPES:
+        hint = ", so say what it becomes: InputSpec(…, becomes=…)" if tensor.datatype == "BYTES" else ""
+        raise ConfigError(f"input {name}: a model takes no {tensor.datatype}, only {', '.join(arrays.DATATYPES)}{hint}")
+    if tensor.companion not in (None, "mask", "lengths"):
+        raise ConfigError(f'input {name}: companion {tensor.companion!r} is neither "mask" nor "lengths"')
+    if tensor.pad is None and (tensor.companion or tensor.buckets):
+        raise ConfigError(f"input {name}: buckets and companion need pad, the value that fills rows up")
+    if tensor.pad is not None and tensor.shape[:1] != (-1,):
+        raise ConfigError(f"input {name}: pad needs rows of any length, a shape that begins with -1")
+    if list(tensor.buckets) != sorted(set(tensor.buckets)) or (tensor.buckets and tensor.buckets[0] < 1):
+        raise ConfigError(f"input {name}: buckets must be lengths in rising order, not {tensor.buckets}")
 
 
 def check_names(given: Sequence[str], wanted: Sequence[str]) -> None:
@@ -53,7 +65,7 @@ def _others(names: Sequence[str], known: Sequence[str]) -> List[str]:
     return [name for name in dict.fromkeys(names) if name not in known]
 
 
-def check_bounds(spec: InputSpec, pieces: Sequence[Piece], first_row: int) -> Dict[int, str]:
+def check_bounds(spec: InputSpec, chunks: Sequence[Chunk], first_row: int) -> Dict[int, str]:
     """The rows with a value below ``spec.low`` or above ``spec.high``, each with what is wrong."""
     if spec.low is None and spec.high is None:
         return {}
@@ -63,8 +75,8 @@ def check_bounds(spec: InputSpec, pieces: Sequence[Piece], first_row: int) -> Di
     if spec.low is None or spec.high is None:
         wanted = f"at most {high:.15g}" if spec.low is None else f"at least {low:.15g}"
     faults: Dict[int, str] = {}
-    for piece in pieces:
-        if piece.form == READY:
-            faults.update(arrays.outside(piece.array, low, high, first_row, wanted))
-        first_row += len(piece)
+    for chunk in chunks:
+        if chunk.encoding == PREPROCESSED:
+            faults.update(arrays.outside(chunk.array, low, high, first_row, wanted))
+        first_row += len(chunk)
     return faults

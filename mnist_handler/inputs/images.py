@@ -1,7 +1,8 @@
-"""Encoded images (PNG, JPEG, GIF, BMP, TIFF, WebP) to uint8 arrays.
+"""Encoded images (PNG, JPEG, GIF, BMP, TIFF, WebP) to uint8 arrays, all by Pillow.
 
-A PNG that already has the wanted size and mode, the usual case, is decoded by libpng through torchvision; all else
-goes through Pillow. Sizes are checked in the header, before anything is decoded.
+The file says in a few bytes how large it is: sides and pixels are checked before anything is decoded, what is not
+pixels is dropped (``containers.py``), and what is decoded is cut to what the row shows before it is converted and
+resized, so that work and memory are bounded by the pixels of the image and of the row. Colour profiles are not applied.
 """
 
 from __future__ import annotations
@@ -9,16 +10,29 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
-import warnings
-from typing import Any, Callable, Iterator, Optional, Tuple
+import zlib
+from typing import Any, Iterator, Optional, Tuple
 
 import numpy as np
-import torch
 from PIL import Image
 
+from mnist_handler.inputs.containers import ContainerError, lean, png_chunks
+from mnist_handler.inputs.placement import cut, place, resized, upright
+
+#: Pillow's names of the formats, by how their files begin.
+_BEGINNINGS = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+)
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")
-_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*")
-_IHDR = struct.Struct(">8xI4sIIBBBBB")
+#: JPEG's and GIF's own limit. Pillow keeps a pointer and a filter for each line, whatever its length.
+MAX_SIDE = 65_535
+_IHDR = struct.Struct(">IIBBBBB")
 _PNG_COLOUR = {1: 0, 3: 2}  # channels -> PNG colour type
 
 
@@ -26,9 +40,11 @@ class ImageError(ValueError):
     """These bytes are not an image that can be used; the message says why."""
 
 
-def is_image(data: bytes) -> bool:
-    """Whether the bytes start as one of the known image formats does."""
-    return data.startswith(_MAGIC) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+def image_format(data: bytes) -> Optional[str]:
+    """The format that the bytes begin like, by Pillow's name, or None."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    return next((name for beginning, name in _BEGINNINGS if data.startswith(beginning)), None)
 
 
 class ImageDecoder:
@@ -36,27 +52,29 @@ class ImageDecoder:
 
     Args:
         shape: of the result; 1 channel is greyscale, 3 are RGB.
-        fit: brings a Pillow image of any size to ``(width, height)``.
+        resize: length of the shorter side before the centre is cropped; None squashes to ``shape``.
         background: 0..255, what shows through transparent pixels.
         max_pixels: refuse larger images, or None.
+        orient: whether to turn images as their Exif says.
     """
 
     def __init__(
         self,
         shape: Tuple[int, int, int],
-        fit: Callable[[Image.Image], Image.Image],
+        resize: Optional[int],
         background: int,
         max_pixels: Optional[int],
+        orient: bool = True,
     ) -> None:
         self.shape = shape
         self.mode = {1: "L", 3: "RGB"}[shape[0]]
-        self.background = background
-        self.max_pixels = max_pixels
-        self._fit = fit
-        self._plain_header = (shape[2], shape[1], 8, _PNG_COLOUR[shape[0]])
+        self._resize = resize
+        self._background = background
+        self._max_pixels = max_pixels
+        self._orient = orient
+        self._plain_header = (shape[2], shape[1], 8, _PNG_COLOUR[shape[0]], 0, 0, 0)
         Image.init()
         self._formats = tuple(name for name in FORMATS if name in Image.OPEN)
-        self._png = _libpng()
 
     def __call__(self, data: bytes, out: np.ndarray[Any, Any]) -> None:
         """Decode ``data`` into ``out``, a writable uint8 array of ``shape``.
@@ -64,63 +82,93 @@ class ImageDecoder:
         Raises:
             ImageError: unknown format, truncated, damaged, or too many pixels.
         """
-        if self._png is not None and self._is_plain(data):
-            try:
-                out[...] = self._png(data)
-                return
-            except RuntimeError:
-                pass  # Pillow says what is wrong with it
-        image = self._open(data)
-        try:
-            pixels = np.asarray(self._fit(self._flatten(image)))
-        except ImageError:
-            raise
-        except Exception as error:
-            raise ImageError(f"damaged or truncated {image.format} image") from error
-        out[...] = pixels[None] if self.mode == "L" else pixels.transpose(2, 0, 1)
-
-    def _is_plain(self, data: bytes) -> bool:
-        if len(data) < 33 or not data.startswith(_MAGIC[0]):
-            return False
-        _, kind, width, height, depth, colour, *_ = _IHDR.unpack_from(data)
-        # A chunk of this name gives a transparent colour: for Pillow.
-        return kind == b"IHDR" and (width, height, depth, colour) == self._plain_header and b"tRNS" not in data
-
-    def _open(self, data: bytes) -> Image.Image:
         if not data:
             raise ImageError("no bytes")
+        kind = image_format(data)
+        if kind not in self._formats:
+            raise ImageError(f"of no known format ({', '.join(self._formats)})")
         try:
-            with _without_pixel_limit():
-                image = Image.open(io.BytesIO(data), formats=self._formats)
+            image = self._plain_png(data) if kind == "PNG" and self._resize is None else None
+            pixels = np.asarray(self._decode(kind, data) if image is None else image)
+        except (ImageError, MemoryError):
+            raise
+        except ContainerError as error:
+            raise ImageError(str(error)) from error
         except Exception as error:
-            raise ImageError(f"of no known format ({', '.join(self._formats)})") from error
-        width, height = image.size
+            raise ImageError(f"damaged or truncated {kind} image") from error
+        out[...] = pixels[None] if self.mode == "L" else pixels.transpose(2, 0, 1)
+
+    def _plain_png(self, data: bytes) -> Optional[Image.Image]:
+        """A PNG of the row's own size and mode, the usual case for small models, in half of the time; else None.
+
+        Pillow's decoder of PNG's pixels runs without Pillow's reader of PNG files around it.
+        """
+        if _IHDR.unpack_from(data, 16) != self._plain_header:
+            return None
+        parts = []
+        for name, start, end in png_chunks(data):
+            if name in (b"IHDR", b"IDAT"):
+                if zlib.crc32(data[start - 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+                    return None  # Pillow's reader judges
+                parts.append(data[start:end])
+            elif name != b"IEND":
+                return None  # a transparent colour, an orientation, or nothing that matters
+        return Image.frombytes(self.mode, (self.shape[2], self.shape[1]), b"".join(parts[1:]), "zip", self.mode, 0)
+
+    def _decode(self, kind: str, data: bytes) -> Image.Image:
+        file = lean(kind, data)
+        if file.size is not None:
+            self._check_size(*file.size)
+        with _without_pixel_limit():
+            image = Image.open(io.BytesIO(file.data), formats=(kind,))
+        self._check_size(*image.size)
+        orientation = file.orientation if self._orient else 1
+        _, height, width = self.shape
+        _check_tiles(image)
+        image.load()
+        part, to = cut(image, place(image.size, (width, height), self._resize, orientation))
+        picture = upright(resized(self._flatten(part), to), orientation)
+        if picture.size == (width, height):
+            return picture
+        row = Image.new(self.mode, (width, height))
+        row.paste(picture, to.offset)
+        return row
+
+    def _check_size(self, width: int, height: int) -> None:
         if width < 1 or height < 1:
             raise ImageError(f"an image of {width} x {height} pixels")
-        if self.max_pixels is not None and width * height > self.max_pixels:
+        if self._max_pixels is not None and width * height > self._max_pixels:
             raise ImageError(
-                f"{width} x {height} pixels are more than the {self.max_pixels} that max_image_pixels allows"
+                f"{width} x {height} pixels are more than the {self._max_pixels} that max_image_pixels allows"
             )
-        return image
+        if max(width, height) > MAX_SIDE:
+            raise ImageError(f"{width} x {height} pixels: a side has at most {MAX_SIDE}")
 
     def _flatten(self, image: Image.Image) -> Image.Image:
-        """One layer of ``self.mode``: the first frame, transparency over the background, 16 bits to 8."""
+        """One layer of ``self.mode``: transparency over the background, 16 bits to 8."""
         if image.mode == self.mode and "transparency" not in image.info:
             return image
         if image.mode.startswith(("I", "F")):
             return _eight_bits(image).convert(self.mode)
         if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
             picture = image.convert("RGBA")
-            under = Image.new("RGBA", picture.size, (self.background,) * 3 + (255,))
-            image = Image.alpha_composite(under, picture).convert("RGB")
+            image = Image.new("RGB", picture.size, (self._background,) * 3)
+            image.paste(picture, mask=picture.getchannel("A"))
         return image.convert(self.mode)
+
+
+def _check_tiles(image: Image.Image) -> None:
+    """Refuse a file, a TIFF say, whose parts would be decoded over each other again and again."""
+    area = sum((right - left) * (bottom - top) for _, (left, top, right, bottom), *_ in getattr(image, "tile", ()))
+    if area > 8 * image.width * image.height:
+        raise ImageError(f"damaged {image.format} image: its parts cover it many times")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise ImageError(f"pixels of mode {image.mode} outside 0..65535; send 8 or 16 bits a channel")
-    return Image.fromarray((values.astype(np.uint32) // 257).astype(np.uint8))
+    return Image.fromarray((values // 257).astype(np.uint8))
 
 
 @contextlib.contextmanager
@@ -131,27 +179,3 @@ def _without_pixel_limit() -> Iterator[None]:
         yield
     finally:
         Image.MAX_IMAGE_PIXELS = limit
-
-
-def _libpng() -> Optional[Callable[[bytes], np.ndarray[Any, Any]]]:
-    """torchvision's PNG decoder, a third of Pillow's time for small images; None where it was not built.
-
-    The operator itself: what ``torchvision.io.decode_png`` does before it costs as much as a small image. Its
-    arguments are the mode (0 = as the file has it) and a flag for 16 bits or rotation, which differs by version.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import torchvision.io  # noqa: F401  (registers the operator)
-        operator = torch.ops.image.decode_png.default
-
-        def decode(data: bytes) -> np.ndarray[Any, Any]:
-            encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)  # a copy: bytes are not writable
-            pixels: np.ndarray[Any, Any] = operator(encoded, 0, False).numpy()
-            return pixels
-
-        sample = io.BytesIO()
-        Image.new("L", (1, 1), 7).save(sample, "PNG")
-        return decode if decode(sample.getvalue()).tolist() == [[[7]]] else None
-    except Exception:
-        return None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple
 
+from mnist_handler.config import ConfigError
 from mnist_handler.requests import Request, RequestError, row_error
 
 #: The protocol's own; they mean something to other parts, or to nobody here.
@@ -23,7 +24,7 @@ ROW_KEYS = frozenset(("normalized", "target"))
 
 
 @dataclass(frozen=True)
-class Setting:
+class ParameterSpec:
     """One number that a method takes: its default and its bounds, both included."""
 
     default: float
@@ -38,6 +39,83 @@ class Setting:
             kind = "whole number" if self.whole else "number"
             raise _bad(name, value, f"a {kind} from {self.low:g} to {self.high:g}")
         return int(value) if self.whole else float(value)
+
+
+#: Integers of the protocol have 64 bits.
+_WIDEST = 2**63
+
+
+@dataclass(frozen=True)
+class DeclaredParameter:
+    """A parameter of one handler's own: it stands in the metadata, is checked, and reaches the handler's methods.
+
+    Args:
+        kind: bool, int, float or str; an int will do for a float.
+        default: what holds where a request does not say.
+        low, high: bounds of a number, both included.
+        choices: the values that there are, or empty.
+        text: what it means, for whoever reads the metadata.
+    """
+
+    name: str
+    kind: type
+    default: Any
+    low: Optional[float] = None
+    high: Optional[float] = None
+    choices: Tuple[Any, ...] = ()
+    text: str = ""
+
+    def read(self, value: Any) -> Any:
+        """The value, checked; RequestError (400) where it is none."""
+        if isinstance(value, int) and abs(value) > _WIDEST:
+            raise _bad(self.name, value, self._wanted())
+        given, value = value, float(value) if self.kind is float and type(value) is int else value
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        good = type(value) is self.kind and (not self.choices or value in self.choices)
+        if good and self.kind in (int, float):
+            good = low <= value <= high and math.isfinite(value)
+        if not good:
+            raise _bad(self.name, given, self._wanted())
+        return value
+
+    def _wanted(self) -> str:
+        if self.choices:
+            return f"one of {', '.join(map(str, self.choices))}"
+        words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[self.kind]
+        if self.low is not None and self.high is not None:
+            return f"{words} from {self.low:g} to {self.high:g}"
+        if self.low is not None or self.high is not None:
+            return f"{words} of at {'least' if self.high is None else 'most'} {(self.low or self.high or 0):g}"
+        return words
+
+    def describe(self) -> Dict[str, Any]:
+        """Its entry in the model's metadata."""
+        datatype = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}[self.kind]
+        told = {"minimum": self.low, "maximum": self.high, "choices": list(self.choices), "description": self.text}
+        own = {key: value for key, value in told.items() if value not in (None, [], "")}
+        return {"name": self.name, "datatype": datatype, "default": self.default, **own}
+
+
+def check_declared(declared: Sequence[DeclaredParameter]) -> None:
+    """Raise ConfigError for a parameter that a request could not set, or whose default it could not be."""
+    names = [one.name for one in declared]
+    for one in declared:
+        if one.name in RESERVED | PREDICT_KEYS | EXPLAIN_KEYS or names.count(one.name) > 1:
+            raise ConfigError(f"parameter {one.name!r} is there already")
+        if not one.name.isidentifier() or one.kind not in (bool, int, float, str):
+            raise ConfigError(
+                f"parameter {one.name!r}: its name must be a Python name, its kind bool, int, float or str"
+            )
+        try:
+            one.read(one.default)
+        except RequestError as error:
+            raise ConfigError(f"its default: {error}") from error
+
+
+def read_declared(declared: Sequence[DeclaredParameter], common: Mapping[str, Any]) -> Dict[str, Any]:
+    """A value for each declared parameter: the request's or the default; RequestError (400) for a wrong one."""
+    return {one.name: one.read(common[one.name]) if one.name in common else one.default for one in declared}
 
 
 @dataclass(frozen=True)
@@ -64,7 +142,7 @@ class ExplainOptions:
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestParameters:
     """A request's parameters from every level; a row's own go before its input's, those before the request's."""
 
     common: Mapping[str, Any]
@@ -76,10 +154,10 @@ class Asked:
         return own[key] if key in own else self.common.get(key)
 
 
-_NOTHING = Asked({})
+_NOTHING = RequestParameters({})
 
 
-def collect(request: Request, known: FrozenSet[str]) -> Asked:
+def collect(request: Request, known: FrozenSet[str]) -> RequestParameters:
     """Bring a request's parameters together.
 
     Raises:
@@ -99,7 +177,7 @@ def collect(request: Request, known: FrozenSet[str]) -> Asked:
     faults = {row: fault for row, fault in enumerate(_row_fault(own, known) for own in by_row) if fault}
     if faults:
         raise row_error(faults)
-    return Asked({key: value for key, value in common.items() if key not in RESERVED}, by_row)
+    return RequestParameters({key: value for key, value in common.items() if key not in RESERVED}, by_row)
 
 
 def _unknown(given: Mapping[str, Any], allowed: FrozenSet[str]) -> str:
@@ -120,18 +198,20 @@ def _row_fault(own: Mapping[str, Any], known: FrozenSet[str]) -> str:
     return _unknown(own, known)
 
 
-def predict_options(asked: Asked, classes: int) -> PredictOptions:
+def predict_options(asked: RequestParameters, classes: int) -> PredictOptions:
     """Raises RequestError (400) for a value of the wrong kind or out of its range."""
     common = asked.common
     if not common:
         return PredictOptions()
     top_k = common.get("top_k")
     if top_k is not None:
-        top_k = int(Setting(1, 1, classes).read("top_k", top_k))
+        top_k = int(ParameterSpec(1, 1, classes).read("top_k", top_k))
     return PredictOptions(read_flag("probabilities", common.get("probabilities")), top_k)
 
 
-def explain_options(asked: Asked, methods: Mapping[str, Mapping[str, Setting]], default: str) -> ExplainOptions:
+def explain_options(
+    asked: RequestParameters, methods: Mapping[str, Mapping[str, ParameterSpec]], default: str
+) -> ExplainOptions:
     """Raises RequestError (400) for an unknown method, or a parameter that the method does not take."""
     common = asked.common
     method = common.get("method", default)

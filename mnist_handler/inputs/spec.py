@@ -8,10 +8,10 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 import torch
 
-#: What a row's numbers mean. PIXELS: uint8 0..255. UNIT: float32 0..1. READY: as the model takes them.
+#: What a row's numbers mean. PIXELS: uint8 0..255. UNIT: float32 0..1. PREPROCESSED: as the model takes them.
 PIXELS = "pixels"
 UNIT = "unit"
-READY = "ready"
+PREPROCESSED = "preprocessed"
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,16 @@ class InputSpec:
 
     ``low`` and ``high`` are the least and the greatest value that the model takes, both included, as for the indices
     of an embedding: a row with another is refused before the model fails on it, and with it on the whole batch.
+
+    ``pad`` lets rows of unequal lengths share a batch: shorter ones are filled up with it at their end, to the longest
+    or to the next of ``buckets``, the last of which no row may exceed. Where a row's answer depends on what fills it
+    up, the model wants ``companion``: ``"mask"`` gives it, as its next argument, int64 [rows, longest] with 1 for
+    values and 0 for padding, ``"lengths"`` int64 [rows].
+
+    ``becomes`` is what the model takes where that is not what clients send: text is BYTES of shape () and becomes
+    token ids, say, by the handler's ``encode``::
+
+        InputSpec("text", "BYTES", (), becomes=InputSpec("ids", "INT64", (-1,), pad=0, companion="mask"))
     """
 
     name: str
@@ -27,13 +37,22 @@ class InputSpec:
     shape: Tuple[int, ...]
     low: Optional[float] = None
     high: Optional[float] = None
+    pad: Optional[float] = None
+    buckets: Tuple[int, ...] = ()
+    companion: Optional[str] = None
+    becomes: Optional[InputSpec] = None
+
+    @property
+    def tensor(self) -> InputSpec:
+        """What the model takes."""
+        return self.becomes or self
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Consecutive rows of one form: ``array`` is [rows, *row shape], C-contiguous."""
+class Chunk:
+    """Consecutive rows of one encoding: ``array`` is [rows, *row shape], C-contiguous."""
 
-    form: str
+    encoding: str
     array: np.ndarray[Any, Any]
 
     def __len__(self) -> int:
@@ -41,16 +60,16 @@ class Piece:
 
 
 #: One request's rows, by input name; each input holds as many rows as the others.
-Rows = Dict[str, List[Piece]]
+Rows = Dict[str, List[Chunk]]
 
 
-def count(pieces: Sequence[Piece]) -> int:
-    return len(pieces[0].array) if len(pieces) == 1 else sum(len(piece) for piece in pieces)
+def count(chunks: Sequence[Chunk]) -> int:
+    return len(chunks[0].array) if len(chunks) == 1 else sum(len(chunk) for chunk in chunks)
 
 
-def stack(pieces: Sequence[Piece], device: torch.device) -> torch.Tensor:
-    """Put pieces of one form, one dtype and one shape together, on the device, in one transfer."""
-    arrays = [piece.array for piece in pieces]
+def stack(chunks: Sequence[Chunk], device: torch.device) -> torch.Tensor:
+    """Put chunks of one encoding, one dtype and one shape together, on the device, in one transfer."""
+    arrays = [chunk.array for chunk in chunks]
     if device.type != "cuda":
         array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         # Arrays over received bytes are read-only, which from_numpy warns about.
@@ -61,20 +80,20 @@ def stack(pieces: Sequence[Piece], device: torch.device) -> torch.Tensor:
     return pinned.to(device, non_blocking=True)
 
 
-def by_form(pieces: Sequence[Piece]) -> Dict[str, List[Piece]]:
-    """The pieces of each form, in order."""
-    groups: Dict[str, List[Piece]] = {}
-    for piece in pieces:
-        groups.setdefault(piece.form, []).append(piece)
+def by_encoding(chunks: Sequence[Chunk]) -> Dict[str, List[Chunk]]:
+    """The chunks of each encoding, in order."""
+    groups: Dict[str, List[Chunk]] = {}
+    for chunk in chunks:
+        groups.setdefault(chunk.encoding, []).append(chunk)
     return groups
 
 
-def places(pieces: Sequence[Piece], form: str) -> List[int]:
-    """Where the rows of a form stand among all rows."""
+def places(chunks: Sequence[Chunk], encoding: str) -> List[int]:
+    """Where the rows of an encoding stand among all rows."""
     found: List[int] = []
     start = 0
-    for piece in pieces:
-        if piece.form == form:
-            found.extend(range(start, start + len(piece)))
-        start += len(piece)
+    for chunk in chunks:
+        if chunk.encoding == encoding:
+            found.extend(range(start, start + len(chunk)))
+        start += len(chunk)
     return found

@@ -1,4 +1,4 @@
-"""Schemathesis makes requests from the OpenAPI description, lawful and not, and checks what comes back."""
+"""Schemathesis makes requests from the OpenAPI description, valid and not, and checks what comes back."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_wrapper_refuses(body: bytes, length: Any) -> None:
     assert declared(lambda: v2.decode_request(body, header_length, "mnist", None, False, {})) is None
 
 
-#: Lawful for the wrapper, which flattens it.
+#: Valid for the wrapper, which flattens it.
 TOO_DEEP = tensor(data=7).replace(b"7", b"[" * 900 + b"7" + b"]" * 900), None
 
 
@@ -123,7 +123,7 @@ def test_worker_refuses_rows(body: bytes, explain: str) -> None:
 
 @pytest.mark.parametrize("body", WORKER_REFUSED.values(), ids=WORKER_REFUSED.keys())
 def test_wrapper_takes_or_refuses_rows(body: bytes) -> None:
-    """What is a lawful V1 body is for the handler to judge."""
+    """What is a valid V1 body is for the handler to judge."""
     declared(lambda: v1.decode_request(body, "mnist", False, {}))
 
 

@@ -51,7 +51,7 @@ def _context(headers: Sequence[dict[str, Any]]) -> Context:
         }
     }
     context = Context("mnist", str(MODEL), manifest, len(headers), None, "0")
-    context.model_yaml_config = {"handler": {"warm_up": [1], "compile": "none", "metrics": False}}
+    context.model_yaml_config = {"handler": {"batch_buckets": [1], "compile": "none", "metrics": False}}
     context.metrics = _Metrics()
     context.request_ids = dict(enumerate(f"r{n}" for n in range(len(headers))))
     context.request_processor = [RequestProcessor({"explain": "False", **one}) for one in headers]

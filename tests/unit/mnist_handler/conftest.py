@@ -80,7 +80,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def handler(archive: Path) -> RowHandler:
     """Batches of up to 8 rows in sizes 1, 2, 4 and 8, so that tests meet padding and chunks."""
-    return start(archive, {"device_batch_limit": 8, "warm_up": [1, 2, 4, 8], "metrics_interval": 0})
+    return start(archive, {"max_batch_size": 8, "batch_buckets": [1, 2, 4, 8], "metrics_interval": 0})
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +88,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> RowHandler:
     folder = copy_archive(tmp_path_factory.mktemp("labelled"))
     names = {str(digit): f"digit {digit}" for digit in range(10)}
     (folder / "index_to_name.json").write_text(json.dumps(names))
-    return start(folder, {"device_batch_limit": 4})
+    return start(folder, {"max_batch_size": 4})
 
 
 @pytest.fixture(scope="session")

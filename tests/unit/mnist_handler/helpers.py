@@ -9,7 +9,7 @@ from typing import Any, List, Union
 import numpy as np
 from PIL import Image
 
-from mnist_handler import Answer, Block, Request, RequestError, RowHandler
+from mnist_handler import Answer, InputValues, Request, RequestError, RowHandler
 
 
 def png(pixels: np.ndarray[Any, Any], fmt: str = "PNG", **options: Any) -> bytes:
@@ -25,11 +25,11 @@ def b64(data: bytes) -> str:
 
 
 def v1(*rows: Any, explain: bool = False, beside: Any = None, **parameters: Any) -> Request:
-    return Request([("data", Block(list(rows), row_parameters=beside or []))], explain, parameters)
+    return Request([("data", InputValues(list(rows), row_parameters=beside or []))], explain, parameters)
 
 
 def v2(values: Any, explain: bool = False, **parameters: Any) -> Request:
-    return Request([("input-0", Block(values))], explain, parameters)
+    return Request([("input-0", InputValues(values))], explain, parameters)
 
 
 def ask(handler: RowHandler, *requests: Request) -> List[Union[Answer, RequestError]]:

@@ -17,8 +17,8 @@ def test_without_a_section_the_defaults_hold() -> None:
 
 
 def test_values_are_taken() -> None:
-    config = parse_config({"warm_up": [4, 1, 4], "device_batch_limit": 4, "precision": "bf16"})
-    assert (config.warm_up, config.device_batch_limit, config.precision) == ((1, 4), 4, "bf16")
+    config = parse_config({"batch_buckets": [4, 1, 4], "max_batch_size": 4, "precision": "bf16"})
+    assert (config.batch_buckets, config.max_batch_size, config.precision) == ((1, 4), 4, "bf16")
 
 
 @pytest.mark.parametrize(
@@ -26,13 +26,13 @@ def test_values_are_taken() -> None:
     [
         ({"batch": 1, "presicion": "fp32"}, "unknown batch, presicion; known are precision, compile"),
         ({"precision": "fp8"}, "handler.precision: 'fp8' is none of fp32, bf16, fp16"),
-        ({"device_batch_limit": 0}, "handler.device_batch_limit: must be a whole number from 1 to 4096, not 0"),
+        ({"max_batch_size": 0}, "handler.max_batch_size: must be a whole number from 1 to 4096, not 0"),
         ({"intra_op_threads": True}, "handler.intra_op_threads: must be a whole number"),
-        ({"warm_up": []}, "handler.warm_up: name at least one"),
-        ({"warm_up": [128]}, "128 rows are more than device_batch_limit"),
+        ({"batch_buckets": []}, "handler.batch_buckets: name at least one"),
+        ({"batch_buckets": [128]}, "128 rows are more than max_batch_size"),
         ({"metrics": "yes"}, "handler.metrics: must be true or false"),
         ({"tf32": 1}, "handler.tf32: must be true or false"),
-        ({"explain_batch_limit": 0}, "handler.explain_batch_limit: must be a whole number from 1 to 65536"),
+        ({"internal_batch_size": 0}, "handler.internal_batch_size: must be a whole number from 1 to 65536"),
         ({"metrics_interval": -1}, "handler.metrics_interval: must be a number from 0"),
         ([1], "handler: must be a mapping"),
     ],

@@ -14,7 +14,7 @@ from ts.context import RequestProcessor
 from ts.utils.util import list_classes_from_module
 
 import mnist_handler
-from mnist_handler import Answer, Block, Request, RequestError, RowHandler
+from mnist_handler import Answer, InputValues, Request, RequestError, RowHandler
 from mnist_handler.envelopes.v1 import parse as parse_v1
 from tests.unit.mnist_handler.conftest import start
 from tests.unit.mnist_handler.helpers import ask, ask_one, b64, labels, png, refusal, v1, v2
@@ -56,8 +56,8 @@ def test_every_form_of_an_image_gives_the_same(handler: RowHandler, digits: np.n
         v1(*(one[0].tolist() for one in some)),
         v1(*normalized.tolist(), normalized=True),
         v1(*normalized.tolist(), beside=[{"normalized": True}] * 10),
-        Request([("a", Block(some[:4])), ("b", Block([encoded[4]])), ("a", Block(some[5:]))]),
-        Request([("x", Block(normalized, {"normalized": True}))]),
+        Request([("a", InputValues(some[:4])), ("b", InputValues([encoded[4]])), ("a", InputValues(some[5:]))]),
+        Request([("x", InputValues(normalized, {"normalized": True}))]),
     ]
     answers = ask(handler, *(Request(r.inputs, r.explain, {**r.parameters, "probabilities": True}) for r in requests))
     first = answers[0]
@@ -168,7 +168,7 @@ def test_all_rows_at_fault_are_named(handler: RowHandler, digits: np.ndarray[Any
         (v1("x", "x", beside=[{}, {"top_k": 1}]), "row 1: top_k counts for all rows: put top_k under the request's"),
         (v1("x", explain=True, beside=[{"method": "saliency"}]), "row 0: method counts for all rows"),
         (v2(np.zeros((1, 28, 28)), normalized="yes"), "parameter normalized: 'yes' is not true or false"),
-        (Request([("x", Block(np.zeros((1, 28, 28))))], outputs=["explain"]), "no output 'explain'"),
+        (Request([("x", InputValues(np.zeros((1, 28, 28))))], outputs=["explain"]), "no output 'explain'"),
     ],
 )
 def test_what_is_wrong_is_said(request_: Request, words: str, handler: RowHandler) -> None:
@@ -188,7 +188,7 @@ def test_probabilities_and_top_k(handler: RowHandler, digits: np.ndarray[Any, An
 
 
 def test_outputs_by_name(handler: RowHandler, digits: np.ndarray[Any, Any]) -> None:
-    request = Request([("x", Block(digits[:2]))], outputs=["probabilities", "predict"])
+    request = Request([("x", InputValues(digits[:2]))], outputs=["probabilities", "predict"])
     assert list(ask_one(handler, request).outputs) == ["probabilities", "predict"]
 
 
@@ -214,7 +214,7 @@ def test_labels_are_honoured(labelled: RowHandler, handler: RowHandler, digits: 
 
 def test_rows_beyond_memory_fail_alone(archive: Path, digits: np.ndarray[Any, Any]) -> None:
     """Blank rows stand for those that do not fit, in a batch that does not fit either."""
-    handler = start(archive, {"device_batch_limit": 8, "warm_up": [8], "compile": "none"})
+    handler = start(archive, {"max_batch_size": 8, "batch_buckets": [8], "compile": "none"})
     real = handler.model
 
     def device(rows: torch.Tensor) -> torch.Tensor:
@@ -236,7 +236,7 @@ def test_rows_beyond_memory_fail_alone(archive: Path, digits: np.ndarray[Any, An
 
 
 def test_a_bug_of_the_model_is_raised(archive: Path, digits: np.ndarray[Any, Any]) -> None:
-    handler = start(archive, {"device_batch_limit": 1, "compile": "none"})
+    handler = start(archive, {"max_batch_size": 1, "compile": "none"})
     handler._engine._fastest.clear()
     handler._engine._forwards = [lambda rows: 1 / 0]
     with pytest.raises(ZeroDivisionError):
@@ -247,7 +247,7 @@ def test_a_bug_of_the_model_is_raised(archive: Path, digits: np.ndarray[Any, Any
 def test_out_of_memory_is_a_507_wherever_it_strikes(
     stage: str, archive: Path, digits: np.ndarray[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handler = start(archive, {"device_batch_limit": 1, "compile": "none"})
+    handler = start(archive, {"max_batch_size": 1, "compile": "none"})
 
     def full(*_: Any) -> Any:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
@@ -268,7 +268,7 @@ def test_a_worker_whose_device_is_lost_ends(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """No CUDA here: the handler is told that its device is one, and what stands for it fails, or does not."""
-    handler = start(archive, {"device_batch_limit": 1, "compile": "none"})
+    handler = start(archive, {"max_batch_size": 1, "compile": "none"})
     waited: List[torch.device] = []
 
     def synchronize(device: torch.device) -> None:
@@ -302,7 +302,7 @@ def test_a_worker_whose_device_is_lost_ends(
 def test_settings_change_no_answer(
     config: Dict[str, Any], archive: Path, handler: RowHandler, digits: np.ndarray[Any, Any]
 ) -> None:
-    other = start(archive, {"device_batch_limit": 8, "warm_up": [8], **config})
+    other = start(archive, {"max_batch_size": 8, "batch_buckets": [8], **config})
     wanted = ask_one(handler, v2(digits[:40], probabilities=True)).outputs
     outputs = ask_one(other, v2(digits[:40], probabilities=True)).outputs
     assert np.array_equal(outputs["predict"], wanted["predict"])
@@ -311,7 +311,7 @@ def test_settings_change_no_answer(
 
 def test_the_pixel_limit_follows_torchserve(archive: Path) -> None:
     wide = png(np.zeros((1, 40, 40), np.uint8))
-    config = {"device_batch_limit": 1, "max_image_pixels": 1000}
+    config = {"max_batch_size": 1, "max_image_pixels": 1000}
     assert (
         refusal(start(archive, config), v2([wide])).message
         == "row 0: not an image: 40 x 40 pixels are more than the 1000 that max_image_pixels allows"
@@ -341,7 +341,7 @@ def test_a_clients_own_describe_header_changes_nothing(handler: RowHandler, digi
 
 
 def test_a_failing_request_fails_alone(archive: Path, digits: np.ndarray[Any, Any]) -> None:
-    handler = start(archive, {"device_batch_limit": 8, "compile": "none"})
+    handler = start(archive, {"max_batch_size": 8, "compile": "none"})
     real = handler.model
     calls: List[int] = []
 

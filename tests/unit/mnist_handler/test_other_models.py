@@ -10,9 +10,8 @@ from typing import Any, List, Type
 
 import numpy as np
 import pytest
-import torch
 
-from mnist_handler import Block, InputSpec, Request, RequestError, RowHandler
+from mnist_handler import ImageClassifier, InputSpec, InputValues, Request, RequestError, RowHandler
 from mnist_handler.config import ConfigError
 from mnist_handler.envelopes.v1 import parse
 from tests.unit.mnist_handler.conftest import ROOT, RequestProcessor, make_context, start
@@ -52,20 +51,22 @@ class Regression(RowHandler):
 def two(tmp_path_factory: pytest.TempPathFactory) -> RowHandler:
     folder = tmp_path_factory.mktemp("two")
     (folder / "two_inputs.py").write_text(TWO_INPUTS)
-    return start(folder, {"device_batch_limit": 4}, Two, model_file="two_inputs.py", weights=None)
+    return start(folder, {"max_batch_size": 4}, Two, model_file="two_inputs.py", weights=None)
 
 
 def test_several_inputs(two: RowHandler) -> None:
     a, b = np.arange(15, dtype=np.float32).reshape(5, 3), np.array([1, -1, 1, -1, 1], np.float32)
-    answer = ask_one(two, Request([("b", Block(b)), ("a", Block(a))]))
+    answer = ask_one(two, Request([("b", InputValues(b)), ("a", InputValues(a))]))
     assert np.asarray(answer.outputs["predict"]).tolist() == [0, 1, 0, 1, 0]
-    lists = Request([("a", Block(a.tolist())), ("b", Block(b.tolist()))])
+    lists = Request([("a", InputValues(a.tolist())), ("b", InputValues(b.tolist()))])
     assert np.asarray(ask_one(two, lists).outputs["predict"]).tolist() == [0, 1, 0, 1, 0]
 
 
 def test_several_inputs_are_explained(two: RowHandler) -> None:
     a, b = np.ones((2, 3), np.float32), np.array([2, 3], np.float32)
-    answer = ask_one(two, Request([("a", Block(a)), ("b", Block(b))], explain=True, parameters={"target": 1}))
+    answer = ask_one(
+        two, Request([("a", InputValues(a)), ("b", InputValues(b))], explain=True, parameters={"target": 1})
+    )
     np.testing.assert_allclose(answer.outputs["explain"], a, atol=1e-6)
     np.testing.assert_allclose(answer.outputs["explain_1"], -b, atol=1e-6)
 
@@ -73,14 +74,23 @@ def test_several_inputs_are_explained(two: RowHandler) -> None:
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [
-        ([("a", Block(np.ones((2, 3), np.float32)))], "input b is missing; the model takes a, b"),
-        ([("data", Block([[[1, 2, 3], 4]]))], "unknown input data; the model takes a, b"),
-        ([(name, Block(np.ones((1, 3)))) for name in "aba"], "input a more than once; the model takes a, b, each once"),
-        ([("a", Block(np.ones((2, 3)))), ("b", Block(np.ones(3)))], "unequally many rows: {'a': 2, 'b': 3}"),
-        ([("a", Block(np.ones((2, 4)))), ("b", Block(np.ones(2)))], "input a: shape [2, 4] is not [3] or [rows, 3]"),
-        ([("a", Block([["x"] * 3])), ("b", Block([1]))], "row 0: input a: not numbers in nested lists"),
+        ([("a", InputValues(np.ones((2, 3), np.float32)))], "input b is missing; the model takes a, b"),
+        ([("data", InputValues([[[1, 2, 3], 4]]))], "unknown input data; the model takes a, b"),
         (
-            [("a", Block([[1, 2, 3], [1, 2], "x", [1, 2, 3]])), ("b", Block([1] * 4))],
+            [(name, InputValues(np.ones((1, 3)))) for name in "aba"],
+            "input a more than once; the model takes a, b, each once",
+        ),
+        (
+            [("a", InputValues(np.ones((2, 3)))), ("b", InputValues(np.ones(3)))],
+            "unequally many rows: {'a': 2, 'b': 3}",
+        ),
+        (
+            [("a", InputValues(np.ones((2, 4)))), ("b", InputValues(np.ones(2)))],
+            "input a: shape [2, 4] is not [3] or [rows, 3]",
+        ),
+        ([("a", InputValues([["x"] * 3])), ("b", InputValues([1]))], "row 0: input a: not numbers in nested lists"),
+        (
+            [("a", InputValues([[1, 2, 3], [1, 2], "x", [1, 2, 3]])), ("b", InputValues([1] * 4))],
             "row 1: input a: shape [2] is not [3] or [rows, 3]; row 2: input a: not numbers in nested lists",
         ),
     ],
@@ -100,18 +110,18 @@ class Lengths(RowHandler):
 
 def test_values_beyond_an_inputs_bounds(tmp_path: Path) -> None:
     (tmp_path / "two_inputs.py").write_text(TWO_INPUTS)
-    handler = start(tmp_path, {"device_batch_limit": 2}, Embedding, model_file="two_inputs.py", weights=None)
+    handler = start(tmp_path, {"max_batch_size": 2}, Embedding, model_file="two_inputs.py", weights=None)
     rows = [[0, 5, 9], [0, 10, 1], ["x", 1, 1], [-1, 1, 1]]
     for values in (rows[:2], np.array(rows[:2])):
-        error = refusal(handler, Request([("a", Block(values)), ("b", Block([1, 1]))]))
+        error = refusal(handler, Request([("a", InputValues(values)), ("b", InputValues([1, 1]))]))
         assert error.rows == {1: "input a: values from 0 to 10 are not from 0 to 9"}
-    error = refusal(handler, Request([("a", Block(rows)), ("b", Block([1] * 4))]))
+    error = refusal(handler, Request([("a", InputValues(rows)), ("b", InputValues([1] * 4))]))
     assert sorted(error.rows) == [1, 2, 3]
     assert error.rows[2] == "input a: not numbers in nested lists, or lists of unequal depths"
-    error = refusal(handler, Request([("a", Block(rows[:1])), ("b", Block([6]))]))
+    error = refusal(handler, Request([("a", InputValues(rows[:1])), ("b", InputValues([6]))]))
     assert error.rows == {0: "input b: value 6 is not at most 5"}
-    good = Request([("a", Block(rows[:1])), ("b", Block([5]))])
-    bad = Request([("a", Block(rows[1:2])), ("b", Block([5]))])
+    good = Request([("a", InputValues(rows[:1])), ("b", InputValues([5]))])
+    bad = Request([("a", InputValues(rows[1:2])), ("b", InputValues([5]))])
     answers = ask(handler, good, bad)
     assert labels(answers[0]) == [0]
     assert isinstance(answers[1], RequestError)
@@ -119,7 +129,7 @@ def test_values_beyond_an_inputs_bounds(tmp_path: Path) -> None:
 
 def test_rows_of_several_names_for_one_input(tmp_path: Path) -> None:
     (tmp_path / "regression.py").write_text(REGRESSION)
-    handler = start(tmp_path, {"device_batch_limit": 2}, Regression, model_file="regression.py", weights=None)
+    handler = start(tmp_path, {"max_batch_size": 2}, Regression, model_file="regression.py", weights=None)
     _, request = parse({"instances": [{"x": [1, 2, 3], "top_k": 2}]}, False)
     assert refusal(handler, request).message == "unknown input x, top_k; the model takes a"
     _, request = parse({"instances": [{"x": [1, 2, 3]}]}, False)
@@ -128,7 +138,7 @@ def test_rows_of_several_names_for_one_input(tmp_path: Path) -> None:
 
 def test_rows_of_unequal_lengths(tmp_path: Path) -> None:
     (tmp_path / "regression.py").write_text(REGRESSION)
-    config = {"device_batch_limit": 2, "compile": "none"}
+    config = {"max_batch_size": 2, "compile": "none"}
     handler = start(tmp_path, config, Lengths, model_file="regression.py", weights=None)
     assert np.asarray(ask_one(handler, v1([1, 2], [3, 4])).outputs["predict"]).tolist() == [3, 7]
     error = refusal(handler, v1([1, 2], [3], [4, 5]))
@@ -137,15 +147,15 @@ def test_rows_of_unequal_lengths(tmp_path: Path) -> None:
 
 def test_integers_are_served_and_not_explained(tmp_path: Path) -> None:
     (tmp_path / "two_inputs.py").write_text(TWO_INPUTS)
-    handler = start(tmp_path, {"device_batch_limit": 2}, Integers, model_file="two_inputs.py", weights=None)
-    inputs = [("a", Block([[1, 2, 3], [4, 5, 6]])), ("b", Block([1, -1]))]
+    handler = start(tmp_path, {"max_batch_size": 2}, Integers, model_file="two_inputs.py", weights=None)
+    inputs = [("a", InputValues([[1, 2, 3], [4, 5, 6]])), ("b", InputValues([1, -1]))]
     assert np.asarray(ask_one(handler, Request(inputs)).outputs["predict"]).tolist() == [0, 1]
     assert "no explanations" in refusal(handler, Request(inputs, explain=True)).message
 
 
 def test_a_model_without_classes(tmp_path: Path) -> None:
     (tmp_path / "regression.py").write_text(REGRESSION)
-    handler = start(tmp_path, {"device_batch_limit": 2}, Regression, model_file="regression.py", weights=None)
+    handler = start(tmp_path, {"max_batch_size": 2}, Regression, model_file="regression.py", weights=None)
     answer = ask_one(handler, v2(np.ones((5, 3), np.float32)))
     assert np.asarray(answer.outputs["predict"]).tolist() == [3.0] * 5
     assert handler.describe_handle()["outputs"] == [{"name": "predict", "datatype": "FP32", "shape": [-1]}]
@@ -163,16 +173,18 @@ def module(name: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def densenet(tmp_path_factory: pytest.TempPathFactory) -> RowHandler:
+def densenet(tmp_path_factory: pytest.TempPathFactory) -> ImageClassifier:
     folder = tmp_path_factory.mktemp("densenet")
     assert module("fetch").main(["--random-weights", "--out", str(folder)]) == 0
     shutil.copy(STORE / "densenet_161.py", folder)
-    kind: Type[RowHandler] = module("densenet_161_handler").DenseNet161Classifier
-    config = {"device_batch_limit": 2, "warm_up": [2], "compile": "none", "explain_batch_limit": 2}
-    return start(folder, config, kind, model_file="densenet_161.py", weights="densenet_161.pt")
+    kind: Type[ImageClassifier] = module("densenet_161_handler").DenseNet161Classifier
+    config = {"max_batch_size": 2, "batch_buckets": [2], "compile": "none", "internal_batch_size": 2}
+    started = start(folder, config, kind, model_file="densenet_161.py", weights="densenet_161.pt")
+    assert isinstance(started, ImageClassifier)
+    return started
 
 
-def test_densenet_names_what_it_sees(densenet: RowHandler) -> None:
+def test_densenet_names_what_it_sees(densenet: ImageClassifier) -> None:
     names = json.loads((Path(densenet.context.system_properties["model_dir"]) / "index_to_name.json").read_text())
     assert len(names) == 1000
     assert names["207"] == "golden retriever"
@@ -185,19 +197,22 @@ def test_densenet_names_what_it_sees(densenet: RowHandler) -> None:
     assert densenet.describe_handle()["inputs"][0]["shape"] == [-1, 3, 224, 224]
 
 
-def test_densenet_sees_what_torchvision_would_show_it(densenet: RowHandler) -> None:
+def test_densenet_sees_what_torchvision_would_show_it(densenet: ImageClassifier) -> None:
     from PIL import Image
     from torchvision.models import DenseNet161_Weights
 
     picture = np.random.default_rng(1).integers(0, 256, (3, 300, 401), dtype=np.uint8)
-    decoded = densenet.decode([("x", Block([png(picture)]))], _asked())
+    decoded = densenet.decode([("x", InputValues([png(picture)]))], _asked())
     (prepared,) = densenet.preprocess([decoded])
     reference = DenseNet161_Weights.IMAGENET1K_V1.transforms()
     wanted = reference(Image.fromarray(picture.transpose(1, 2, 0)))
-    torch.testing.assert_close(prepared[0], wanted, rtol=1e-4, atol=1e-4)
+    # The crop is resized straight out of the image: a few pixels round to the next of 256 levels.
+    apart = (prepared[0] - wanted).abs()
+    assert apart.max() < 1.01 / 255 / min(densenet.std)
+    assert (apart > 1e-4).float().mean() < 0.01
 
 
-def test_densenet_is_explained(densenet: RowHandler) -> None:
+def test_densenet_is_explained(densenet: ImageClassifier) -> None:
     picture = np.random.default_rng(2).integers(0, 256, (3, 224, 224), dtype=np.uint8)
     answer = ask_one(densenet, v2(picture, explain=True, method="saliency", target=207))
     explained = np.asarray(answer.outputs["explain"])
@@ -207,9 +222,9 @@ def test_densenet_is_explained(densenet: RowHandler) -> None:
 
 
 def _asked() -> Any:
-    from mnist_handler.inputs.parameters import Asked
+    from mnist_handler.inputs.parameters import RequestParameters
 
-    return Asked({})
+    return RequestParameters({})
 
 
 ONE_LOGIT = """
@@ -243,7 +258,7 @@ class Flags(RowHandler):
 
 def serve(folder: Path, model: str, kind: Type[RowHandler], **config: Any) -> RowHandler:
     (folder / "a_model.py").write_text(model)
-    settings = {"device_batch_limit": 4, "warm_up": [1, 4], **config}
+    settings = {"max_batch_size": 4, "batch_buckets": [1, 4], **config}
     return start(folder, settings, kind, model_file="a_model.py", weights=None)
 
 
@@ -323,7 +338,7 @@ def test_inputs_that_cannot_be_served(specs: Any, words: str, tmp_path: Path) ->
 
 
 def test_occlusion_of_several_inputs_is_bounded_over_all(two: RowHandler) -> None:
-    inputs = [("a", Block(np.ones((1, 3), np.float32))), ("b", Block(np.ones(1, np.float32)))]
+    inputs = [("a", InputValues(np.ones((1, 3), np.float32))), ("b", InputValues(np.ones(1, np.float32)))]
     parameters = {"method": "occlusion", "window": 1, "strides": 2}
     error = refusal(two, Request(inputs, explain=True, parameters=parameters))
     assert error.message == "occlusion leaves gaps: strides (2) are at most the window (1)"

@@ -134,7 +134,7 @@ def become_other() -> None:
     _setup_privateuseone_for_python_backend("other")
     Remote.place = torch.device("other", 0)
     handler.pick_device = lambda gpu: torch.device("cpu") if gpu is None else Remote.place
-    handler.stack = lambda pieces, there: spec.stack(pieces, torch.device("cpu")).to(there)
+    handler.stack = lambda chunks, there: spec.stack(chunks, torch.device("cpu")).to(there)
 
 
 def distances(got: Sequence[Any], wanted: Sequence[Any]) -> Dict[str, float]:
@@ -155,7 +155,7 @@ class Predictor(MNISTDigitClassifier):
 def predict(archive: Path, on_cpu: RowHandler, digits: np.ndarray[Any, Any]) -> Dict[str, Any]:
     found: Dict[str, Any] = {}
     for precision in ("fp32", "bf16", "fp16"):
-        config = {"precision": precision, "compile": "none", "device_batch_limit": 16}
+        config = {"precision": precision, "compile": "none", "max_batch_size": 16}
         there = start(archive, config, Predictor, gpu=0)
         assert there.device == Remote.place
         request = v2(digits[:40], probabilities=True)

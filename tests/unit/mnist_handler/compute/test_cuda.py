@@ -36,7 +36,7 @@ def on_cpu(archive: Path) -> RowHandler:
 def test_predictions(
     archive: Path, on_cpu: RowHandler, digits: np.ndarray[Any, Any], precision: str, mode: str
 ) -> None:
-    config: Dict[str, Any] = {"precision": precision, "compile": mode, "device_batch_limit": 16}
+    config: Dict[str, Any] = {"precision": precision, "compile": mode, "max_batch_size": 16}
     on_gpu = start(archive, config, gpu=0)
     assert on_gpu.device.type == "cuda"
     request = v2(digits[:40], probabilities=True)
@@ -45,14 +45,14 @@ def test_predictions(
 
 
 def test_predictions_in_full_float32(archive: Path, on_cpu: RowHandler, digits: np.ndarray[Any, Any]) -> None:
-    on_gpu = start(archive, {"tf32": False, "device_batch_limit": 16}, gpu=0)
+    on_gpu = start(archive, {"tf32": False, "max_batch_size": 16}, gpu=0)
     request = v2(digits[:40], probabilities=True)
     wanted, got = (ask_one(one, request).outputs["probabilities"] for one in (on_cpu, on_gpu))
     np.testing.assert_allclose(np.asarray(got), np.asarray(wanted), atol=1e-5)
 
 
 def test_a_graph_forgets_the_rows_before(archive: Path, digits: np.ndarray[Any, Any]) -> None:
-    on_gpu = start(archive, {"device_batch_limit": 16, "warm_up": [16]}, gpu=0)
+    on_gpu = start(archive, {"max_batch_size": 16, "batch_buckets": [16]}, gpu=0)
     request = v2(digits[:3], probabilities=True)
     before = ask_one(on_gpu, request).outputs["probabilities"]
     ask_one(on_gpu, v2(digits[3:19]))
@@ -61,7 +61,7 @@ def test_a_graph_forgets_the_rows_before(archive: Path, digits: np.ndarray[Any, 
 
 def test_explanations_take_what_the_memory_holds(archive: Path) -> None:
     assert start(archive, {}, gpu=0)._explainer._limit > 64
-    assert start(archive, {"explain_batch_limit": 7}, gpu=0)._explainer._limit == 7
+    assert start(archive, {"internal_batch_size": 7}, gpu=0)._explainer._limit == 7
 
 
 def test_attributions(archive: Path, on_cpu: RowHandler, digits: np.ndarray[Any, Any]) -> None:

@@ -127,7 +127,7 @@ def test_graphs_are_of_the_folded_model(precision: str, archive: Path, monkeypat
 
     monkeypatch.setattr("mnist_handler.compute.runtime.choose_mode", lambda *_: "cuda_graph")
     monkeypatch.setattr("mnist_handler.compute.runtime.compile_model", compile_model)
-    start(archive, {"device_batch_limit": 1, "precision": precision})
+    start(archive, {"max_batch_size": 1, "precision": precision})
     assert [isinstance(one, torch.fx.GraphModule) for one in captured] == [True]
 
 
@@ -153,5 +153,5 @@ def test_what_cannot_be_captured_ends_the_load(archive: Path, monkeypatch: pytes
         r"cuda_graph cannot capture this model \(CUDA error: operation not permitted .* capturing\); set compile: none"
     )
     with pytest.raises(ConfigError, match=words):
-        start(archive, {"device_batch_limit": 1})
+        start(archive, {"max_batch_size": 1})
     assert after == [1] * 4

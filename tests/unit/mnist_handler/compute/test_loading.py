@@ -72,7 +72,7 @@ def test_torchscript_is_served(frozen: bool, archive: Path, tmp_path: Path, digi
     shutil.copy(archive / "mnist.py", tmp_path)
     script = torch.jit.trace(build_model(tmp_path / "mnist.py").eval(), torch.zeros(1, 1, 28, 28))
     torch.jit.save(torch.jit.freeze(script) if frozen else script, tmp_path / "script.pt")
-    handler = start(tmp_path, {"device_batch_limit": 2}, model_file="", weights="script.pt")
+    handler = start(tmp_path, {"max_batch_size": 2}, model_file="", weights="script.pt")
     assert handler.describe_handle()["platform"] == "pytorch_torchscript"
     assert handler.classes == 10
     assert "deep_lift" not in handler.methods
@@ -101,7 +101,7 @@ def test_as_many_names_as_classes(count: int, tmp_path: Path) -> None:
     copy_archive(tmp_path)
     (tmp_path / "index_to_name.json").write_text(json.dumps({str(index): "name" for index in range(count)}))
     with pytest.raises(LoadError, match=f"has {count} names, the model 10 classes"):
-        start(tmp_path, {"device_batch_limit": 1, "compile": "none"})
+        start(tmp_path, {"max_batch_size": 1, "compile": "none"})
 
 
 @pytest.mark.parametrize("compiled", ["none", "torchscript"])
@@ -110,7 +110,7 @@ def test_rows_that_the_model_does_not_take(compiled: str, archive: Path) -> None
         row_shape = (3, 28, 28)
 
     with pytest.raises(LoadError, match=r"does not take inputs of row_shape \(3, 28, 28\): "):
-        start(archive, {"device_batch_limit": 1, "compile": compiled}, Coloured)
+        start(archive, {"max_batch_size": 1, "compile": compiled}, Coloured)
 
 
 @pytest.mark.parametrize("mapping", [["zero"], {"1": "one"}, {"0": 0}, {"0": []}])

@@ -44,7 +44,7 @@ class Plain(RowHandler):
 
 def serve(folder: Path, model: str, **config: Any) -> RowHandler:
     (folder / "branches.py").write_text(model)
-    return start(folder, {"device_batch_limit": 4, **config}, Plain, model_file="branches.py", weights=None)
+    return start(folder, {"max_batch_size": 4, **config}, Plain, model_file="branches.py", weights=None)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_auto_answers_as_eager(
 
 def test_a_branch_is_seen_and_a_valid_model_is_compiled(tmp_path: Path, archive: Path) -> None:
     assert serve(tmp_path, SUM_BRANCH)._mode == "none"
-    assert start(archive, {"device_batch_limit": 1})._mode == "torchscript"
+    assert start(archive, {"max_batch_size": 1})._mode == "torchscript"
 
 
 def test_what_was_asked_for_and_answers_wrongly_is_refused(tmp_path: Path) -> None:

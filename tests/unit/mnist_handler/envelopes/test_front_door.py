@@ -200,7 +200,7 @@ def test_statuses_and_ids_belong_to_the_rows_client() -> None:
 
 
 class Speaker:
-    speaks_wire = True
+    handles_raw_requests = True
 
     def handle(self, data: Any, context: Any) -> Any:
         return [data, context]

@@ -27,7 +27,7 @@ install_envelopes()
 
 
 class Handler:
-    speaks_wire = True
+    handles_raw_requests = True
 
     def initialize(self, context):
         pass
@@ -125,7 +125,7 @@ BATCH = [
 @pytest.mark.parametrize(
     ("source", "envelope"),
     [*((SPEAKS, name) for name in (*NAMES, None)), *((STOCK, name) for name in NAMES)],
-    ids=[*(f"speaks_wire-{name}" for name in (*NAMES, None)), *(f"stock-{name}" for name in NAMES)],
+    ids=[*(f"handles_raw_requests-{name}" for name in (*NAMES, None)), *(f"stock-{name}" for name in NAMES)],
 )
 def test_torchserve_answers_a_whole_batch(
     source: str, envelope: Optional[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

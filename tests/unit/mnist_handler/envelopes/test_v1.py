@@ -52,7 +52,7 @@ def test_instances_of_one_input(instance: Any, value: Any, parameters: Any) -> N
         ((name, block),) = request.inputs
         assert (name, block.values, block.row_parameters) == ("data", [value], [parameters] if parameters else [])
         assert (form, request.explain, request.parameters, request.outputs) == (
-            v1.V1Form(1, True),
+            v1.V1Writer(1, True),
             True,
             {"top_k": 3},
             None,
@@ -134,17 +134,17 @@ def test_base64_round_trip_with_white_space(data: bytes, cut: int) -> None:
 )
 def test_one_entry_a_row(outputs: Any, entries: Any) -> None:
     for explain, key in ((False, "predictions"), (True, "explanations")):
-        reply = v1.V1Form(2, explain).reply(Answer(outputs), MODEL)
+        reply = v1.V1Writer(2, explain).reply(Answer(outputs), MODEL)
         assert json.loads(reply.body) == {key: entries}
         assert (reply.content_type, reply.header_length) == ("application/json", None)
 
 
 def test_the_answers_parameters_stand_beside() -> None:
-    reply = v1.V1Form(1, False).reply(Answer({"predict": [1]}, {"method": "saliency"}), MODEL)
+    reply = v1.V1Writer(1, False).reply(Answer({"predict": [1]}, {"method": "saliency"}), MODEL)
     assert json.loads(reply.body) == {"predictions": [1], "parameters": {"method": "saliency"}}
 
 
 @pytest.mark.parametrize("outputs", [{"predict": [1]}, {"predict": [1, 2], "p": np.ones(3)}])
 def test_a_wrong_number_of_rows_is_never_sent(outputs: Any) -> None:
     with pytest.raises(ValueError, match="rows"):
-        v1.V1Form(2, False).reply(Answer(outputs), MODEL)
+        v1.V1Writer(2, False).reply(Answer(outputs), MODEL)

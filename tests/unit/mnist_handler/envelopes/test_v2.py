@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mnist_handler.envelopes import v2
 from mnist_handler.envelopes.datatypes import DTYPES, split_elements
-from mnist_handler.envelopes.v2_reply import V2Form
+from mnist_handler.envelopes.v2_reply import V2Writer
 from mnist_handler.envelopes.worker_context import Model, Reply
 from mnist_handler.requests import Answer, RequestError
 from tests.unit.mnist_handler.envelopes.wire_worker import same, tensors, to_binary, to_json
@@ -86,7 +86,7 @@ def test_outputs_arrive_as_answered(
 ) -> None:
     asked = data.draw(st.none() | st.permutations(sorted(outputs)).map(lambda names: names[: len(names) // 2 + 1]))
     binary = data.draw(st.dictionaries(st.sampled_from(sorted(outputs)), st.booleans()))
-    form = V2Form("an id", asked, binary, default)
+    form = V2Writer("an id", asked, binary, default)
     reply = form.reply(Answer({name: array for name, (_, array) in outputs.items()}, {"note": "n"}), MODEL)
     header, arrays = read_reply(reply)
     assert (header["id"], header["model_name"], header["model_version"]) == ("an id", "mnist", "1.0")
@@ -133,7 +133,7 @@ def test_a_whole_request() -> None:
         "outputs": [{"name": "b"}, {"name": "a", "parameters": {"binary_data": False, "classification": 2}}],
     }
     form, request = v2.parse(document, None, True)
-    assert form == V2Form("", ["b", "a"], {"a": False}, True)
+    assert form == V2Writer("", ["b", "a"], {"a": False}, True)
     assert request.outputs == ["b", "a"]
     assert request.parameters == {"top_k": 3, "note": "x", "scale": 0.5, "on": False}
     assert request.explain
@@ -143,12 +143,12 @@ def test_a_whole_request() -> None:
 def test_null_counts_as_absent() -> None:
     absent = {"id": None, "parameters": None, "outputs": None}
     form, request = v2.parse({**one(parameters=None), **absent}, None, False)
-    assert (form, request.parameters, request.outputs) == (V2Form(None, None, {}, False), {}, None)
+    assert (form, request.parameters, request.outputs) == (V2Writer(None, None, {}, False), {}, None)
     assert b'"id"' not in form.reply(Answer({"a": [1]}), MODEL).body
 
 
 def test_a_model_without_a_version_names_none() -> None:
-    body = V2Form(None, None, {}, False).reply(Answer({"a": [1]}), Model("m", None)).body
+    body = V2Writer(None, None, {}, False).reply(Answer({"a": [1]}), Model("m", None)).body
     assert json.loads(body) == {
         "model_name": "m",
         "outputs": [{"name": "a", "shape": [1], "datatype": "INT64", "data": [1]}],
@@ -222,15 +222,15 @@ def test_a_json_part_that_is_no_object_is_refused(body: bytes) -> None:
 
 def test_an_output_that_does_not_exist_is_named() -> None:
     with pytest.raises(RequestError, match='no output "c": the outputs are a, b') as caught:
-        V2Form(None, ["a", "c"], {}, False).reply(Answer({"a": [1], "b": [1]}), MODEL)
+        V2Writer(None, ["a", "c"], {}, False).reply(Answer({"a": [1], "b": [1]}), MODEL)
     assert caught.value.status == 400
 
 
 def test_bytes_that_are_no_text_are_for_binary_data() -> None:
     answer = Answer({"a": [b"\xff"]})
     with pytest.raises(RequestError, match="binary_data: true"):
-        V2Form(None, None, {}, False).reply(answer, MODEL)
-    assert V2Form(None, None, {"a": True}, False).reply(answer, MODEL).body.endswith(b"\x01\x00\x00\x00\xff")
+        V2Writer(None, None, {}, False).reply(answer, MODEL)
+    assert V2Writer(None, None, {"a": True}, False).reply(answer, MODEL).body.endswith(b"\x01\x00\x00\x00\xff")
 
 
 @pytest.mark.parametrize(

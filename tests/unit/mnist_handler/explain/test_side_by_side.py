@@ -1,4 +1,4 @@
-"""Two pieces of work at once, and where there are processors for them."""
+"""Two chunks of work at once, and where there are processors for them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import pytest
 import torch
 
 from mnist_handler.compute import device
-from mnist_handler.explain.side_by_side import Pair
+from mnist_handler.explain.side_by_side import TwoWayRun
 
 
 def test_both_run_at_once() -> None:
     meeting = threading.Barrier(2, timeout=30)
-    places = Pair().run(meeting.wait, meeting.wait)
+    places = TwoWayRun().run(meeting.wait, meeting.wait)
     assert sorted(places) == [0, 1]
 
 
 def test_results_keep_their_order() -> None:
-    pair = Pair()
+    pair = TwoWayRun()
     assert [pair.run(lambda: "first", lambda: "second") for _ in range(3)] == 3 * [["first", "second"]]
 
 
@@ -31,7 +31,7 @@ def test_an_error_is_raised_when_both_have_ended(fails: str) -> None:
         if fails in (name, "both"):
             raise ValueError(name)
 
-    pair = Pair()
+    pair = TwoWayRun()
     with pytest.raises(ValueError, match="second" if fails == "second" else "first"):
         pair.run(lambda: work("first"), lambda: work("second"))
     assert sorted(ended) == ["first", "second"]

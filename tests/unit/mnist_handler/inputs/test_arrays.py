@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mnist_handler.inputs.arrays import TensorError, cast, from_lists, image_rows, split_rows
-from mnist_handler.inputs.spec import PIXELS, READY, UNIT
+from mnist_handler.inputs.spec import PIXELS, PREPROCESSED, UNIT
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def test_three_channels_have_no_shortcut() -> None:
 
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 4), st.just(1), st.just(2), st.just(2))))
 def test_uint8_is_taken_as_it_is(pixels: np.ndarray[Any, Any]) -> None:
-    piece, faults = image_rows(pixels, normalized=False, typed=True, first_row=0)
-    assert (piece.form, faults) == (PIXELS, {})
-    assert np.array_equal(piece.array, pixels)
+    chunk, faults = image_rows(pixels, normalized=False, typed=True, first_row=0)
+    assert (chunk.encoding, faults) == (PIXELS, {})
+    assert np.array_equal(chunk.array, pixels)
     wide, faults = image_rows(pixels.astype(np.int64), normalized=False, typed=True, first_row=0)
-    assert (wide.form, faults) == (PIXELS, {})
+    assert (wide.encoding, faults) == (PIXELS, {})
     assert np.array_equal(wide.array, pixels)
 
 
@@ -62,19 +62,19 @@ def test_uint8_is_taken_as_it_is(pixels: np.ndarray[Any, Any]) -> None:
 def test_rows_out_of_range_are_named(values: np.ndarray[Any, Any], bad: Any, poison: float) -> None:
     for row in bad:
         values[row, 0, 1, 0] = poison
-    piece, faults = image_rows(values, normalized=False, typed=True, first_row=10)
-    assert piece.form == UNIT
+    chunk, faults = image_rows(values, normalized=False, typed=True, first_row=10)
+    assert chunk.encoding == UNIT
     assert sorted(faults) == sorted(row + 10 for row in bad)
     ready, not_finite = image_rows(values, normalized=True, typed=True, first_row=0)
-    assert ready.form == READY
+    assert ready.encoding == PREPROCESSED
     assert bool(not_finite) == (bool(bad) and not np.isfinite(poison))
 
 
 def test_untyped_integers() -> None:
     zeros_and_ones = np.array([[[[0, 1]]]])
-    assert image_rows(zeros_and_ones, False, typed=False, first_row=0)[0].form == UNIT
-    assert image_rows(zeros_and_ones * 2, False, typed=False, first_row=0)[0].form == PIXELS
-    assert image_rows(zeros_and_ones, False, typed=True, first_row=0)[0].form == PIXELS
+    assert image_rows(zeros_and_ones, False, typed=False, first_row=0)[0].encoding == UNIT
+    assert image_rows(zeros_and_ones * 2, False, typed=False, first_row=0)[0].encoding == PIXELS
+    assert image_rows(zeros_and_ones, False, typed=True, first_row=0)[0].encoding == PIXELS
     assert image_rows(zeros_and_ones * 300, False, typed=False, first_row=3)[1] == {
         3: "values from 0 to 300 are not 0..255"
     }

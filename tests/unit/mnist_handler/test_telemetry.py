@@ -7,7 +7,7 @@ import yaml
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 from ts.metrics.metric_type_enum import MetricTypes
 
-from mnist_handler.metrics import STAGES, Meter, Stopwatch
+from mnist_handler.telemetry import STAGES, Meter, Stopwatch
 from tests.unit.mnist_handler.conftest import ROOT, Metrics
 
 DECLARED = ROOT / "config" / "metrics.yaml"

@@ -1,14 +1,20 @@
-"""Times and rows of batches, to TorchServe's metrics (declared in ``config/metrics.yaml``).
+"""What a worker tells of its batches: totals for TorchServe's metrics, and TorchServe's own lines, rate-limited.
 
-A TorchServe metric is a log line that the Java side parses, so values are summed up and reported at most once an
-interval: totals that only grow, from which Prometheus computes rates and means.
+A TorchServe metric is a log line that goes through a pipe to the Java side, which parses it. So times and rows are
+summed up and reported at most once an interval: totals that only grow, from which Prometheus computes rates and means
+(declared in ``config/metrics.yaml``). And a batch waits for two lines of TorchServe's worker: that it was received, and
+``PredictionTime``, a gauge, of which Prometheus sees the last value of many anyway.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any, Dict, Tuple
 
+#: How the lines begin (TorchServe 0.9.0 to 0.12.0), by the logger that writes them. Lines of another release that
+#: begin otherwise are left alone.
+LINES = {"": "Backend received inference at", "ts.metrics.caching_metric": "[METRICS]PredictionTime."}
 STAGES = ("Decode", "Preprocess", "Inference", "Explain", "Postprocess")
 
 
@@ -59,3 +65,34 @@ class Meter:
                 # An own list each time: TorchServe appends to its default argument.
                 metrics.add_metric(name, round(value, 3), unit, dimensions=[])
         self._totals.clear()
+
+
+class RateLimit(logging.Filter):
+    """Passes lines with a given beginning at most once in ``interval`` seconds, and all others."""
+
+    def __init__(self, beginning: str, interval: float) -> None:
+        super().__init__()
+        self._beginning, self._interval = beginning, interval
+        self._due = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not (isinstance(record.msg, str) and record.msg.startswith(self._beginning)):
+            return True
+        now = time.monotonic()
+        if now < self._due:
+            return False
+        self._due = now + self._interval
+        return True
+
+
+_filters: Dict[str, RateLimit] = {}
+
+
+def rate_limit(interval: float) -> None:
+    """At most one of each of these lines in ``interval`` seconds; 0 = all of them. The last call counts."""
+    for name, beginning in LINES.items():
+        logger = logging.getLogger(name)
+        if name in _filters:
+            logger.removeFilter(_filters[name])
+        _filters[name] = RateLimit(beginning, interval)
+        logger.addFilter(_filters[name])

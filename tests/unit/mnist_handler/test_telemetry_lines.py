@@ -11,7 +11,7 @@ import pytest
 from ts.metrics.caching_metric import CachingMetric
 from ts.protocol.otf_message_handler import retrieve_msg
 
-from mnist_handler import worker_log
+from mnist_handler import telemetry
 
 #: An inference message of no requests.
 EMPTY = b"I" + struct.pack("!i", -1)
@@ -20,9 +20,9 @@ EMPTY = b"I" + struct.pack("!i", -1)
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
     yield
-    for name, thinned in worker_log._filters.items():
+    for name, thinned in telemetry._filters.items():
         logging.getLogger(name).removeFilter(thinned)
-    worker_log._filters.clear()
+    telemetry._filters.clear()
 
 
 def receive(times: int) -> None:
@@ -44,13 +44,13 @@ def lines(caplog: pytest.LogCaptureFixture, part: str) -> List[str]:
 
 def test_once_in_the_interval(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    worker_log.thin_out(3600)
+    telemetry.rate_limit(3600)
     receive(3)
     tell("PredictionTime", 3)
     assert len(lines(caplog, "Backend received inference")) == 1
     assert len(lines(caplog, "PredictionTime.Milliseconds:1.5|")) == 1
-    for name in worker_log.LINES:
-        worker_log._filters[name]._due = 0
+    for name in telemetry.LINES:
+        telemetry._filters[name]._due = 0
     receive(2)
     tell("PredictionTime", 2)
     assert len(caplog.messages) == 4
@@ -58,8 +58,8 @@ def test_once_in_the_interval(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_all_of_them_where_the_interval_is_0(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    worker_log.thin_out(3600)
-    worker_log.thin_out(0)
+    telemetry.rate_limit(3600)
+    telemetry.rate_limit(0)
     receive(3)
     tell("PredictionTime", 3)
     assert len(caplog.messages) == 6
@@ -67,7 +67,7 @@ def test_all_of_them_where_the_interval_is_0(caplog: pytest.LogCaptureFixture) -
 
 def test_what_handlers_tell_passes(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    worker_log.thin_out(3600)
+    telemetry.rate_limit(3600)
     tell("PredictionTimeOfMine", 2)
     tell("HandlerRows", 2)
     logging.info("Backend %s", "is fine")
