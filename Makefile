@@ -17,7 +17,7 @@ fetch_weights = for model in $(MODEL); do \
 done
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo serve mar model-store test unit serving test-stock image-steps bench soak audit lint clean
+.PHONY: help env demo serve mar model-store test unit serving test-stock image-steps image coverage bench soak audit lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,16 @@ unit: env  ## the tests that need no server (seconds)
 serving: env  ## the tests against real TorchServe
 	@$(PY) -m pytest tests/serving
 
+image: env  ## build the image and try it, with docker or podman: NAME=REGISTRY/ts-kserve-wrapper:0.1.0
+	@test -n "$(NAME)" || { echo "image: say which: make image NAME=REGISTRY/ts-kserve-wrapper:VERSION" >&2; exit 2; }
+	@$(PY) -m scripts.image $(NAME)
+
+coverage: env  ## which lines and branches the unit tests reach; the page is build/coverage/html/index.html
+	@mkdir -p build/coverage
+	@$(PY) -m coverage run -m pytest tests/unit
+	@$(PY) -m coverage html --quiet
+	@$(PY) -m coverage report
+
 test-stock:  ## the serving tests in the stock image's environment (needs Python 3.9; says so when it skips)
 	@sh scripts/test_stock.sh
 
@@ -69,10 +79,11 @@ audit: env  ## known faults of the pinned packages, by pip-audit (needs its data
 	@$(PY) -m pip install --quiet pip-audit
 	@AUDIT=required PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) -m pytest -rs tests/unit/security/test_code.py -k known_faults
 
-lint: env  ## ruff and mypy --strict
+lint: env  ## ruff, mypy --strict, and the order of the rooms
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-logo --no-cache
 
 clean:  ## remove what was built (not .venv)
 	rm -rf build logs .mypy_cache .ruff_cache .pytest_cache .hypothesis

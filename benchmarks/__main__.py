@@ -12,6 +12,7 @@ COMMANDS = {
     "growth": "cost against rows, connections, image size, workers and models",
     "gpu": "the handler's stages on an NVIDIA GPU beside the machine's CPU",
     "profile": "the budget of one request in microseconds, by stage",
+    "http": "the wrapper behind its own HTTP server, uvicorn's and granian's",
     "report": "Markdown and plots from a result's JSON",
 }
 

@@ -1,6 +1,7 @@
 """How many replicas, workers and connections a load needs, computed from measured figures.
 
     python -m benchmarks.capacity --requests_per_second 2000 --rows 4     one plan
+    python -m benchmarks.capacity --targets                              what the autoscalers of config/kserve/ aim at
     python -m benchmarks.capacity --write                                the tables of docs/scaling.md
 
 The figures come from a report (default ``benchmarks/results/capacity.json``); nothing here is guessed.
@@ -14,7 +15,7 @@ import math
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "benchmarks" / "results" / "capacity.json"
@@ -127,6 +128,35 @@ def plan(load: Load, figures: Figures, pod: Optional[Pod] = None, spare: int = 1
     )
 
 
+@dataclass(frozen=True)
+class Targets:
+    """What an autoscaler aims at in one replica that is as busy as planned.
+
+    Attributes:
+        concurrency: requests in flight: Knative's ``scaleTarget``.
+        queue: of those, requests that wait in the wrapper: the target on ``kserve_wrapper_queue_requests``.
+        cpu_percent: of the CPU that the pod requests: a HorizontalPodAutoscaler's target.
+    """
+
+    concurrency: int
+    queue: int
+    cpu_percent: int
+
+
+def targets(figures: Figures, pod: Optional[Pod] = None, rows_per_request: float = 1.0) -> Targets:
+    """The targets for requests of so many rows.
+
+    Both are rate times time (Little, 1961): the time in the system as ``plan`` takes it, and the part of it that a
+    lone request does not have.
+    """
+    pod = pod or Pod()
+    full = plan(Load(1, rows_per_request), figures, pod, spare=0).requests_per_second
+    in_flight = full * _seconds(Load(full, rows_per_request), figures, pod)
+    # The time in the system is a lone request's over (1 - utilisation): this part of it is waiting.
+    waiting = in_flight * pod.utilisation
+    return Targets(max(1, math.ceil(in_flight)), max(1, math.ceil(waiting)), round(100 * pod.utilisation))
+
+
 def _workers(figures: Figures, pod: Pod) -> Tuple[int, str]:
     """Workers of one replica, and what keeps them from being more: its cores or its memory."""
     by_cpu = max(1, pod.cpus - 1)
@@ -235,7 +265,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return 0
     try:
         pod = Pod(options.cpus, options.memory_gib * GIB, options.utilisation)
-        made = plan(Load(options.requests_per_second, options.rows), read(options.report)[0], pod, options.spare)
+        figures = read(options.report)[0]
+        made: Union[Plan, Targets] = (
+            targets(figures, pod, options.rows)
+            if options.targets
+            else plan(Load(options.requests_per_second, options.rows), figures, pod, options.spare)
+        )
     except (FiguresError, ValueError) as error:
         print(f"capacity: {error}", file=sys.stderr)
         return 1
@@ -253,6 +288,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--memory_gib", type=float, default=4.0, help="memory limit of a replica")
     parser.add_argument("--utilisation", type=float, default=0.7, help="planned part of a replica's capacity")
     parser.add_argument("--spare", type=int, default=1, help="replicas beyond the need")
+    parser.add_argument("--targets", action="store_true", help="what an autoscaler aims at in one replica")
     parser.add_argument("--write", action="store_true", help="fill in the tables of docs/scaling.md")
     return parser
 

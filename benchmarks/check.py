@@ -74,6 +74,7 @@ def check(server: Server, case: Case) -> None:
     Raises:
         WrongAnswer: another digit, a status other than 200, or an explanation of the wrong shape.
     """
+    server = server.for_case(case)
     if case.is_grpc:
         _check_grpc(server, case)
         return

@@ -27,8 +27,8 @@ from statistics import median
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from benchmarks.capacity import REPORT, ROOT
+from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.modelstore import write
-from kserve_wrapper.supervisor.derived_config import free_port
 
 #: Seconds after which a start counts as failed, and between two looks.
 LIMIT, PAUSE = 120.0, 0.01
@@ -58,7 +58,7 @@ def pod(store: Path, ports: Sequence[int], log: Path) -> Iterator[subprocess.Pop
         "grpc_inference_port": str(ts_grpc),
         "grpc_management_port": str(ts_management),
     }
-    command = [sys.executable, "-m", "kserve_wrapper.supervisor.main", "torchserve", "--start"]
+    command = [sys.executable, "-m", "kserve_wrapper.supervisor", "torchserve", "--start"]
     command += [f"--ts-config={store / 'config' / 'config.properties'}", f"--model-store={store / 'model-store'}"]
     command += [f"--set={key}={value}" for key, value in chosen.items()]
     command += ["--", f"--http_port={http}", f"--grpc_port={grpc}"]

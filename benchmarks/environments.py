@@ -20,7 +20,14 @@ PEERS: Dict[str, List[str]] = {
     # MLServer 1.7.1 asks for the running event loop where uvloop 0.22 and later refuse to make one.
     "mlserver": ["mlserver==1.7.1", "uvloop==0.21.0"],
     "litserve": ["litserve==0.2.19"],
-    "bentoml": ["bentoml==1.4.39"],
+    "bentoml": ["bentoml==1.4.40"],
+    "mosec": ["mosec==0.9.8"],
+    # It carries Triton's server.
+    "triton": ["nvidia-pytriton==0.7.0"],
+    "rayserve": ["ray[serve]==2.60.0"],
+    # HTTP servers that the wrapper could have (benchmarks/http.py).
+    "uvicorn": ["uvicorn==0.54.0"],
+    "granian": ["granian==2.8.9"],
 }
 
 

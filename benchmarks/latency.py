@@ -22,7 +22,8 @@ def latency_curves(servers: Sequence[Server], seconds: float, rounds: int, direc
     """One entry a server, rate and round, of one base64 image a request, until the server is saturated."""
     entries: List[Dict[str, Any]] = []
     case = Case("base64", 0)
-    able = {server.name: server for server in servers if requests(case, server.forms())}
+    # Those with a delay of their own for each number of connections: in that of the middle.
+    able = {one.name: one.for_case(Case("base64", 16)) for one in servers if requests(case, one.forms())}
     files = {
         name: write_requests(directory / f"{name}-open.requests", requests(case, server.forms()))
         for name, server in able.items()

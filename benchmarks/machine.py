@@ -14,7 +14,7 @@ from typing import Any, Dict, List
 
 from benchmarks.environments import ROOT
 
-PACKAGES = ["torch", "torchvision", "torchserve", "captum", "numpy", "pillow", "uvicorn", "uvloop", "grpcio"]
+PACKAGES = ["torch", "torchvision", "torchserve", "captum", "numpy", "pillow", "httptools", "uvloop", "grpcio"]
 
 
 def describe() -> Dict[str, Any]:

@@ -55,6 +55,7 @@ def can(server: Server, case: Case) -> bool:
 
 def measure(server: Server, case: Case, seconds: float, directory: Path) -> Tuple[LoadFigures, Usage]:
     """One run of ``seconds``, files in ``directory``."""
+    server = server.for_case(case)
     if case.is_grpc:
         assert server.grpc is not None
         message = server.grpc_forms()[case.form](pngs(case.rows))

@@ -94,6 +94,20 @@ def v2_binary(path: str, images: Sequence[bytes]) -> HttpRequest:
     return HttpRequest(path, header + array.tobytes(), len(images), headers)
 
 
+def v2_binary_bytes(path: str, images: Sequence[bytes]) -> HttpRequest:
+    """V2 with the binary tensor data extension, in and out: BYTES [rows, 1], the files as they are."""
+    data = b"".join(struct.pack("<I", len(image)) + image for image in images)
+    tensor = {
+        "name": "input-0",
+        "shape": [len(images), 1],
+        "datatype": "BYTES",
+        "parameters": {"binary_data_size": len(data)},
+    }
+    header = json.dumps({"id": "bench", "inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(header))}
+    return HttpRequest(path, header + data, len(images), headers)
+
+
 def grpc_typed(model: str, images: Sequence[bytes]) -> bytes:
     """A serialised ModelInferRequest: one FP32 input in ``contents.fp32_contents``."""
     return _grpc(model, np.stack([unit_floats(image) for image in images]), raw=False)

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Optional, Sequence
 
-KINDS = ("serving", "limit", "handler", "growth", "gpu", "profile")
+KINDS = ("serving", "limit", "handler", "growth", "gpu", "profile", "http")
 
 
 def write_report(path: Path) -> Path:

@@ -19,6 +19,7 @@ from benchmarks.quiet import Quiet, add_patience
 from benchmarks.servers.base import Server
 from benchmarks.servers.choice import ALL, SHORT_NAMES, choose
 from benchmarks.servers.stock import StockParts
+from benchmarks.servers.tuned import Tuned
 from benchmarks.stats import interleaved
 
 
@@ -27,7 +28,10 @@ def say(text: str) -> None:
 
 
 def start_all(servers: Sequence[Server], directory: Path) -> None:
-    """Starts them one after the other, so that none slows another's start down."""
+    """Tries what is open of each by itself, then starts them one after the other: none slows another's start down."""
+    for server in servers:
+        if isinstance(server, Tuned):
+            server.try_all(directory, 2)
     for server in servers:
         say(f"starting {server.name}")
         server.start(directory / server.name)
@@ -79,14 +83,18 @@ def fault_of(case: Case, server: Server, error: Exception) -> str:
 def run(given: argparse.Namespace) -> Dict[str, Any]:
     stock = StockParts(given.stock_wrapper.resolve(), given.stock_python) if given.stock_wrapper else None
     names = given.servers or (SHORT_NAMES if given.short else ALL)
-    servers = choose(names, given.peer_network, stock)
     cases = [case for case in (SHORT if given.short else FULL) if not given.cases or case.form in given.cases]
+    if given.connections:
+        cases = [case for case in cases if case.connections in given.connections]
+    counts = sorted({case.connections for case in cases})
+    servers = choose(names, given.peer_network, stock, given.windows, counts)
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         directory = Path(place)
         result: Dict[str, Any] = {"kind": "serving", "machine": machine.describe(), "seconds": given.seconds}
         result["peer_network"] = given.peer_network
         try:
             start_all(servers, directory)
+            result["windows"] = {one.name: one.tried for one in servers if isinstance(one, Tuned)}
             quiet = Quiet(given.patience)
             records = rounds(servers, cases, given.rounds, given.seconds, directory, quiet)
             result["machine"]["steal"] = quiet.to_json()
@@ -106,6 +114,15 @@ def parse(arguments: Optional[Sequence[str]]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3, help="seconds of load a round (default: 3)")
     parser.add_argument("--servers", nargs="+", choices=ALL, help="default: all, the stock wrapper where given")
     parser.add_argument("--cases", nargs="+", metavar="FORM", help="only these forms (base64, v2-json …)")
+    parser.add_argument("--connections", type=int, nargs="+", metavar="N", help="only cases of so many")
+    parser.add_argument(
+        "--windows",
+        type=float,
+        nargs="+",
+        metavar="MS",
+        default=[0, 1, 5],
+        help="the peers' batching delays to try; the best is taken for each number of connections (default: 0 1 5)",
+    )
     parser.add_argument("--no-latency", action="store_true", help="without the open-loop latency curves")
     parser.add_argument(
         "--peer-network",

@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from dataclasses import dataclass
-from typing import Awaitable, Callable, Optional
+from typing import List, Optional
 
-from kserve_wrapper.batching.batcher import Coalescer
-from kserve_wrapper.batching.cpu_yield import Handover
+from kserve_wrapper.batching.batcher import Batcher
 from kserve_wrapper.batching.dispatch import Observer
-from kserve_wrapper.batching.limits import CoalescerLimits
-from kserve_wrapper.core.calls import Call, ModelMetadata, Reply
+from kserve_wrapper.batching.limits import BatchingLimits
+from kserve_wrapper.core.calls import Call
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.core.errors import WrapperError
-from kserve_wrapper.httpd.messages import Request
+from kserve_wrapper.core.headers import HeaderPolicy
+from kserve_wrapper.rest.access_log import AccessLog, RequestObserver
 from kserve_wrapper.rest.app import App
+from kserve_wrapper.rest.cors import Cors
 from kserve_wrapper.rest.routes import build_router
 from kserve_wrapper.settings import Settings
-from kserve_wrapper.telemetry.logs import AccessLog
-from kserve_wrapper.telemetry.metrics import Metrics
-from kserve_wrapper.torchserve import readiness, tokens
-from kserve_wrapper.torchserve.address import tls_context
+from kserve_wrapper.telemetry.metrics import Metrics, ModelState
+from kserve_wrapper.torchserve import load_log, readiness, tokens
 from kserve_wrapper.torchserve.config import TorchServeConfig
 from kserve_wrapper.torchserve.management import Management
 from kserve_wrapper.torchserve.readiness import Readiness
 from kserve_wrapper.torchserve.repository import ModelStore
 from kserve_wrapper.torchserve.scrape import TorchServeMetrics
+from kserve_wrapper.upstream.address import tls_context
 from kserve_wrapper.upstream.client import Upstream
-from kserve_wrapper.upstream.errors import NotReached
 
 logger = logging.getLogger(__name__)
+
+#: TorchServe's, which read the first of the requests that a worker gets together.
+_STOCK_ENVELOPES = ("kserve", "kservev2")
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Parts:
 
     app: App
     plane: DataPlane
-    coalescer: Coalescer
+    batcher: Batcher
     upstream: Upstream
     readiness: Readiness
     metrics: Metrics
@@ -51,57 +52,57 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
     metrics = Metrics()
     keys = tokens.find(os.environ, config.disable_token_authorization)
     management = Management(config.management, keys, config.certificate_file)
-    follower = Readiness(management, config, _readiness_settings(settings))
+    follower = Readiness(management, config, _readiness_settings(settings), load_log.find(os.environ))
     upstream = Upstream(
-        config.inference_address,
+        config.inference,
+        tls_context(config.inference, config.certificate_file),
+        follower=follower,
+        took=metrics.stages.upstream.observe,
         authorize=lambda: keys.headers("inference").get("Authorization"),
         request_limit=config.max_request_size,
         response_limit=config.max_response_size + 65536,
-        ssl=tls_context(config.inference, config.certificate_file),
     )
-
-    def send(call: Call, metadata: ModelMetadata, deadline: float) -> Awaitable[Reply]:
-        started = time.monotonic()
-        return observe(started, upstream.send(call, metadata, deadline, call.trace))
-
-    async def observe(started: float, sent: Awaitable[Reply]) -> Reply:
-        try:
-            reply = await sent
-        except NotReached:
-            follower.report_unreachable()
-            raise
-        finally:
-            metrics.stages.upstream.observe(time.monotonic() - started)
-        follower.report_answered()
-        return reply
-
-    limits = _limits(settings, config)
-    coalescer = Coalescer(
-        send,
-        limits,
-        follower.workers,
+    batcher = Batcher(
+        upstream.send,
+        _limits(settings, config),
+        follower.capacity,
         follower.metadata,
         follower.default_version,
+        HeaderPolicy(settings.forward_headers.split(",")),
         observer=_Counter(metrics),
-        answer_came=answer_came(settings),
         took=metrics.stages.submit.observe,
     )
     plane = DataPlane(
         follower,
-        coalescer,
+        batcher,
         ModelStore(management, follower, config),
         settings.request_timeout,
         settings.max_rows,
     )
     app = App(
-        build_router(plane, metrics, settings.enable_docs_url, settings.compat, _torchserve_metrics(settings, config)),
+        build_router(
+            plane,
+            metrics,
+            settings.enable_docs_url,
+            settings.compat,
+            _torchserve_metrics(settings, config),
+            settings.batch_rows,
+        ),
         _observer(settings, metrics),
+        lambda route, status: metrics.count_request("http", route, status, 0.0),
+        _cors(settings),
+        settings.compress_from,
     )
-    return Parts(app, plane, coalescer, upstream, follower, metrics)
+    metrics.follow_models(lambda: _states(plane, follower))
+    return Parts(app, plane, batcher, upstream, follower, metrics)
+
+
+def _states(plane: DataPlane, follower: Readiness) -> List[ModelState]:
+    return [ModelState(name, plane.model_ready(name), follower.workers(name)) for name in follower.models()]
 
 
 class _Counter(Observer):
-    """Counts what the coalescer tells."""
+    """Counts what the batcher tells."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -110,24 +111,30 @@ class _Counter(Observer):
         self._metrics.batch_rows.observe(rows)
         self._metrics.batch_requests.observe(requests)
 
+    def answered(
+        self, model: str, version: Optional[str], rows: int, requests: int, waited: float, seconds: float
+    ) -> None:
+        self._metrics.models.answered(model, version, rows, requests, waited, seconds)
+
+    def given_up(self, model: str, version: Optional[str], seconds: float) -> None:
+        self._metrics.models.failed(model, version, seconds)
+
     def failed(self, call: Call, error: WrapperError, requests: int) -> None:
         self._metrics.count_upstream_error(error.status)
+
+    def isolated(self, call: Call, sends: int) -> None:
+        self._metrics.isolation_sends.inc(sends)
+
+    def lost_trust(self, call: Call) -> None:
+        self._metrics.lost_trust(call.model)
 
     def dropped(self, call: Call, reason: str) -> None:
         self._metrics.count_dropped(reason)
 
 
-class _Requests:
-    """Counts and logs HTTP requests."""
-
-    def __init__(self, metrics: Metrics, log: Optional[AccessLog]) -> None:
-        self._metrics = metrics
-        self._log = log
-
-    def __call__(self, request: Request, route: str, status: int, seconds: float, size: int) -> None:
-        self._metrics.count_request("http", route, status, seconds)
-        if self._log is not None:
-            self._log.write(request, route, status, seconds, size)
+def _cors(settings: Settings) -> Optional[Cors]:
+    origins = [origin.strip() for origin in (settings.cors_origins or "").split(",") if origin.strip()]
+    return Cors(origins) if origins else None
 
 
 def _torchserve_metrics(settings: Settings, config: TorchServeConfig) -> Optional[TorchServeMetrics]:
@@ -136,33 +143,28 @@ def _torchserve_metrics(settings: Settings, config: TorchServeConfig) -> Optiona
     return TorchServeMetrics(config.metrics, config.certificate_file)
 
 
-def _observer(settings: Settings, metrics: Metrics) -> _Requests:
-    return _Requests(metrics, AccessLog(settings.access_log_format) if settings.access_log else None)
+def _observer(settings: Settings, metrics: Metrics) -> RequestObserver:
+    return RequestObserver(metrics, AccessLog(settings.access_log_format) if settings.access_log else None)
 
 
-def answer_came(settings: Settings) -> Callable[[int, int], None]:
-    """What to do when an answer comes. Answers to single requests are not worth a pause each."""
-    if settings.give_way and settings.coalesce:
-        return Handover(settings.workers).give_way
-    return lambda in_flight, workers: None
-
-
-def _limits(settings: Settings, config: TorchServeConfig) -> CoalescerLimits:
+def _limits(settings: Settings, config: TorchServeConfig) -> BatchingLimits:
     """The settings, kept below what TorchServe takes and gives: headers and framing need a little room."""
-    return CoalescerLimits(
-        enabled=settings.coalesce,
+    return BatchingLimits(
+        enabled=settings.batching,
+        independent_rows=frozenset(name.strip() for name in settings.independent_rows.split(",") if name.strip()),
         rows_per_batch=settings.rows_per_batch,
         bytes_per_batch=min(settings.bytes_per_batch, config.max_request_size * 9 // 10),
         reply_bytes_per_batch=min(settings.reply_bytes_per_batch, config.max_response_size * 9 // 10),
         queued_requests=settings.queued_requests,
         queued_rows=settings.queued_rows,
         queued_bytes=settings.queued_bytes,
+        total_queued_bytes=settings.total_queued_bytes,
         in_flight_per_worker=settings.in_flight_per_worker,
-        ahead=settings.send_ahead,
+        pipelining=settings.pipelining,
         processes=settings.workers,
-        upstream_queue=config.job_queue_size,
-        resends_per_batch=settings.resends_per_batch,
-        linger=config.longest_response_timeout,
+        job_queue_size=config.job_queue_size,
+        stock_envelope=config.service_envelope in _STOCK_ENVELOPES,
+        orphan_timeout=config.longest_response_timeout,
     )
 
 

@@ -1,4 +1,4 @@
-"""From the command line to serving processes."""
+"""From the command line to server processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Optional, Sequence
 
 from kserve_wrapper import cli
 from kserve_wrapper.core.sockets import bind
-from kserve_wrapper.prefork import run_workers
+from kserve_wrapper.prefork import run_server_processes
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.telemetry import logs
 from kserve_wrapper.torchserve import config as torchserve
@@ -41,7 +41,7 @@ def _start(settings: Settings, config: torchserve.TorchServeConfig) -> int:
         return run(settings, config, http, settings.grpc_port)
     # Holds the port for all; a socket that does not listen gets no connections.
     grpc = bind(settings.host, settings.grpc_port, shared) if settings.enable_grpc else None
-    return run_workers(settings, config, http, grpc.getsockname()[1] if grpc else 0)
+    return run_server_processes(settings, config, http, grpc.getsockname()[1] if grpc else 0)
 
 
 def _refuse(message: str) -> int:

@@ -1,4 +1,4 @@
-"""Several serving processes behind one port: ``--workers N``."""
+"""Several server processes behind one port: ``--workers N``."""
 
 from __future__ import annotations
 
@@ -18,44 +18,48 @@ from kserve_wrapper.torchserve.config import TorchServeConfig
 logger = logging.getLogger(__name__)
 
 
-def run_workers(settings: Settings, config: TorchServeConfig, http: socket.socket, grpc_port: int) -> int:
+def run_server_processes(settings: Settings, config: TorchServeConfig, http: socket.socket, grpc_port: int) -> int:
     """Forks ``settings.workers`` processes, passes signals on, and returns when all are gone.
 
     A process that ends unasked takes the others with it, so that whoever runs this starts it anew as a whole.
 
     Returns:
-        0 when all of them drained as told, else 1.
+        0 when all of them drained as asked, else 1.
     """
     directory = tempfile.mkdtemp(prefix="ts-kserve-metrics-")
     # prometheus-client reads this when it is imported, which happens in the children only.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
     children: Set[int] = set()
-    told = _pass_on_signals(children)
+    # A signal that came between two forks would miss the later children: it is kept back until all are known. The
+    # children take it when they can.
+    signal.pthread_sigmask(signal.SIG_BLOCK, lifetime.STOPPING)
+    stop = _pass_on_signals(children)
     for _ in range(settings.workers):
         children.add(_fork(settings, config, http, grpc_port))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, lifetime.STOPPING)
     http.close()
     try:
-        return _wait(children, told)
+        return _wait(children, stop)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-class _Told:
-    """Whether a signal has told us to stop."""
+class _Stop:
+    """Whether a signal has asked for the end."""
 
-    yes = False
+    requested = False
 
 
-def _pass_on_signals(children: Set[int]) -> _Told:
-    told = _Told()
+def _pass_on_signals(children: Set[int]) -> _Stop:
+    stop = _Stop()
 
     def handle(number: int, frame: Optional[FrameType]) -> None:
-        told.yes = True
+        stop.requested = True
         _signal(children, number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in lifetime.STOPPING:
         signal.signal(number, handle)
-    return told
+    return stop
 
 
 def _fork(settings: Settings, config: TorchServeConfig, http: socket.socket, grpc_port: int) -> int:
@@ -65,30 +69,32 @@ def _fork(settings: Settings, config: TorchServeConfig, http: socket.socket, grp
         return child
     status = 1
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in lifetime.STOPPING:
             signal.signal(number, signal.SIG_DFL)
         # Else they would hold the port while whoever runs this starts it anew.
         lifetime.end_with_parent(signal.SIGTERM, mine)
         from kserve_wrapper.process import run
 
         status = run(settings, config, http, grpc_port)
+    except OSError as error:
+        logger.error("a server process failed: %s", error)
     except BaseException:
-        logger.exception("a serving process failed")
+        logger.exception("a server process failed")
     finally:
         logging.shutdown()
         # Not sys.exit: the parent's clean-up is not ours.
         os._exit(status)
 
 
-def _wait(children: Set[int], told: _Told) -> int:
+def _wait(children: Set[int], stop: _Stop) -> int:
     failed = False
     while children:
         child, status = os.wait()
         children.discard(child)
         clean = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
-        if not clean or not told.yes:
+        if not clean or not stop.requested:
             failed = True
-            logger.error("serving process %d ended with status %d; stopping the others", child, status)
+            logger.error("server process %d ended with status %d; stopping the others", child, status)
             _signal(children, signal.SIGTERM)
     return 1 if failed else 0
 

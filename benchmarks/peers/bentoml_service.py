@@ -16,4 +16,4 @@ class Mnist:
 
     @bentoml.api(batchable=True, max_batch_size=64, max_latency_ms=int(os.environ["LATENCY_MS"]))
     def predict(self, images: List[str]) -> List[int]:
-        return network.predict(self.network, [network.decode_base64(image) for image in images])
+        return self.network.predict([self.network.decode_base64(image) for image in images])

@@ -5,7 +5,6 @@ from typing import Any, Dict, List
 
 import litserve
 import network
-import numpy as np
 
 
 class Mnist(litserve.LitAPI):
@@ -14,13 +13,13 @@ class Mnist(litserve.LitAPI):
 
     # LitServe reads annotations of this method as a query's; without one the body is JSON.
     def decode_request(self, request):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-        return [network.decode_base64(row["data"]) for row in request["instances"]]
+        return [self.network.decode_base64(row["data"]) for row in request["instances"]]
 
-    def batch(self, inputs: List[List[np.ndarray]]) -> List[List[np.ndarray]]:
+    def batch(self, inputs: List[List[Any]]) -> List[List[Any]]:
         return inputs
 
-    def predict(self, inputs: List[List[np.ndarray]]) -> List[List[int]]:
-        labels = network.predict(self.network, [image for images in inputs for image in images])
+    def predict(self, inputs: List[List[Any]]) -> List[List[int]]:
+        labels = self.network.predict([image for images in inputs for image in images])
         answers, at = [], 0
         for images in inputs:
             answers.append(labels[at : at + len(images)])

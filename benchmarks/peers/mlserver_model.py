@@ -17,10 +17,10 @@ class Mnist(MLModel):
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         (tensor,) = payload.inputs
         if tensor.datatype == "BYTES":
-            images = [network.decode(image) for image in Base64Codec.decode_input(tensor)]
-            labels = network.predict(self.network, images)
+            images = [self.network.decode(image) for image in Base64Codec.decode_input(tensor)]
+            labels = self.network.predict(images)
         else:
             rows = NumpyCodec.decode_input(tensor)
-            labels = network.predict_floats(self.network, rows)
+            labels = self.network.predict_floats(rows)
         output = NumpyCodec.encode_output("predict", np.asarray(labels, dtype=np.int64)[:, None])
         return InferenceResponse(model_name=self.name, id=payload.id, outputs=[output])

@@ -1,7 +1,8 @@
 """The network as every peer serves it: the same weights, images decoded and stacked, one forward a batch.
 
-Runs inside the peers' environments: it imports nothing of this project. ``MODEL_DIRECTORY`` holds mnist.py and
-mnist_cnn.pt; ``NETWORK`` is ``frozen`` (fused TorchScript, as this project's own handler runs it) or ``eager``.
+Runs inside the peers' environments: it imports nothing of this project, unless ``NETWORK`` is ``ours``. The others are
+``frozen`` (fused TorchScript, as this project's own handler runs it) and ``eager``. ``MODEL_DIRECTORY`` holds mnist.py
+and mnist_cnn.pt.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import inspect
 import io
 import os
 from pathlib import Path
-from typing import List, Sequence
+from typing import Any, List, Sequence
 
 import numpy as np
 import torch
@@ -21,9 +22,92 @@ from PIL import Image
 MEAN, DEVIATION = 0.1307, 0.3081
 
 
-def load() -> torch.nn.Module:
-    """The model in evaluation mode, warm for batches of 1 to 64."""
-    directory = Path(os.environ["MODEL_DIRECTORY"])
+class Network:
+    """Decoding by Pillow, an image at a time; the model in evaluation mode, warm for batches of 1 to 64."""
+
+    def __init__(self, frozen: bool) -> None:
+        # As this project's handler does: with as many threads as processors, an operator waits for those others use.
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
+        model = _model(Path(os.environ["MODEL_DIRECTORY"]))
+        self._model = torch.jit.freeze(torch.jit.script(model)) if frozen else model
+        with torch.inference_mode():
+            for rows in (1, 2, 3, 4, 8, 16, 32, 64):
+                for _ in range(3):
+                    self._model(torch.zeros(rows, 1, 28, 28))
+
+    def decode(self, image: bytes) -> Any:
+        """What ``predict`` takes of one encoded image: uint8 [28, 28]."""
+        with Image.open(io.BytesIO(image)) as opened:
+            return np.asarray(opened.convert("L"), dtype=np.uint8)
+
+    def decode_base64(self, text: str) -> Any:
+        return self.decode(base64.b64decode(text))
+
+    def predict(self, images: Sequence[Any]) -> List[int]:
+        """The digits of what ``decode`` gave."""
+        return self.predict_floats(np.stack(images)[:, None].astype(np.float32) / 255)
+
+    def predict_floats(self, rows: np.ndarray) -> List[int]:
+        """The digits of float rows [n, 1, 28, 28] in 0..1."""
+        with torch.inference_mode():
+            batch = torch.from_numpy(np.array(rows, dtype=np.float32)).sub_(MEAN).div_(DEVIATION)
+            labels: List[int] = self._model(batch).argmax(1).tolist()
+        return labels
+
+
+class OurNetwork(Network):
+    """Decode and forward of this project's handler, a batch at a time: what differs then is the server alone."""
+
+    def __init__(self) -> None:
+        import types
+
+        import ts.model_loader  # noqa: F401  (before the package, as in TorchServe's worker)
+
+        from mnist_handler import Block, MNISTDigitClassifier, Request
+        from mnist_handler.inputs.parameters import PREDICT_KEYS, collect
+
+        self._block, self._request, self._keys, self._collect = Block, Request, PREDICT_KEYS, collect
+        manifest = {"model": {"modelName": "mnist", "modelFile": "mnist.py", "serializedFile": "mnist_cnn.pt"}}
+        properties = {"gpu_id": None, "model_dir": os.environ["MODEL_DIRECTORY"]}
+        config = {"handler": {"metrics": False}}
+        self._handler = MNISTDigitClassifier()
+        self._handler.initialize(
+            types.SimpleNamespace(
+                model_name="mnist",
+                manifest=manifest,
+                model_yaml_config=config,
+                system_properties=properties,
+                metrics=None,
+            )
+        )
+
+    def decode(self, image: bytes) -> Any:
+        return image
+
+    def decode_base64(self, text: str) -> Any:
+        return text
+
+    def predict(self, images: Sequence[Any]) -> List[int]:
+        return self._answer(list(images))
+
+    def predict_floats(self, rows: np.ndarray) -> List[int]:
+        return self._answer(np.asarray(rows, dtype=np.float32))
+
+    def _answer(self, values: Any) -> List[int]:
+        request = self._request([("input-0", self._block(values))])
+        rows = self._handler.decode(request.inputs, self._collect(request, self._keys))
+        outcome = self._handler.inference(self._handler.preprocess([rows]))
+        labels: List[int] = self._handler.postprocess(outcome.scores).classes.tolist()
+        return labels
+
+
+def load() -> Network:
+    """What the environment variable ``NETWORK`` names."""
+    kind = os.environ.get("NETWORK", "frozen")
+    return OurNetwork() if kind == "ours" else Network(frozen=kind == "frozen")
+
+
+def _model(directory: Path) -> torch.nn.Module:
     spec = importlib.util.spec_from_file_location("mnist", directory / "mnist.py")
     assert spec is not None
     assert spec.loader is not None
@@ -32,36 +116,4 @@ def load() -> torch.nn.Module:
     classes = [item for _, item in inspect.getmembers(module, inspect.isclass) if item.__module__ == "mnist"]
     model: torch.nn.Module = classes[0]()
     model.load_state_dict(torch.load(directory / "mnist_cnn.pt", weights_only=True))
-    model.eval()
-    # As this project's handler does: with as many threads as processors, an operator waits for those that others use.
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
-    if os.environ.get("NETWORK", "frozen") == "frozen":
-        model = torch.jit.freeze(torch.jit.script(model))
-    with torch.inference_mode():
-        for rows in (1, 2, 3, 4, 8, 16, 32, 64):
-            for _ in range(3):
-                model(torch.zeros(rows, 1, 28, 28))
-    return model
-
-
-def decode(png: bytes) -> np.ndarray:
-    """uint8 [28, 28]."""
-    with Image.open(io.BytesIO(png)) as image:
-        return np.asarray(image.convert("L"), dtype=np.uint8)
-
-
-def decode_base64(text: str) -> np.ndarray:
-    return decode(base64.b64decode(text))
-
-
-def predict(model: torch.nn.Module, images: Sequence[np.ndarray]) -> List[int]:
-    """The digits of uint8 images [28, 28]."""
-    return predict_floats(model, np.stack(images)[:, None].astype(np.float32) / 255)
-
-
-def predict_floats(model: torch.nn.Module, rows: np.ndarray) -> List[int]:
-    """The digits of float rows [n, 1, 28, 28] in 0..1."""
-    with torch.inference_mode():
-        batch = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32)).sub_(MEAN).div_(DEVIATION)
-        labels: List[int] = model(batch).argmax(1).tolist()
-    return labels
+    return model.eval()

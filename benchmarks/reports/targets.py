@@ -35,8 +35,24 @@ TARGETS = [
     Target("V2 binary over V2 JSON, both ours, at 64", ("ours", "v2-binary", 64, 1), [("ours", "v2-json", 64, 1)], 1.5),
     Target("the same with 64 rows a request, at 16", ("ours", "v2-binary", 16, 64), [("ours", "v2-json", 16, 64)], 1.5),
     Target("gRPC raw at 64 over the stock gRPC", ("ours", "grpc-raw", 64, 1), [("stock-v2", "grpc-typed", 64, 1)], 10),
-    Target("V1 at 64 connections over the best of the peers", ONE_64, [(peer, "base64", 64, 1) for peer in PEERS], 3),
-    Target("V1 at 1 connection over the best of the peers", ONE_1, [(peer, "base64", 1, 1) for peer in PEERS], 1),
+    Target("V1 at 64 connections over mosec", ONE_64, [("mosec", "base64", 64, 1)], 2),
+    Target("the same over mosec with our decode and forward inside", ONE_64, [("mosec-same", "base64", 64, 1)], 1),
+    Target("V1 at 64 connections over Triton", ONE_64, [("triton", "base64", 64, 1)], 5),
+    Target("V1 at 1 connection over mosec", ONE_1, [("mosec", "base64", 1, 1)], 1.8),
+    Target("V1 at 1 connection over Triton", ONE_1, [("triton", "base64", 1, 1)], 1.8),
+    Target("gRPC raw at 64 over Triton's", ("ours", "grpc-raw", 64, 1), [("triton", "grpc-raw", 64, 1)], 2),
+    Target(
+        "V1 at 64 connections over the best of MLServer, LitServe, BentoML",
+        ONE_64,
+        [(peer, "base64", 64, 1) for peer in PEERS],
+        3,
+    ),
+    Target(
+        "V1 at 1 connection over the best of MLServer, LitServe, BentoML",
+        ONE_1,
+        [(peer, "base64", 1, 1) for peer in PEERS],
+        1,
+    ),
     Target("explain at 64 over the stock wrapper", ("ours", "explain", 64, 1), [("stock-v1", "explain", 64, 1)], 6),
 ]
 

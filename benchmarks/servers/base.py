@@ -6,10 +6,13 @@ import http.client
 import json
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from benchmarks.payloads import HttpRequest
 from benchmarks.processes import ProcessGroup, Usage, wait_until
+
+if TYPE_CHECKING:
+    from benchmarks.cases import Case
 
 #: Makes one request of some images.
 Build = Callable[[Sequence[bytes]], HttpRequest]
@@ -45,6 +48,10 @@ class Server(ABC):
     def grpc_forms(self) -> Mapping[str, GrpcBuild]:
         return {}
 
+    def for_case(self, case: Case) -> Server:
+        """The one to measure, where this stands for several of a kind."""
+        return self
+
     #: Path that answers 200 when the model serves.
     ready_path = "/v2/health/ready"
 
@@ -77,6 +84,7 @@ class Server(ABC):
     def stop(self) -> None:
         for group in reversed(self.groups):
             group.stop()
+        self.groups = []
 
 
 def get(address: str, path: str, timeout: float = 5) -> Tuple[int, bytes]:

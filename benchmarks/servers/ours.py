@@ -12,7 +12,7 @@ from benchmarks.processes import ProcessGroup
 from benchmarks.servers import archives
 from benchmarks.servers.base import Build, GrpcBuild, Server, get
 from benchmarks.servers.torchserve_config import java_home
-from kserve_wrapper.supervisor.derived_config import free_port
+from kserve_wrapper.core.sockets import free_port
 from scripts import serving
 
 

@@ -1,4 +1,4 @@
-"""MLServer, LitServe and BentoML, each with its own batching on. README.md tells why each is set up so."""
+"""The peers that batch by themselves, each with its own batching on. README.md tells why each is set up so."""
 
 from __future__ import annotations
 
@@ -10,28 +10,44 @@ from benchmarks.environments import ROOT, peer_python
 from benchmarks.payloads import HttpRequest, grpc_raw, grpc_typed, v1, v2_bytes, v2_json
 from benchmarks.processes import ProcessGroup
 from benchmarks.servers.base import Build, GrpcBuild, Server
-from kserve_wrapper.supervisor.derived_config import free_port
+from kserve_wrapper.core.sockets import free_port
 
 PEERS = ROOT / "benchmarks" / "peers"
 MODEL = ROOT / "model-archiver" / "model-store" / "mnist"
 
-#: Milliseconds that a batch may wait for more requests.
-WINDOW_MS = 5
 #: Rows that a batch may hold.
 BATCH = 64
+#: Added to the name of a peer that has this project's decode and forward inside.
+SAME = "-same"
 
 
-def environment(network: str, **more: str) -> Dict[str, str]:
-    return {"PYTHONPATH": str(PEERS), "MODEL_DIRECTORY": str(MODEL), "NETWORK": network, **more}
+class Peer(Server):
+    """A peer in one way of running the network, with one batching delay.
 
+    Args:
+        network: frozen, eager or ours, see ``peers/network.py``.
+        window_ms: how long a batch may wait for more requests.
+    """
 
-class MLServer(Server):
-    name = "mlserver"
-    ready_path = "/v2/models/mnist/ready"
+    #: Whether its users choose a delay at all.
+    has_window = True
 
-    def __init__(self, network: str = "frozen") -> None:
+    def __init__(self, network: str = "frozen", window_ms: float = 5) -> None:
         super().__init__()
         self.network = network
+        self.window_ms = window_ms
+        self.name = type(self).name + (SAME if network == "ours" else "")
+
+    def environment(self, **more: str) -> Dict[str, str]:
+        # The project itself is in sight only where its handler is wanted.
+        paths = [str(PEERS)] + ([str(ROOT)] if self.network == "ours" else [])
+        own = {"PYTHONPATH": ":".join(paths), "MODEL_DIRECTORY": str(MODEL), "NETWORK": self.network}
+        return {**own, "WINDOW_MS": f"{self.window_ms:g}", **more}
+
+
+class MLServer(Peer):
+    name = "mlserver"
+    ready_path = "/v2/models/mnist/ready"
 
     def launch(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -42,13 +58,13 @@ class MLServer(Server):
             "name": "mnist",
             "implementation": "mlserver_model.Mnist",
             "max_batch_size": BATCH,
-            "max_batch_time": WINDOW_MS / 1000,
+            "max_batch_time": self.window_ms / 1000,
         }
         (directory / "settings.json").write_text(json.dumps(settings))
         (directory / "model-settings.json").write_text(json.dumps(model))
         command = [str(peer_python("mlserver").with_name("mlserver")), "start", str(directory)]
         self.http, self.grpc = f"127.0.0.1:{http}", f"127.0.0.1:{grpc}"
-        self.groups = [ProcessGroup("mlserver", command, directory, environment(self.network))]
+        self.groups = [ProcessGroup("mlserver", command, directory, self.environment())]
 
     def forms(self) -> Mapping[str, Build]:
         path = "/v2/models/mnist/infer"
@@ -65,17 +81,13 @@ class MLServer(Server):
         }
 
 
-class LitServe(Server):
+class LitServe(Peer):
     name = "litserve"
     ready_path = "/health"
 
-    def __init__(self, network: str = "frozen") -> None:
-        super().__init__()
-        self.network = network
-
     def launch(self, directory: Path) -> None:
         port = free_port()
-        own = environment(self.network, PORT=str(port), WINDOW_MS=str(WINDOW_MS))
+        own = self.environment(PORT=str(port))
         command = [str(peer_python("litserve")), str(PEERS / "litserve_server.py")]
         self.http = f"127.0.0.1:{port}"
         self.groups = [ProcessGroup("litserve", command, directory, own)]
@@ -84,18 +96,14 @@ class LitServe(Server):
         return {"base64": lambda images: v1("/predict", images)}
 
 
-class BentoML(Server):
+class BentoML(Peer):
     name = "bentoml"
+    has_window = False  # its dispatcher finds one by itself
     ready_path = "/readyz"
-
-    def __init__(self, network: str = "frozen") -> None:
-        super().__init__()
-        self.network = network
 
     def launch(self, directory: Path) -> None:
         port = free_port()
-        own = environment(
-            self.network,
+        own = self.environment(
             LATENCY_MS="10000",
             BENTOML_HOME=str(directory / "home"),
             BENTOML_DO_NOT_TRACK="True",

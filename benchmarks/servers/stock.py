@@ -12,7 +12,7 @@ from benchmarks.servers import archives
 from benchmarks.servers.base import Build, GrpcBuild, Server
 from benchmarks.servers.torchserve import QUEUE, TorchServe, launch_torchserve, model_ready
 from benchmarks.servers.torchserve_config import address, properties
-from kserve_wrapper.supervisor.derived_config import free_port
+from kserve_wrapper.core.sockets import free_port
 
 LAUNCHER = Path(__file__).with_name("stock_launcher.py")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Dict, Mapping, Optional, Sequence
 
 from benchmarks.environments import ROOT
-from kserve_wrapper.supervisor.derived_config import free_port
+from kserve_wrapper.core.sockets import free_port
 
 DOCUMENTED = ROOT / "config" / "config.properties"
 

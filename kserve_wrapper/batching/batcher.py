@@ -1,302 +1,289 @@
-"""Requests of many clients, few upstream requests: who waits, who shares, who goes when.
+"""Dynamic batching: requests of many clients, few upstream requests. Who waits, who shares, who goes when.
 
 An idle model is sent its request at once. While all slots of a model are taken, requests collect, and when a slot
-frees the oldest goes, with those behind it that may share its batch; several workers get equal parts. One batch goes
-ahead of that, to be there when a worker wants it: as soon as as many rows wait as the batches under way have. There is
-no delay to tune.
+frees the oldest goes, with those behind it that may share its batch; several workers get equal parts. One batch is
+pipelined, to be there when a worker wants it: as soon as as many rows wait as the batches under way have. There is no
+delay to tune.
 
-Where more come than the model can answer, the pace of its latest batches tells who would have an answer too late: they
-are refused when they come, or in favour of those behind them. A batch whose requests have all expired keeps its slot
-until its answer comes: the worker is at it still.
+Handlers that do not declare that they answer each row by itself get each request alone, as many at a time as
+TorchServe and its workers take.
+
+Where more come than the model can answer, its service time tells who would have an answer too late: they are refused
+when they come, or shed in favour of those behind them. A batch whose requests have all expired keeps its slot until
+its answer comes: the worker is at it still.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import time
-from functools import partial
-from typing import Callable, Dict, List, Optional, Set, Tuple
+from typing import Callable, Dict, Optional, Set, Tuple
 
-from kserve_wrapper.batching.dispatch import Delivery, Observer, Send
-from kserve_wrapper.batching.limits import CoalescerLimits
-from kserve_wrapper.batching.outbox import Deliver, Outbox, Outcome
-from kserve_wrapper.batching.queue import Lane, Waiter
-from kserve_wrapper.batching.rows import Portion, prepare
+from kserve_wrapper.batching.dispatch import Dispatch, Observer, Send
+from kserve_wrapper.batching.limits import BatchingLimits
+from kserve_wrapper.batching.queue import ModelQueue, PendingRequest, Verb, Waiting
+from kserve_wrapper.batching.rows import BatchSlice, answers_by_row, prepare
+from kserve_wrapper.batching.slots import as_seen_through, may_pipeline, slots_alone, slots_of_batches
 from kserve_wrapper.core import tasks
-from kserve_wrapper.core.calls import Call, ModelMetadata, Reply
-from kserve_wrapper.core.errors import DeadlineExceeded, QueueFull, Unavailable
+from kserve_wrapper.core.calls import Call, ModelCapacity, ModelMetadata, Reply
+from kserve_wrapper.core.errors import DeadlineExceeded, QueueFull, Unavailable, WrapperError
+from kserve_wrapper.core.headers import HeaderPolicy
 from kserve_wrapper.core.timers import Expiry
 
-logger = logging.getLogger(__name__)
-
-#: Of the time until a request's deadline, what the line may take that it is the end of. If it were all, half of the
-#: answers would come just too late while the model is overloaded.
+#: Of the time until a request's deadline, what the backlog may take that it is the end of. If it were all, half of
+#: the answers would come just too late while the model is overloaded.
 _IN_TIME = 0.8
 
 
-class Coalescer:
+class Batcher:
     """One per process, for all models; made and used within one event loop.
 
     Args:
         send: sends one call upstream until a deadline; raises WrapperError.
         limits: see there.
-        slots: ready workers of a model (and version); 1 is assumed for less.
+        capacity: of a model (and version); one worker is assumed for none.
         metadata: of the handler of a model (and version); raises NotFound for one that is not known.
         default_version: the version that answers calls without one; None while that is unknown.
+        headers: which request headers the handlers see.
         clock: monotonic seconds; deadlines are on it.
         observer: told of what happens.
-        answer_came: called with each answer from upstream, before it is dealt with, with the model's batches under way
-            (that one among them) and its workers.
         took: told how many seconds each request took from its admission to its outcome.
     """
 
     def __init__(
         self,
         send: Send,
-        limits: CoalescerLimits,
-        slots: Callable[[str, Optional[str]], int],
+        limits: BatchingLimits,
+        capacity: Callable[[str, Optional[str]], ModelCapacity],
         metadata: Callable[[str, Optional[str]], ModelMetadata],
         default_version: Callable[[str], Optional[str]] = lambda model: None,
+        headers: Optional[HeaderPolicy] = None,
         clock: Callable[[], float] = time.monotonic,
         observer: Optional[Observer] = None,
-        answer_came: Callable[[int, int], None] = lambda in_flight, workers: None,
         took: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._send = send
         self._limits = limits
-        self._ahead = limits.ahead and limits.enabled
-        self._slots = slots
+        self._capacity = capacity
         self._metadata = metadata
         self._default_version = default_version
+        self._headers = headers or HeaderPolicy()
         self._clock = clock
         self._observer = observer or Observer()
-        self._answer_came = answer_came
         self._took = took
-        self._outbox: Outbox[Waiter] = Outbox(self._loop, self._hand_over)
-        self._lanes: Dict[Tuple[str, Optional[str]], Lane] = {}
+        self._queues: Dict[Tuple[str, Optional[str]], ModelQueue] = {}
+        #: What waits, all models together.
+        self.waiting = Waiting()
         self._arrivals = itertools.count()
-        self._tasks: Set[asyncio.Task[None]] = set()
-        self._expiry: Expiry[Waiter] = Expiry(self._loop, clock, self._expire)
+        self._dispatches: Set[asyncio.Task[None]] = set()
+        self._deadlines: Expiry[PendingRequest] = Expiry(self._loop, clock, self._expire)
         self._closing = False
         self._open = tasks.UnderWay()
-        self.queued_requests = 0
-        self.queued_rows = 0
-        self.queued_bytes = 0
 
     @property
     def open_requests(self) -> int:
-        """Taken in, and their outcome not delivered."""
+        """Taken in, and without an outcome."""
         return self._open.count
 
     @property
     def in_flight(self) -> int:
-        """Upstream requests on their way, narrowing included."""
-        return len(self._tasks)
-
-    def begin(self, call: Call, deadline: float, deliver: Deliver) -> Callable[[], None]:
-        """Takes a validated call in; its outcome is delivered later, unless it is cancelled before.
-
-        An outcome that is an error is DeadlineExceeded (the deadline passed, waiting or in flight), Unavailable (given
-        up for others, or shut down), or whatever WrapperError the model or the model server made of this very call.
-
-        Returns:
-            What cancels it; that does nothing once the outcome is delivered.
-
-        Raises:
-            DeadlineExceeded: the deadline has passed.
-            Unavailable: the queue is full, the answer would come too late, or the server is shutting down.
-        """
-        now = self._clock()
-        if self._closing:
-            raise Unavailable("the server is shutting down", self._limits.retry_after)
-        if deadline <= now:
-            raise DeadlineExceeded("the request's deadline had passed before it was sent")
-        metadata = self._metadata(call.model, call.version)
-        lane = self._lane(call)
-        portion = prepare(call, metadata, self._limits.enabled and lane.may_merge(call, now))
-        self._check_room(call, portion)
-        self._check_time(lane, call, portion, deadline - now)
-        waiter = Waiter(lane, portion, metadata, now, deadline, next(self._arrivals), deliver, self._outbox)
-        waiter.watch = self._expiry.add(deadline, waiter)
-        self._open.begin()
-        lane.rows_waiting += portion.rows
-        self.queued_requests += 1
-        self.queued_rows += portion.rows
-        self.queued_bytes += portion.size
-        lane.add(waiter)
-        self._pump_soon(lane)
-        return partial(self._cancel, waiter)
+        """Batches on their way, those that are taken apart included."""
+        return len(self._dispatches)
 
     async def submit(self, call: Call, deadline: float) -> Reply:
-        """``begin``, to be awaited for the reply; raises the outcome that is an error."""
-        reply: asyncio.Future[Reply] = self._loop.create_future()
-        cancel = self.begin(call, deadline, partial(_settle, reply))
-        try:
-            return await reply
-        finally:
-            cancel()
-            # The error's traceback holds this frame, and these the error: a circle.
-            del cancel, reply
+        """Brings the reply to a validated call. Cancelling it cancels the call.
 
-    async def idle(self, timeout: float) -> bool:
-        """Waits, up to ``timeout`` seconds, until all that was taken in is over; True when it is."""
-        return await self._open.wait(timeout)
+        Raises:
+            DeadlineExceeded: the deadline passed, before it was sent, waiting or in flight.
+            Unavailable: the queue is full, the answer would come too late, or the server is shutting down.
+            WrapperError: whatever the model or the model server made of this very call.
+        """
+        admitted = self._clock()
+        request = self._admit(call, deadline, admitted)
+        try:
+            return await request.outcome
+        except asyncio.CancelledError:
+            self._observer.dropped(call, "cancelled")
+            raise
+        except WrapperError:
+            self._observer.given_up(request.queue.model, request.queue.version, self._clock() - admitted)
+            raise
+        finally:
+            self._leave(request)
+            self._took(self._clock() - admitted)
+            # The error's traceback holds this frame, and the request the error: a circle.
+            del request
+
+    def check_room(self, model: str, version: Optional[str], size: int) -> None:
+        """Whether a request could be taken in now, before its body is read. Raises Unavailable where not.
+
+        Args:
+            model: its name.
+            version: None for the default one.
+            size: bytes of the body.
+        """
+        if self._closing:
+            raise self._shut_down()
+        queue = self._queues.get((model, version or self._default_version(model)))
+        if queue is not None and not self._has_room(queue, rows=1, size=size):
+            raise self._full()
 
     async def drain(self, timeout: float) -> bool:
         """Refuses what is new, finishes what is here, and after ``timeout`` seconds fails the rest; True if none."""
         self._closing = True
-        finished = await self.idle(timeout)
-        for waiter in self._expiry.present():
-            waiter.fail(Unavailable("the server is shutting down"))
+        finished = await self._open.wait(timeout)
+        for request in self._deadlines.present():
+            request.fail(self._shut_down())
         # What was just sent is awaited, so that it can be cancelled.
         await asyncio.sleep(0)
-        await tasks.end(self._tasks)
+        await tasks.end(self._dispatches)
         return finished
 
-    def _cancel(self, waiter: Waiter) -> None:
-        if not waiter.left:
-            waiter.over = True
-            self._observer.dropped(waiter.portion.call, "cancelled")
-            self._leave(waiter)
+    # --- admission ---------------------------------------------------------------------------------------------------
 
-    def _hand_over(self, outcomes: List[Tuple[Waiter, Outcome]]) -> None:
-        now = self._clock()
-        for waiter, outcome in outcomes:
-            if waiter.left:
-                # Cancelled meanwhile.
-                continue
-            self._leave(waiter)
-            self._took(now - waiter.admitted)
-            try:
-                waiter.deliver(outcome)
-            except Exception:
-                logger.exception("nobody took the outcome of a request to model %s", waiter.lane.model)
+    def _admit(self, call: Call, deadline: float, now: float) -> PendingRequest:
+        if self._closing:
+            raise self._shut_down()
+        if deadline <= now:
+            raise DeadlineExceeded("the request's deadline had passed before it was sent")
+        metadata = self._metadata(call.model, call.version)
+        queue = self._queue(call, metadata)
+        part = self._prepare(queue, call, metadata, now)
+        if not self._has_room(queue, part.rows, part.size):
+            self._observer.dropped(call, "full")
+            raise self._full()
+        if not self._in_time(queue, part, deadline - now):
+            raise self._too_late(call)
+        outcome: asyncio.Future[Reply] = self._loop.create_future()
+        request = PendingRequest(queue, part, metadata, now, deadline, next(self._arrivals), outcome)
+        request.watch = self._deadlines.add(deadline, request)
+        self._open.begin()
+        queue.add(request)
+        self._dispatch_soon(queue)
+        return request
 
-    def _leave(self, waiter: Waiter) -> None:
-        self._leave_queue(waiter)
-        self._expiry.remove(waiter.watch)
-        waiter.left = True
-        self._open.end()
-
-    def _lane(self, call: Call) -> Lane:
+    def _queue(self, call: Call, metadata: ModelMetadata) -> ModelQueue:
         """Of the version that will answer: whoever names the default one shares its workers with whoever does not."""
         key = (call.model, call.version or self._default_version(call.model))
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = Lane(*key)
-        return lane
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = ModelQueue(*key, self.waiting)
+        queue.by_row = answers_by_row(call.model, metadata, self._limits.independent_rows)
+        queue.foreign = not metadata.extensions
+        return queue
 
-    def _check_room(self, call: Call, portion: Portion) -> None:
-        limits = self._limits
-        if not self.queued_requests:
-            return
-        if (
-            self.queued_requests >= limits.queued_requests
-            or self.queued_rows + portion.rows > limits.queued_rows
-            or self.queued_bytes + portion.size > limits.queued_bytes
-        ):
-            self._observer.dropped(call, "full")
-            raise QueueFull("too many requests are waiting: try again later", limits.retry_after)
+    def _prepare(self, queue: ModelQueue, call: Call, metadata: ModelMetadata, now: float) -> BatchSlice:
+        sharing = self._limits.enabled and queue.shareable_rows(call, now) != 0
+        part = prepare(call, metadata, queue.by_row, sharing)
+        if not call.headers:
+            return part
+        if not queue.by_row:
+            part.headers = self._headers.of_a_request_alone(call.headers)
+        elif metadata.request_headers:
+            part.headers = self._headers.declared(call.headers, metadata.request_headers)
+            part.key = None if part.key is None else (part.key, tuple(sorted(part.headers.items())))
+        return part
 
-    def _check_time(self, lane: Lane, call: Call, portion: Portion, left: float) -> None:
-        """Nobody is refused whom nobody is before: so a pace that changed is learned anew."""
+    def _has_room(self, queue: ModelQueue, rows: int, size: int) -> bool:
+        """An empty queue always admits, and what fills one batch of each model has a place of its own."""
+        limits, own = self._limits, queue.waiting
+        if not own.requests:
+            return True
+        if own.requests >= limits.queued_requests:
+            return False
+        if own.rows + rows > limits.queued_rows or own.bytes + size > limits.queued_bytes:
+            return False
+        return self.waiting.bytes + size <= limits.total_queued_bytes or own.bytes + size <= limits.bytes_per_batch
+
+    def _in_time(self, queue: ModelQueue, part: BatchSlice, left: float) -> bool:
+        """An empty queue always admits: so a service time that changed is learned anew."""
         soon = _IN_TIME * left
-        if lane.pace.most_seconds <= soon:
-            return
-        line = lane.line
-        if line and lane.pace.seconds(line + portion.rows) > soon:
-            raise self._too_late(call)
+        if queue.most_seconds <= soon or not (queue.waiting.rows or queue.rows_in_flight):
+            return True
+        return queue.seconds(_backlog, part.call, part.rows) <= soon
+
+    def _full(self) -> QueueFull:
+        return QueueFull("too many requests are waiting: try again later", self._limits.retry_after)
 
     def _too_late(self, call: Call) -> QueueFull:
         self._observer.dropped(call, "late")
         cause = "the requests that wait take the model longer than this one's deadline allows: try again later"
         return QueueFull(cause, self._limits.retry_after)
 
-    def _give_up(self, waiter: Waiter) -> None:
-        if not waiter.over:
-            self._leave_queue(waiter)
-            waiter.fail(self._too_late(waiter.portion.call))
+    @staticmethod
+    def _shut_down() -> Unavailable:
+        return Unavailable("the server is shutting down", 1.0)
 
-    def _leave_queue(self, waiter: Waiter) -> None:
-        if waiter.queued:
-            waiter.queued = False
-            waiter.lane.rows_waiting -= waiter.portion.rows
-            self.queued_requests -= 1
-            self.queued_rows -= waiter.portion.rows
-            self.queued_bytes -= waiter.portion.size
+    # --- leaving -----------------------------------------------------------------------------------------------------
 
-    def _pump_soon(self, lane: Lane) -> None:
+    def _leave(self, request: PendingRequest) -> None:
+        request.queue.remove(request)
+        self._deadlines.remove(request.watch)
+        self._open.end()
+        if not request.outcome.cancelled() and request.outcome.done():
+            # Who was cancelled in the moment of an error leaves it unread, of which asyncio complains.
+            request.outcome.exception()
+
+    def _expire(self, request: PendingRequest) -> None:
+        if not request.over:
+            self._observer.dropped(request.part.call, "expired")
+            self._end(request, DeadlineExceeded("the request's deadline passed before its answer came"))
+
+    def _shed(self, request: PendingRequest) -> None:
+        self._end(request, self._too_late(request.part.call))
+
+    def _end(self, request: PendingRequest, error: Exception) -> None:
+        request.queue.remove(request)
+        request.fail(error)
+
+    # --- dispatch ----------------------------------------------------------------------------------------------------
+
+    def _dispatch_soon(self, queue: ModelQueue) -> None:
         """Requests that the event loop reads in one turn meet in one batch; no time passes in between."""
-        if not lane.pump_is_due:
-            lane.pump_is_due = True
-            self._loop.call_soon(self._pump, lane)
+        if not queue.dispatch_is_due:
+            queue.dispatch_is_due = True
+            self._loop.call_soon(self._dispatch_waiting, queue)
 
-    def _workers(self, lane: Lane) -> int:
-        return max(1, self._slots(lane.model, lane.version))
-
-    def _batches(self, lane: Lane) -> int:
-        """How many batches share the lane's rows, the next among them; 0 where none may go."""
-        limits = self._limits
-        workers = self._workers(lane)
-        capacity = workers * (limits.in_flight_per_worker if limits.enabled else limits.in_flight_per_worker_alone)
-        if lane.in_flight < capacity:
-            return max(1, workers // limits.processes)
-        if not self._ahead or lane.in_flight > capacity:
-            return 0
-        fits = limits.processes * (capacity + 1) - workers <= limits.upstream_queue
-        return capacity + 1 if fits and lane.has_batch(limits, capacity + 1) else 0
-
-    def _pump(self, lane: Lane) -> None:
-        lane.pump_is_due = False
+    def _dispatch_waiting(self, queue: ModelQueue) -> None:
+        queue.dispatch_is_due = False
+        self._deadlines.run_due()
         while True:
-            batches = self._batches(lane)
-            batch = lane.take(self._limits, self._clock(), batches, self._give_up) if batches else []
+            batches = self._batches(queue)
+            batch = queue.take(self._limits, self._clock(), batches, self._shed) if batches else []
             if not batch:
                 return
-            for waiter in batch:
-                self._leave_queue(waiter)
-            delivery = Delivery(
-                batch,
-                lane,
-                self._send,
-                self._limits,
-                self._clock,
-                self._observer,
-                self._tell_of_answer,
-            )
-            lane.in_flight += 1
-            lane.rows_in_flight += delivery.rows
-            delivery.begin()
-            task = self._loop.create_task(self._deliver(lane, delivery))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            dispatch = Dispatch(batch, queue, self._send, self._limits, self._clock, self._observer)
+            queue.in_flight += 1
+            verb = queue.verb(batch[0].part.call)
+            verb.rows_in_flight += dispatch.rows
+            dispatch.start()
+            task = self._loop.create_task(self._run(queue, verb, dispatch))
+            self._dispatches.add(task)
+            task.add_done_callback(self._dispatches.discard)
 
-    def _tell_of_answer(self, lane: Lane) -> None:
-        self._answer_came(lane.in_flight, self._workers(lane))
+    def _batches(self, queue: ModelQueue) -> int:
+        """Where a batch may go now, how many the waiting rows and those under way are shared out to; else 0."""
+        limits = self._limits
+        told = self._capacity(queue.model, queue.version)
+        capacity = as_seen_through(told, queue.foreign and limits.stock_envelope)
+        if not (queue.by_row and limits.enabled):
+            return int(queue.in_flight < slots_alone(capacity, limits))
+        slots = slots_of_batches(capacity, limits)
+        if queue.in_flight < slots:
+            return max(1, max(1, capacity.workers) // limits.processes)
+        pipelined = queue.in_flight == slots and may_pipeline(capacity, limits)
+        return slots + 1 if pipelined and queue.has_batch(limits, slots + 1, self._clock()) else 0
 
-    async def _deliver(self, lane: Lane, delivery: Delivery) -> None:
+    async def _run(self, queue: ModelQueue, verb: Verb, dispatch: Dispatch) -> None:
         try:
-            await delivery.run()
+            await dispatch.run()
         finally:
-            lane.in_flight -= 1
-            lane.rows_in_flight -= delivery.rows
-            self._pump(lane)
-
-    def _expire(self, waiter: Waiter) -> None:
-        if not waiter.over:
-            self._observer.dropped(waiter.portion.call, "expired")
-            self._leave_queue(waiter)
-            waiter.fail(DeadlineExceeded("the request's deadline passed before its answer came"))
+            queue.in_flight -= 1
+            verb.rows_in_flight -= dispatch.rows
+            self._dispatch_waiting(queue)
 
 
-def _settle(reply: asyncio.Future[Reply], outcome: Outcome) -> None:
-    if reply.done():
-        # Who awaited it was cancelled in this turn of the event loop, and has not come to cancel the call.
-        return
-    if isinstance(outcome, Exception):
-        reply.set_exception(outcome)
-    else:
-        reply.set_result(outcome)
+def _backlog(verb: Verb) -> int:
+    return verb.backlog

@@ -1,222 +1,277 @@
-"""The delivery of one batch: sent, split, and where it fails narrowed down to the requests at fault."""
+"""One batch on its way: sent, split, and where it fails taken apart until each request has its own outcome."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import Awaitable, Callable, Dict, List, Optional
+from typing import Awaitable, Callable, Dict, List, Mapping, Optional
 
-from kserve_wrapper.batching.limits import CoalescerLimits
-from kserve_wrapper.batching.queue import Lane, Waiter
+from kserve_wrapper.batching.limits import BatchingLimits
+from kserve_wrapper.batching.queue import ModelQueue, PendingRequest
 from kserve_wrapper.batching.rows import RowsMismatch, merge, split
-from kserve_wrapper.batching.service_time import Flight
+from kserve_wrapper.batching.service_time import Sample
 from kserve_wrapper.core.calls import Call, ModelMetadata, Reply
 from kserve_wrapper.core.errors import (
-    DeadlineExceeded,
     InternalError,
     InvalidRequest,
-    NotFound,
     OutOfResources,
     TooLarge,
     Unavailable,
+    Unseen,
     WrapperError,
 )
-from kserve_wrapper.upstream.errors import Unseen
+from kserve_wrapper.core.headers import trace_of
+from kserve_wrapper.upstream.connection import Interrupted
+from kserve_wrapper.upstream.errors import Busy, NotRegistered, WorkerLost
 
 logger = logging.getLogger(__name__)
 
-Send = Callable[[Call, ModelMetadata, float], Awaitable[Reply]]
+#: Sends a call with its request headers until a deadline, at once as far as it can; to be awaited for the reply.
+Send = Callable[[Call, ModelMetadata, float, Mapping[str, str]], Awaitable[Reply]]
 
-#: Seconds before the one further try of a batch that reached no worker.
-PAUSE = 0.05
+#: Seconds before a batch that reached no worker is offered again; they double up to the longest.
+PAUSE = 0.02
+LONGEST_PAUSE = 0.32
 #: Rows at fault that one message tells; ``rows`` has them all.
 ROWS_TOLD = 10
 
 
 class Observer:
-    """What the coalescer tells about itself; does nothing here."""
+    """What the batcher tells about itself; does nothing here."""
 
     def sent(self, call: Call, requests: int, rows: int) -> None:
         """An upstream request goes out."""
 
+    def answered(
+        self, model: str, version: Optional[str], rows: int, requests: int, waited: float, seconds: float
+    ) -> None:
+        """A batch was answered, ``seconds`` after it left; its requests had waited so long together before that."""
+
+    def given_up(self, model: str, version: Optional[str], seconds: float) -> None:
+        """A request ended in an error, so long after its admission."""
+
     def failed(self, call: Call, error: WrapperError, requests: int) -> None:
-        """It came back with an error; it is narrowed down when it had several requests."""
+        """It came back with an error; it is taken apart when it had several requests."""
+
+    def isolated(self, call: Call, sends: int) -> None:
+        """A batch that failed was taken apart, by so many further upstream requests."""
+
+    def lost_trust(self, call: Call) -> None:
+        """Requests of this kind failed for their company alone: for a while they go alone, or fewer together."""
 
     def dropped(self, call: Call, reason: str) -> None:
         """A request ends without an answer: ``expired``, ``cancelled``, ``full`` or ``late`` (foreseen to be)."""
 
 
+class _Hopeless(Exception):
+    """What is left of the batch would meet the same error."""
+
+    def __init__(self, error: WrapperError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 @dataclass
 class _Sent:
-    """What is on its way upstream."""
+    """An upstream request under way; times are of the batcher's clock."""
 
-    waiters: List[Waiter]
+    requests: List[PendingRequest]
     call: Call
     rows: int
     reply: Awaitable[Reply]
-    #: On the coalescer's clock; and what was under way and in the line then.
     departed: float
-    in_flight: int
-    line: int
+    #: What the model had to answer then: rows of this verb under way, in all, and of the other verb under way.
+    rows_in_flight: int
+    backlog: int
+    beside: int
 
 
-@dataclass(frozen=True)
-class _Part:
-    waiters: List[Waiter]
-    #: The other half is next; when this one turns out well, the fault is there and sending it whole is futile.
-    fault_here_or_next: bool = False
-    #: The others are next; what refuses this one refuses them as well.
-    speaks_for_next: bool = False
+class Dispatch:
+    """Gets every request of a batch its answer or its own error.
 
-
-class Delivery:
-    """Gets every request of a batch its answer or its own error, within a bounded number of sends."""
+    A batch of n requests costs at most 2n - 1 upstream requests: a part that fails names requests at fault, which
+    leaves fewer, or is halved until each has gone alone. Only an error that no request can be the cause of ends all.
+    What no worker has seen does not count.
+    """
 
     def __init__(
         self,
-        batch: List[Waiter],
-        lane: Lane,
+        batch: List[PendingRequest],
+        queue: ModelQueue,
         send: Send,
-        limits: CoalescerLimits,
+        limits: BatchingLimits,
         clock: Callable[[], float],
         observer: Observer,
-        answer_came: Callable[[Lane], None],
     ) -> None:
         self._batch = batch
-        self._lane = lane
+        self._queue = queue
         self._metadata = batch[0].metadata
-        self.rows = sum([waiter.portion.rows for waiter in batch])
+        self.rows = sum([request.part.rows for request in batch])
         self._send = send
-        self._sends_left = 1 + limits.resends_per_batch
-        self._linger = limits.linger
+        self._limits = limits
         self._clock = clock
         self._observer = observer
-        self._answer_came = answer_came
-        self._retried = False
-        self._begun: Optional[_Sent] = None
+        self._sends = 0
+        #: Parts of several requests failed, and nothing told which request was the cause.
+        self._unexplained = False
+        self._someone_failed = False
+        self._started: Optional[_Sent] = None
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Sends the batch now, where ``run`` would in another turn of the event loop."""
         try:
-            self._begun = self._start(self._batch)
+            self._started = self._start(self._batch)
         except Exception as error:
-            # For ``run`` to deal with.
-            self._begun = self._sent(self._batch, self._batch[0].portion.call, self.rows, _raise(error))
+            self._started = self._sent(self._batch, self._batch[0].part.call, self.rows, _raise(error))
 
     async def run(self) -> None:
         """Returns when every request of the batch is resolved, whatever happens."""
         try:
-            parts = [_Part(self._batch)]
-            while parts and self._sends_left:
-                await self._step(parts)
-            self._fail(self._batch, Unavailable("requests sent together with this one failed: try again", 1))
+            await self._serve(self._batch)
+            self._learn_from_failures()
+        except _Hopeless as hopeless:
+            self._fail(hopeless.error)
         except asyncio.CancelledError:
-            self._fail(self._batch, Unavailable("the server is shutting down"))
+            self._fail(Unavailable("the server is shutting down"))
             raise
         except Exception:
             logger.exception("a batch of model %s failed in the wrapper", self._metadata.name)
         finally:
-            self._fail(self._batch, InternalError("the wrapper failed on this request; its log has the cause"))
+            self._fail(InternalError("the wrapper failed on this request; its log has the cause"))
 
-    async def _step(self, parts: List[_Part]) -> None:
-        part = parts.pop()
-        sent, self._begun = self._begun, None
-        waiters = sent.waiters if sent else [waiter for waiter in part.waiters if not waiter.over]
-        if not waiters:
-            return
-        self._sends_left -= 1
-        try:
-            await self._finish(sent or self._start(waiters))
-        except Unseen as error:
-            await self._retry_or_fail(parts, waiters, error)
-        except WrapperError as error:
-            self._observer.failed(waiters[0].portion.call, error, len(waiters))
-            if part.speaks_for_next and isinstance(error, InvalidRequest) and not error.rows:
-                self._fail(waiters + parts.pop().waiters, error)
-            else:
-                self._narrow(parts, waiters, error)
-        else:
-            if part.fault_here_or_next or part.speaks_for_next:
-                parts.extend(_halves(parts.pop().waiters, one_at_fault=True))
+    async def _serve(self, requests: List[PendingRequest]) -> None:
+        # What is under way keeps its slot until it is answered, even if nobody waits any more.
+        waiting = requests if self._started else [request for request in requests if not request.over]
+        error = await self._try(waiting) if waiting else None
+        if error is not None:
+            for part in self._take_apart(waiting, error):
+                await self._serve(part)
 
-    def _start(self, waiters: List[Waiter]) -> _Sent:
-        call = merge([waiter.portion for waiter in waiters])
-        rows = sum([waiter.portion.rows for waiter in waiters])
-        self._observer.sent(call, len(waiters), rows)
-        # Who gave up sooner would send more to a worker that is at this still.
-        patience = max([waiter.deadline for waiter in waiters]) + self._linger
-        reply = self._send(call, self._metadata, patience)
-        return self._sent(waiters, call, rows, reply)
+    async def _try(self, requests: List[PendingRequest]) -> Optional[WrapperError]:
+        """Sends requests as one; what failed is returned.
 
-    def _sent(self, waiters: List[Waiter], call: Call, rows: int, reply: Awaitable[Reply]) -> _Sent:
-        return _Sent(waiters, call, rows, reply, self._clock(), self._lane.rows_in_flight, self._lane.line)
+        Raises:
+            _Hopeless: the error is no request's fault.
+        """
+        pause, until = PAUSE, self._clock() + self._limits.busy_timeout
+        while True:
+            try:
+                await self._exchange(requests)
+                return None
+            except WrapperError as error:
+                self._observer.failed(requests[0].part.call, error, len(requests))
+                if isinstance(error, (Interrupted, NotRegistered)):
+                    raise _Hopeless(error) from None
+                if not isinstance(error, Unseen):
+                    return error.with_traceback(None)
+                # What cannot be reached at all is tried once more, what has no room at the moment for some time.
+                if self._clock() + pause > until or (pause > PAUSE and not isinstance(error, Busy)):
+                    raise _Hopeless(error) from None
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            requests = [request for request in requests if not request.over]
+            if not requests:
+                return None
 
-    async def _finish(self, sent: _Sent) -> None:
+    async def _exchange(self, requests: List[PendingRequest]) -> None:
+        sent, self._started = self._started, None
+        sent = sent or self._start(requests)
         reply = await sent.reply
-        self._answer_came(self._lane)
-        self._lane.learn_size(sent.call, reply, sent.rows)
-        self._lane.pace.learn(Flight(self._clock() - sent.departed, sent.in_flight, sent.line))
-        for waiter, own in zip(sent.waiters, split(reply, [waiter.portion for waiter in sent.waiters])):
-            waiter.resolve(own)
+        replies = split(reply, [request.part for request in sent.requests])
+        self._learn(sent, reply)
+        for request, own in zip(sent.requests, replies):
+            request.resolve(own)
 
-    async def _retry_or_fail(self, parts: List[_Part], waiters: List[Waiter], error: Unseen) -> None:
-        self._observer.failed(waiters[0].portion.call, error, len(waiters))
-        if self._retried:
-            self._fail(self._batch, error)
-            return
-        self._retried = True
-        await asyncio.sleep(PAUSE)
-        parts.append(_Part(waiters))
+    def _learn(self, sent: _Sent, reply: Reply) -> None:
+        queue, seconds = self._queue, self._clock() - sent.departed
+        queue.learn_size(sent.call, reply, sent.rows)
+        if not sent.beside:
+            queue.verb(sent.call).service_time.learn(Sample(seconds, sent.rows_in_flight, sent.backlog))
+        waited = [sent.departed - request.admitted for request in sent.requests if not request.over]
+        self._observer.answered(queue.model, queue.version, sent.rows, len(waited), sum(waited), seconds)
 
-    def _narrow(self, parts: List[_Part], waiters: List[Waiter], error: WrapperError) -> None:
-        at_fault = _by_owner(waiters, error.rows) if error.rows else {}
+    def _start(self, requests: List[PendingRequest]) -> _Sent:
+        first = requests[0].part
+        call = merge([request.part for request in requests])
+        rows = sum([request.part.rows for request in requests])
+        self._sends += 1
+        self._observer.sent(call, len(requests), rows)
+        # Who gave up sooner would send more to a worker that is at this still.
+        patience = max([request.deadline for request in requests]) + self._limits.orphan_timeout
+        headers = {**trace_of(first.call.headers), **first.headers} if len(requests) == 1 else first.headers
+        return self._sent(requests, call, rows, self._send(call, self._metadata, patience, headers))
+
+    def _sent(self, requests: List[PendingRequest], call: Call, rows: int, reply: Awaitable[Reply]) -> _Sent:
+        verb = self._queue.verb(call)
+        beside = self._queue.rows_in_flight - verb.rows_in_flight
+        return _Sent(requests, call, rows, reply, self._clock(), verb.rows_in_flight, verb.backlog, beside)
+
+    def _take_apart(self, requests: List[PendingRequest], error: WrapperError) -> List[List[PendingRequest]]:
+        """The parts to be sent again; requests at fault get their error."""
+        at_fault = _by_owner(requests, error.rows) if error.rows else {}
         if at_fault:
+            self._someone_failed = True
             for index, rows in at_fault.items():
-                waiters[index].fail(_own_error(error, rows))
-            parts.append(_Part([w for index, w in enumerate(waiters) if index not in at_fault]))
-        elif len(waiters) == 1:
-            waiters[0].fail(error)
-        elif isinstance(error, (Unavailable, DeadlineExceeded, NotFound)):
-            # No request's fault: whatever else of this batch is to be sent would meet the same.
-            self._fail(self._batch, error)
-        elif isinstance(error, InvalidRequest) and "row_errors" in self._metadata.extensions:
-            # A handler that names rows at fault named none: what it refuses is what the requests have in common.
-            parts.extend([_Part(waiters[1:]), _Part(waiters[:1], speaks_for_next=True)])
-        else:
-            if isinstance(error, RowsMismatch):
-                self._lane.distrust(waiters[0].portion.call, self._clock())
-            parts.extend(_halves(waiters, one_at_fault=not isinstance(error, (TooLarge, OutOfResources))))
+                requests[index].fail(_own_error(error, rows))
+            return [[request for index, request in enumerate(requests) if index not in at_fault]]
+        if len(requests) == 1:
+            self._someone_failed = True
+            requests[0].fail(_copy(error, error.rows, error.message))
+            return []
+        self._remember(requests, error)
+        if isinstance(error, WorkerLost) or (isinstance(error, InvalidRequest) and self._names_rows):
+            # Each part with the culprit in it would cost another worker; and who names rows at fault and named none
+            # refuses what the requests have in common.
+            return [[request] for request in requests]
+        middle = len(requests) // 2
+        return [requests[:middle], requests[middle:]]
 
-    def _fail(self, waiters: List[Waiter], error: WrapperError) -> None:
-        for waiter in waiters:
-            if not waiter.over:
-                waiter.fail(_copy(error, error.rows, error.message))
+    def _remember(self, requests: List[PendingRequest], error: WrapperError) -> None:
+        call = requests[0].part.call
+        if isinstance(error, RowsMismatch):
+            self._lose_trust(call)
+        elif isinstance(error, (TooLarge, OutOfResources)):
+            self._lose_trust(call, sum([request.part.rows for request in requests]) // 2)
+        else:
+            self._unexplained = True
+
+    def _learn_from_failures(self) -> None:
+        call = self._batch[0].part.call
+        if self._unexplained and not self._someone_failed:
+            self._lose_trust(call)
+        if self._sends > 1:
+            self._observer.isolated(call, self._sends - 1)
+
+    def _lose_trust(self, call: Call, rows: int = 0) -> None:
+        self._queue.lose_trust(call, self._clock(), rows)
+        self._observer.lost_trust(call)
+
+    @property
+    def _names_rows(self) -> bool:
+        return "row_errors" in self._metadata.extensions
+
+    def _fail(self, error: WrapperError) -> None:
+        for request in self._batch:
+            if not request.over:
+                request.fail(_copy(error, error.rows, error.message))
 
 
 async def _raise(error: Exception) -> Reply:
     raise error
 
 
-def _halves(waiters: List[Waiter], one_at_fault: bool) -> List[_Part]:
-    """As a stack: the first half is sent first. ``one_at_fault``: a request, rather than their number, failed."""
-    if len(waiters) < 2:
-        return [_Part(waiters)]
-    middle = len(waiters) // 2
-    return [_Part(waiters[middle:]), _Part(waiters[:middle], one_at_fault)]
-
-
-def _by_owner(waiters: List[Waiter], rows: Dict[int, str]) -> Dict[int, Dict[int, str]]:
+def _by_owner(requests: List[PendingRequest], rows: Dict[int, str]) -> Dict[int, Dict[int, str]]:
     """Rows at fault by the request that they belong to, counted from 0 in it; nothing if one belongs to none."""
     owners: Dict[int, Dict[int, str]] = {}
     start = 0
     found = 0
-    for index, waiter in enumerate(waiters):
-        own = {row - start: text for row, text in rows.items() if start <= row < start + waiter.portion.rows}
+    for index, request in enumerate(requests):
+        own = {row - start: text for row, text in rows.items() if start <= row < start + request.part.rows}
         if own:
             owners[index] = own
         found += len(own)
-        start += waiter.portion.rows
+        start += request.part.rows
     return owners if found == len(rows) else {}
 
 
@@ -225,8 +280,8 @@ def _own_error(error: WrapperError, rows: Dict[int, str]) -> WrapperError:
     return _copy(error, rows, "; ".join([f"row {row}: {text}" for row, text in told]))
 
 
-def _copy(error: WrapperError, rows: Dict[int, str], message: str) -> WrapperError:
-    """Each waiter raises an error of its own: a shared one would collect all their tracebacks."""
+def _copy(error: WrapperError, rows: Mapping[int, str], message: str) -> WrapperError:
+    """Each request raises an error of its own: a shared one would collect all their tracebacks."""
     own = type(error).__new__(type(error))
     own.__dict__.update(error.__dict__)
     # Not by its class's own constructor, whose arguments may be others.

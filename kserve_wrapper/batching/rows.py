@@ -1,21 +1,22 @@
 """Which calls may share an upstream request, and how their rows go in and come out again. Pure functions.
 
-Three ways:
+A call shares only where the handler answers each row by itself, which the handler declares (the metadata extension
+``independent_rows``) or its operator. Then there are three ways:
 
 * V1: instances are rows; lists of them are concatenated.
 * V2 to a handler that tells its inputs: dimension 0 counts rows, so each input is concatenated along it. A tensor
   of one dimension less than the handler's is one row, and gets its dimension 0 first.
-* V2 to a stock handler: the stock envelope takes every *input* for a row and answers one output for each, in
-  order, so lists of inputs are concatenated. It reads the first of several BYTES elements only; hence each element
-  becomes an input of its own.
+* V2 to a handler behind the stock envelope, which takes every *input* for a row and answers one output for each, in
+  order: inputs of several calls, one each, become the inputs of one.
 
-What fits none of them goes alone and unchanged.
+What fits none of them goes alone and unchanged. So does every call to any other handler: nothing in its answers can
+tell for sure whose row is whose.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple, TypeVar, Union
+from dataclasses import dataclass, field
+from typing import Any, Collection, Dict, Hashable, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union
 
 import orjson
 
@@ -42,60 +43,74 @@ class RowsMismatch(BadGateway):
 
 
 @dataclass
-class Portion:
+class BatchSlice:
     """One call, made ready to share an upstream request."""
 
     call: Call
     rows: int
     #: Bytes of data; for V1 of the whole body.
     size: int
-    #: Portions of an equal key may share a request; None shares with nobody.
+    #: Slices of an equal key may share a request; None shares with nobody.
     key: Optional[Hashable]
-    #: The answer's rows must be as many as the request's. False: taken as it comes (stock handlers, alone).
+    #: The answer's rows must be as many as the request's. False: taken as it comes.
     counted: bool = True
-    #: A stock handler answers each input with an output of its own.
+    #: The stock envelope answers each input with an output of its own.
     row_is_input: bool = False
+    #: Request headers of the client that the handler gets to see.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def prepare(call: Call, metadata: ModelMetadata, merging: bool = True) -> Portion:
+def answers_by_row(model: str, metadata: ModelMetadata, declared: Collection[str] = ()) -> bool:
+    """Whether calls to a handler may share upstream requests.
+
+    Args:
+        model: its name.
+        metadata: what the handler tells.
+        declared: models whose operator says so.
+    """
+    return "independent_rows" in metadata.extensions or model in declared
+
+
+def prepare(call: Call, metadata: ModelMetadata, by_row: bool, sharing: bool = True) -> BatchSlice:
     """Counts a call's rows and says with what it may share a request.
 
     Args:
         call: validated.
         metadata: of the handler that will answer it.
-        merging: False sends it alone, in the very form that it has when it shares.
+        by_row: what ``answers_by_row`` says of the handler.
+        sharing: False sends it alone, in the very form that it has when it shares.
     """
-    portion = _prepare_v1(call, metadata) if isinstance(call, V1Call) else _prepare_v2(call, metadata)
-    return portion if merging and portion.rows else _changed(portion, key=None)
+    made = _prepare_v1(call, metadata, by_row) if isinstance(call, V1Call) else _prepare_v2(call, metadata, by_row)
+    return made if by_row and sharing and made.rows else _changed(made, key=None)
 
 
-def merge(portions: Sequence[Portion]) -> Call:
-    """One call with the rows of all portions, in order. They have one key."""
-    first = portions[0]
-    if len(portions) == 1:
+def merge(slices: Sequence[BatchSlice]) -> Call:
+    """One call with the rows of all slices, in order. They have one key."""
+    first = slices[0]
+    if len(slices) == 1:
         return first.call
     if isinstance(first.call, V1Call):
-        instances = [row for portion in portions for row in portion.call.instances]  # type: ignore[union-attr]
+        instances = [row for part in slices for row in part.call.instances]  # type: ignore[union-attr]
         return _changed(first.call, instances=instances)
-    calls = [portion.call for portion in portions if isinstance(portion.call, V2Call)]
+    calls = [part.call for part in slices if isinstance(part.call, V2Call)]
     if first.row_is_input:
         return _changed(first.call, inputs=[tensor for call in calls for tensor in call.inputs])
     columns = zip(*(call.inputs for call in calls))
     return _changed(first.call, inputs=[_concatenate(column) for column in columns])
 
 
-def split(reply: Reply, portions: Sequence[Portion]) -> List[Reply]:
-    """The answer's rows back to their portions, in order.
+def split(reply: Reply, slices: Sequence[BatchSlice]) -> List[Reply]:
+    """The answer's rows back to their slices, in order.
 
     Raises:
         RowsMismatch: the rows are not as many as those sent.
     """
-    if len(portions) == 1 and not portions[0].counted:
+    if len(slices) == 1 and not slices[0].counted:
         return [reply]
-    counts = [portion.rows for portion in portions]
+    counts = [part.rows for part in slices]
     if isinstance(reply, V1Reply):
         return _split_v1(reply, counts)
-    if portions[0].row_is_input:
+    if slices[0].row_is_input:
         return _split_inputs(reply, counts)
     columns = [_split_tensor(tensor, counts) for tensor in reply.outputs]
     if not columns:
@@ -105,7 +120,7 @@ def split(reply: Reply, portions: Sequence[Portion]) -> List[Reply]:
 
 
 def _split_parameters(parameters: Parameters, counts: Sequence[int]) -> List[Parameters]:
-    """An answer's parameters for each portion.
+    """An answer's parameters for each part.
 
     A text with one comma-separated entry a row (the handler's ``targets``) is cut by rows; of what speaks of the
     whole batch, no request that was merged with others is told.
@@ -131,47 +146,66 @@ def _changed(value: T, **fields: Any) -> T:
     return changed
 
 
-def _prepare_v1(call: V1Call, metadata: ModelMetadata) -> Portion:
+def _prepare_v1(call: V1Call, metadata: ModelMetadata, by_row: bool) -> BatchSlice:
     ours = "row_errors" in metadata.extensions
     extra = orjson.dumps(call.extra, option=orjson.OPT_SORT_KEYS) if call.extra else b""
     # Stock handlers explain every row with the target of row 0: rows of two clients must not meet there.
     shares = ours or not call.explain
-    form = _v1_form(call.instances)
-    key = ("v1", call.model, call.version, call.explain, extra, form) if shares and form is not None else None
-    return Portion(call, len(call.instances), call.size, key, counted=ours)
+    form = _v1_form(call.instances, "ragged_rows" in metadata.extensions) if by_row and shares else None
+    key = None if form is None else ("v1", call.model, call.version, call.explain, extra, form)
+    return BatchSlice(call, len(call.instances), call.size, key, counted=ours and by_row)
 
 
-def _v1_form(instances: Sequence[Any]) -> Optional[Hashable]:
-    """What rows must have in common to be read as one batch: their keys, or that they have none; None for a mixture.
+def _v1_form(instances: Sequence[Any], ragged: bool) -> Optional[Hashable]:
+    """What rows must have in common to be read as one batch: keys and shapes; None for a mixture.
 
-    A handler takes its columns from the keys: rows of other keys could be blamed for a neighbour's slip.
+    A handler takes its columns from the keys and stacks what it finds there: rows of other keys or shapes could be
+    blamed for a neighbour's.
+
+    Args:
+        instances: the rows.
+        ragged: the handler pads rows of unequal shapes itself.
     """
-    forms = [frozenset(row) if isinstance(row, dict) else None for row in instances]
+    forms = [_row_form(row, ragged) for row in instances]
     return (forms[0],) if forms and forms.count(forms[0]) == len(forms) else None
 
 
-def _prepare_v2(call: V2Call, metadata: ModelMetadata) -> Portion:
+def _row_form(row: Any, ragged: bool) -> Hashable:
+    if isinstance(row, dict):
+        return frozenset(row) if ragged else frozenset([(key, _shape(value)) for key, value in row.items()])
+    return isinstance(row, list) if ragged else _shape(row)
+
+
+def _shape(value: Any) -> Tuple[int, ...]:
+    """Of nested lists, as far as their first elements show it."""
+    shape = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        value = value[0] if value else None
+    return tuple(shape)
+
+
+def _prepare_v2(call: V2Call, metadata: ModelMetadata, by_row: bool) -> BatchSlice:
     size = sum([buffer_length(tensor.data) for tensor in call.inputs])
     if not ("binary_tensor_data" in metadata.extensions and metadata.inputs):
         return _prepare_stock(call, size)
     inputs = _align(call.inputs, metadata.inputs)
     rows = inputs[0].shape[0] if inputs else 0
     if not inputs or any(tensor.shape[0] != rows for tensor in inputs):
-        return Portion(call, 1, size, None, counted=False)
+        return BatchSlice(call, 1, size, None, counted=False)
     aligned = call if inputs is call.inputs else _changed(call, inputs=inputs)
-    return Portion(aligned, rows, size, _key(call, inputs, 1))
+    return BatchSlice(aligned, rows, size, _key(call, inputs, 1), counted=by_row)
 
 
-def _prepare_stock(call: V2Call, size: int) -> Portion:
-    if len(call.inputs) != 1:
-        return Portion(call, max(1, len(call.inputs)), size, None, counted=False)
-    tensor = call.inputs[0]
-    inputs = [tensor]
-    if tensor.datatype == "BYTES" and tensor.shape != (1,):
-        inputs = [_changed(tensor, shape=(1,), data=join_bytes([e])) for e in bytes_elements(tensor.data)]
-    # Its own parameters and the requested outputs are lost on the stock envelope; the rest may be seen by a handler.
-    key = None if call.explain or not inputs else _key(call, inputs[:1], 0)
-    return Portion(_changed(call, inputs=inputs), len(inputs), size, key, len(inputs) > 1, row_is_input=True)
+def _prepare_stock(call: V2Call, size: int) -> BatchSlice:
+    """One input of one element or of numbers is one row; all else goes as the client sent it.
+
+    Several elements of BYTES are the client's own form, of which the stock envelope reads the first.
+    """
+    alone = len(call.inputs) != 1 or call.explain
+    if alone or (call.inputs[0].datatype == "BYTES" and call.inputs[0].shape != (1,)):
+        return BatchSlice(call, max(1, len(call.inputs)), size, None, counted=False)
+    return BatchSlice(call, 1, size, _key(call, call.inputs, 0), counted=False, row_is_input=True)
 
 
 def _key(call: V2Call, inputs: Sequence[Tensor], batch_dimensions: int) -> Hashable:
@@ -242,24 +276,9 @@ def _split_v1(reply: V1Reply, counts: Sequence[int]) -> List[Reply]:
 
 
 def _split_inputs(reply: V2Reply, counts: Sequence[int]) -> List[Reply]:
-    if len(reply.outputs) != sum(counts):
-        raise RowsMismatch(f"the model answered {len(reply.outputs)} outputs to {sum(counts)} inputs")
-    replies: List[Reply] = []
-    start = 0
-    for count in counts:
-        outputs = reply.outputs[start : start + count]
-        replies.append(_changed(reply, outputs=outputs if count == 1 else [_stack(outputs)]))
-        start += count
-    return replies
-
-
-def _stack(outputs: Sequence[Tensor]) -> Tensor:
-    """The answers to the elements of one BYTES input, as one output with a dimension 0 that counts them."""
-    first = outputs[0]
-    if any((tensor.datatype, tensor.shape) != (first.datatype, first.shape) for tensor in outputs):
-        raise RowsMismatch("the model answered the elements of one input with different datatypes or shapes")
-    tail = () if first.shape == (1,) else first.shape
-    return _changed(first, shape=(len(outputs), *tail), data=b"".join([tensor.data for tensor in outputs]))
+    if len(reply.outputs) != len(counts):
+        raise RowsMismatch(f"the model answered {len(reply.outputs)} outputs to {len(counts)} inputs")
+    return [_changed(reply, outputs=[output]) for output in reply.outputs]
 
 
 def _split_tensor(tensor: Tensor, counts: Sequence[int]) -> List[Tensor]:

@@ -1,1 +1,1 @@
-"""Pure functions between a wire form and ``Call`` or ``Reply``, one module a wire form."""
+"""Between wire forms and ``Call`` or ``Reply``, or what is told of models: one module a wire form."""

@@ -1,7 +1,7 @@
 """V2 answers as the stock runtime gives them, for clients that depend on its names (``--compat``).
 
-One output for each input of the request, named after it and flat; INT64, FP64 or BYTES; no model version, no
-parameters, always an id. docs/migration.md has the table.
+One output for each input of the request, named after it and flat; INT64, FP64 or BYTES; no parameters, always an id,
+and the version that answered, as TorchServe's own tests of KServe expect. docs/migration.md has the table.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from kserve_wrapper.core.calls import Tensor, V2Call, V2Reply
-from kserve_wrapper.tensors.datatypes import DTYPES, bytes_elements, decode_elements, join_bytes
+from kserve_wrapper.tensors.datatypes import DTYPES, bytes_elements, decode_elements, join_bytes, values_of
 
 
 def stock_reply(call: V2Call, reply: V2Reply) -> V2Reply:
@@ -22,7 +22,7 @@ def stock_reply(call: V2Call, reply: V2Reply) -> V2Reply:
     of several inputs, goes whole to the first one.
     """
     if not reply.outputs:
-        return V2Reply([])
+        return V2Reply([], reply.model_version)
     values, datatype = _widened(reply.outputs[0])
     shape = reply.outputs[0].shape
     rows = shape[0] if shape else 1
@@ -34,7 +34,7 @@ def stock_reply(call: V2Call, reply: V2Reply) -> V2Reply:
         part = values[start * width : (start + count) * width]
         start += count
         outputs.append(Tensor(tensor.name, datatype, (len(part),), _packed(part, datatype)))
-    return V2Reply(outputs)
+    return V2Reply(outputs, reply.model_version)
 
 
 def stock_document(call: V2Call, identifier: Optional[str], reply: V2Reply) -> Dict[str, Any]:
@@ -51,7 +51,7 @@ def stock_document(call: V2Call, identifier: Optional[str], reply: V2Reply) -> D
     ]
     return {
         "model_name": call.model,
-        "model_version": None,
+        "model_version": reply.model_version or call.version,
         "id": identifier or new_id(),
         "parameters": None,
         "outputs": outputs,
@@ -74,7 +74,7 @@ def _rows_by_input(inputs: List[Tensor], rows: int) -> List[int]:
 def _widened(tensor: Tensor) -> Tuple[List[Any], str]:
     if tensor.datatype == "BYTES":
         return bytes_elements(tensor.data), "BYTES"
-    array = np.frombuffer(tensor.data, DTYPES[tensor.datatype])
+    array = values_of(tensor.datatype, tensor.data)
     datatype = "FP64" if array.dtype.kind == "f" else "INT64"
     return array.astype(DTYPES[datatype]).tolist(), datatype
 

@@ -1,40 +1,39 @@
 """Open Inference Protocol over gRPC: messages to ``V2Call``, ``V2Reply`` to messages.
 
 Tensors come as typed contents or all of them as ``raw_input_contents``. The answer takes the request's form, or the
-one that the request's parameter ``binary_data_output`` names. FP16 has no typed contents: an answer that holds one is
-raw. The protocol has no explain over gRPC: the request's parameter ``explain`` (bool) asks for it.
+one that the request's parameter ``binary_data_output`` names. FP16 and BF16 have no typed contents: an answer that
+holds one is raw. The protocol has no explain over gRPC: the request's parameter ``explain`` (bool) asks for it.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from kserve_wrapper.codecs.v2 import refuse_unsupported, select_outputs
+from kserve_wrapper.codecs.classification import asked_classes, classified
+from kserve_wrapper.codecs.reserved import take_reserved
+from kserve_wrapper.codecs.v2 import select_outputs
 from kserve_wrapper.core.calls import Parameters, Tensor, V2Call, V2Reply
 from kserve_wrapper.core.errors import InvalidRequest
-from kserve_wrapper.tensors.datatypes import DTYPES, bytes_elements, check_buffer, check_datatype, join_bytes
+from kserve_wrapper.core.headers import ClientHeaders
+from kserve_wrapper.tensors.binary import refuse_shared_memory
+from kserve_wrapper.tensors.contents import FIELDS
+from kserve_wrapper.tensors.datatypes import (
+    DTYPES,
+    bytes_elements,
+    check_buffer,
+    check_datatype,
+    count_bytes,
+    join_bytes,
+)
 
-#: The field of InferTensorContents for each datatype; FP16 has none.
-_FIELDS: Mapping[str, str] = {
-    "BOOL": "bool_contents",
-    "INT8": "int_contents",
-    "INT16": "int_contents",
-    "INT32": "int_contents",
-    "INT64": "int64_contents",
-    "UINT8": "uint_contents",
-    "UINT16": "uint_contents",
-    "UINT32": "uint_contents",
-    "UINT64": "uint64_contents",
-    "FP32": "fp32_contents",
-    "FP64": "fp64_contents",
-    "BYTES": "bytes_contents",
-}
 _BINARY_OUTPUT = "binary_data_output"
 _EXPLAIN = "explain"
+#: KServe's samples leave the shape of BYTES open: the number of elements.
+_OPEN = ((), (-1,))
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,12 @@ class GrpcRequest:
     call: V2Call
     id: str
     raw: bool
+    #: Of which outputs so many of the best classes are wanted, and not the tensor.
+    classes: Mapping[str, int] = field(default_factory=dict)
 
 
-def decode_request(message: Any, trace: Mapping[str, str]) -> GrpcRequest:
-    """Reads a ModelInferRequest; ``trace`` is what travels upstream beside it.
+def decode_request(message: Any, headers: ClientHeaders) -> GrpcRequest:
+    """Reads a ModelInferRequest; ``headers`` are the client's metadata.
 
     Raises:
         InvalidRequest: names the tensor or parameter at fault; typed and raw contents together; sizes that are not
@@ -57,45 +58,52 @@ def decode_request(message: Any, trace: Mapping[str, str]) -> GrpcRequest:
     explain = _pop_flag(parameters, _EXPLAIN, False)
     inputs, raw = _decode_inputs(message)
     raw = _pop_flag(parameters, _BINARY_OUTPUT, raw)
+    timeout = take_reserved(parameters) if parameters else None
+    classes: Dict[str, int] = {}
     for index, output in enumerate(message.outputs):
-        refuse_unsupported(decode_parameters(output.parameters), f"outputs[{index}]")
+        if output.parameters:
+            where, asked = f"outputs[{index}]", decode_parameters(output.parameters)
+            refuse_shared_memory(asked, where)
+            classes[output.name] = asked_classes(asked, where)
     outputs = [output.name for output in message.outputs] or None
     version = message.model_version or None
-    call = V2Call(message.model_name, version, explain, inputs, outputs, parameters, trace)
-    return GrpcRequest(call, message.id, raw)
+    call = V2Call(message.model_name, version, explain, inputs, outputs, parameters, headers, timeout)
+    return GrpcRequest(call, message.id, raw, {name: count for name, count in classes.items() if count})
 
 
-def encode_reply(response: Any, request: GrpcRequest, reply: V2Reply) -> Any:
+def encode_reply(response: Any, request: GrpcRequest, reply: V2Reply, labels: Sequence[str] = ()) -> Any:
     """Writes a ModelInferResponse, of the class ``response``.
 
     Raises:
         InvalidRequest: the model has no output of a requested name.
     """
     tensors = select_outputs(reply.outputs, request.call.outputs)
+    if request.classes:
+        tensors = classified(tensors, request.classes, labels)
     message = response(
         model_name=request.call.model,
         model_version=reply.model_version or request.call.version or "",
         id=request.id,
     )
     encode_parameters(message.parameters, reply.parameters)
-    raw = request.raw or any(tensor.datatype not in _FIELDS for tensor in tensors)
+    raw = request.raw or any(tensor.datatype not in FIELDS for tensor in tensors)
     for tensor in tensors:
         output = message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
         encode_parameters(output.parameters, tensor.parameters)
         if raw:
             message.raw_output_contents.append(bytes(tensor.data))
         else:
-            getattr(output.contents, _FIELDS[tensor.datatype]).extend(_elements(tensor))
+            getattr(output.contents, FIELDS[tensor.datatype]).extend(_elements(tensor))
     return message
 
 
 def decode_parameters(parameters: Mapping[str, Any]) -> Parameters:
-    """A map of InferParameter as plain values. Raises InvalidRequest for one that is not set, or NaN or infinite."""
+    """A map of InferParameter as plain values; one that is not set is not given. InvalidRequest: NaN, infinity."""
     values: Dict[str, Union[str, float, int, bool]] = {}
     for name, parameter in parameters.items():
         choice = parameter.WhichOneof("parameter_choice")
         if choice is None:
-            raise InvalidRequest(f"parameter {name!r} has no value")
+            continue
         values[name] = value = getattr(parameter, choice)
         if isinstance(value, float) and not math.isfinite(value):
             # They go upstream as JSON, which has no such number.
@@ -135,17 +143,22 @@ def _decode_inputs(message: Any) -> Tuple[List[Tensor], bool]:
 
 def _decode_tensor(entry: Any, raw: Optional[bytes], where: str) -> Tensor:
     shape = tuple(entry.shape)
+    parameters = decode_parameters(entry.parameters) if entry.parameters else {}
+    if parameters:
+        refuse_shared_memory(parameters, where)
     if raw is None:
         shape, raw = _decode_contents(entry, shape, where)
     elif entry.HasField("contents") and entry.contents.ByteSize():
         raise InvalidRequest(f"{where}: contents and raw_input_contents exclude each other")
-    tensor = Tensor(entry.name, entry.datatype, shape, raw, decode_parameters(entry.parameters))
+    elif entry.datatype == "BYTES" and shape in _OPEN:
+        shape = (count_bytes(raw, where),)
+    tensor = Tensor(entry.name, entry.datatype, shape, raw, parameters)
     check_buffer(tensor)
     return tensor
 
 
 def _decode_contents(entry: Any, shape: Tuple[int, ...], where: str) -> Tuple[Tuple[int, ...], bytes]:
-    field = _FIELDS.get(entry.datatype)
+    field = FIELDS.get(entry.datatype)
     if field is None:
         raise InvalidRequest(f"{where}: {entry.datatype} has no typed contents; send raw_input_contents")
     for descriptor, _ in entry.contents.ListFields():
@@ -153,8 +166,7 @@ def _decode_contents(entry: Any, shape: Tuple[int, ...], where: str) -> Tuple[Tu
             raise InvalidRequest(f"{where}: {entry.datatype} belongs into {field}, not {descriptor.name}")
     values = getattr(entry.contents, field)
     if entry.datatype == "BYTES":
-        # KServe's samples leave the shape of BYTES open.
-        return (len(values),) if shape in ((), (-1,)) else shape, join_bytes(values)
+        return (len(values),) if shape in _OPEN else shape, join_bytes(values)
     return shape, _pack(values, entry.datatype, where)
 
 

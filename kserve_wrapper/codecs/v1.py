@@ -6,15 +6,16 @@ as ``null``. Whoever needs them uses V2.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping
+from typing import Any, Dict
 
 import orjson
 
 from kserve_wrapper.core.calls import Buffer, V1Call, V1Reply
 from kserve_wrapper.core.errors import InvalidRequest
+from kserve_wrapper.core.headers import ClientHeaders
 
 
-def decode_request(body: Buffer, model: str, explain: bool, trace: Mapping[str, str]) -> V1Call:
+def decode_request(body: Buffer, model: str, explain: bool, headers: ClientHeaders) -> V1Call:
     """Reads a V1 request.
 
     Args:
@@ -22,7 +23,7 @@ def decode_request(body: Buffer, model: str, explain: bool, trace: Mapping[str, 
             item a row. All other keys travel along as they are.
         model: name out of the path.
         explain: the verb.
-        trace: what travels upstream beside it.
+        headers: the client's request headers.
 
     Raises:
         InvalidRequest: no JSON, no object, neither or both of the two keys, not a list, or an empty one.
@@ -34,7 +35,7 @@ def decode_request(body: Buffer, model: str, explain: bool, trace: Mapping[str, 
     if not isinstance(content, dict):
         raise InvalidRequest('the body must be a JSON object: {"instances": [...]}')
     instances = _take_instances(content)
-    return V1Call(model, None, explain, instances, content, trace, len(body))
+    return V1Call(model, None, explain, instances, content, headers, len(body))
 
 
 def encode_reply(reply: V1Reply, explain: bool) -> bytes:

@@ -1,4 +1,4 @@
-"""What a client asked and what it gets, freed of any transport: the types between fronts, coalescer and upstream.
+"""What a client asked and what it gets, freed of any transport: the types between fronts, batcher and upstream.
 
 Nobody changes a value once it is made. They are not ``frozen`` all the same, where each request makes some: that costs
 several times as much to fill.
@@ -38,10 +38,12 @@ class V1Call:
     instances: List[Any]
     #: Top-level keys beside ``instances`` (``parameters``, ``signature_name`` …), passed on as they are.
     extra: Mapping[str, Any] = field(default_factory=dict)
-    #: HTTP headers that travel upstream: x-request-id, traceparent, tracestate.
-    trace: Mapping[str, str] = field(default_factory=dict, compare=False)
+    #: The client's request headers as they came, names in lower case; ``core.headers`` says which travel on.
+    headers: Mapping[bytes, bytes] = field(default_factory=dict, compare=False)
     #: Bytes of the request's body.
     size: int = field(default=0, compare=False)
+    #: Seconds that the client waits, where the request told.
+    timeout: Optional[float] = field(default=None, compare=False)
 
 
 @dataclass
@@ -55,8 +57,10 @@ class V2Call:
     #: Names of the outputs asked for, or None for all of them.
     outputs: Optional[List[str]] = None
     parameters: Parameters = field(default_factory=dict)
-    #: HTTP headers that travel upstream: x-request-id, traceparent, tracestate.
-    trace: Mapping[str, str] = field(default_factory=dict, compare=False)
+    #: The client's request headers as they came, names in lower case; ``core.headers`` says which travel on.
+    headers: Mapping[bytes, bytes] = field(default_factory=dict, compare=False)
+    #: Seconds that the client waits, where the request told.
+    timeout: Optional[float] = field(default=None, compare=False)
 
 
 Call = Union[V1Call, V2Call]
@@ -101,6 +105,32 @@ class ModelMetadata:
     platform: str = "pytorch_eager"
     inputs: List[TensorMetadata] = field(default_factory=list)
     outputs: List[TensorMetadata] = field(default_factory=list)
-    #: What the handler understands beyond the stock ones: binary_tensor_data, raw_body, row_errors.
+    #: What the handler understands beyond the stock ones: binary_tensor_data, raw_body, row_errors, independent_rows,
+    #: ragged_rows.
     extensions: List[str] = field(default_factory=list)
+    #: Request headers that the handler reads.
+    request_headers: List[str] = field(default_factory=list)
     extra: Dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> List[str]:
+        """Names of the classes, in order, where the handler tells them."""
+        told = self.extra.get("labels")
+        return told if isinstance(told, list) and all(isinstance(label, str) for label in told) else []
+
+
+@dataclass(frozen=True)
+class ModelCapacity:
+    """What the model server takes of one model version at a time.
+
+    Args:
+        workers: that can answer now; 0 for what is not served.
+        batch_size: requests that it hands to a worker together; None where it does not tell.
+        job_queue_size: requests that it holds in front of the workers; None where it does not tell.
+        use_job_ticket: it takes a request only while a worker waits for one.
+    """
+
+    workers: int = 0
+    batch_size: Optional[int] = None
+    job_queue_size: Optional[int] = None
+    use_job_ticket: bool = False

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, List, Optional, Protocol
+from contextlib import suppress
+from typing import Any, Collection, Dict, List, Optional, Protocol
 
 from kserve_wrapper._version import __version__
-from kserve_wrapper.batching.outbox import Deliver
-from kserve_wrapper.core.calls import Call, ModelMetadata, Reply, V1Call
-from kserve_wrapper.core.errors import DeadlineExceeded, TooLarge, Unavailable
+from kserve_wrapper.core.calls import Call, ModelMetadata, Reply, V1Call, V2Call
+from kserve_wrapper.core.errors import DeadlineExceeded, NotFound, TooLarge, Unavailable, WrapperError
+from kserve_wrapper.core.naming import name_input
 
 NAME = "ts-kserve-wrapper"
-EXTENSIONS = ("binary_tensor_data", "model_repository", "explain")
+EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
+    "parameters",
+    "model_repository",
+    "model_configuration",
+    "statistics",
+    "explain",
+)
 
 
 class Models(Protocol):
@@ -25,6 +34,10 @@ class Models(Protocol):
 
     def model_ready(self, name: str, version: Optional[str] = None) -> bool: ...
 
+    def default_version(self, name: str) -> Optional[str]:
+        """The version that answers calls without one; None while that is unknown."""
+        ...
+
     def metadata(self, name: str, version: Optional[str] = None) -> ModelMetadata: ...
 
     def described(self, name: str, version: Optional[str] = None) -> bool:
@@ -37,13 +50,13 @@ class Models(Protocol):
 
 
 class Submitter(Protocol):
-    """Takes calls and brings their replies: the coalescer."""
-
-    def begin(self, call: Call, deadline: float, deliver: Deliver) -> Callable[[], object]:
-        """Takes a call in, to deliver its outcome later; returns what cancels it. Raises WrapperError."""
-        ...
+    """Takes calls and brings their replies: the batcher."""
 
     async def submit(self, call: Call, deadline: float) -> Reply: ...
+
+    def check_room(self, model: str, version: Optional[str], size: int) -> None:
+        """Raises QueueFull where a request of so many bytes would not be taken in now."""
+        ...
 
     async def drain(self, timeout: float) -> bool:
         """Refuses what is new, finishes what is here, and after ``timeout`` seconds fails the rest; True if none."""
@@ -53,7 +66,9 @@ class Submitter(Protocol):
 class Repository(Protocol):
     """The model store: what is there, and what of it TorchServe serves."""
 
-    async def load(self, name: str) -> None: ...
+    async def load(self, name: str, parameters: Collection[str] = ()) -> None:
+        """``parameters``: names of what the client asks beside; InvalidRequest where that is not honoured."""
+        ...
 
     async def unload(self, name: str) -> None: ...
 
@@ -86,17 +101,17 @@ class DataPlane:
         self._submitter = submitter
         self._request_timeout = request_timeout or 3600.0
         self._max_rows = max_rows
-        self._draining = False
+        self._leaving = self._draining = False
 
     def live(self) -> bool:
         return self.models.live()
 
     def ready(self) -> bool:
-        return not self._draining and self.models.ready()
+        return not self._leaving and self.models.ready()
 
     def model_ready(self, name: str, version: Optional[str] = None) -> bool:
         """Raises NotFound for what is not served."""
-        return self.models.model_ready(name, version) and not self._draining
+        return self.models.model_ready(name, version) and not self._leaving
 
     def metadata(self, name: str, version: Optional[str] = None) -> ModelMetadata:
         """Raises NotFound for what is not served, Unavailable before a worker could be asked."""
@@ -104,8 +119,23 @@ class DataPlane:
             raise self._not_ready(name, version)
         return self.models.metadata(name, version)
 
+    def labels(self, call: V2Call) -> List[str]:
+        """Names of the classes of the model that answered a call, where its handler tells them."""
+        with suppress(NotFound):
+            return self.models.metadata(call.model, call.version).labels
+        return []
+
     def server_metadata(self) -> Dict[str, Any]:
         return {"name": NAME, "version": __version__, "extensions": list(EXTENSIONS)}
+
+    def check_room(self, model: str, version: Optional[str], size: int) -> None:
+        """Says of a request of so many bytes, before it is read and decoded, whether it would be taken in now.
+
+        Raises:
+            NotFound, Unavailable: it would not, whatever it holds.
+        """
+        self._check_ready(model, version)
+        self._submitter.check_room(model, version, size)
 
     async def infer(self, call: Call, timeout: Optional[float] = None) -> Reply:
         """Brings the reply to a call.
@@ -117,36 +147,45 @@ class DataPlane:
         Raises:
             NotFound, Unavailable, TooLarge, DeadlineExceeded: and whatever WrapperError the submitter raises.
         """
-        return await self._submitter.submit(call, self._admit(call, timeout))
+        try:
+            return await self._submitter.submit(call, self._admit(call, timeout))
+        except WrapperError as error:
+            raise self.as_asked(call, error) from None
 
-    def begin(self, call: Call, deliver: Deliver) -> Callable[[], object]:
-        """``infer`` for who does not wait: the outcome is delivered later, be it a reply or an error.
+    def as_asked(self, call: Call, error: Exception) -> Exception:
+        """A call's error, in its client's words."""
+        if isinstance(error, WrapperError) and isinstance(call, V2Call):
+            # NotFound: it is gone since the call was taken in.
+            with suppress(NotFound):
+                name_input(error, call, self.models.metadata(call.model, call.version))
+        return error
 
-        Returns:
-            What cancels it, for when nobody wants the outcome any more.
-
-        Raises:
-            NotFound, Unavailable, TooLarge: the call is not taken in.
-        """
-        return self._submitter.begin(call, self._admit(call, None), deliver)
+    def leave(self) -> None:
+        """Is no longer ready, so that requests go elsewhere; those that come all the same are served."""
+        self._leaving = True
 
     async def drain(self, timeout: float) -> bool:
         """Refuses new calls, finishes those in flight, and after ``timeout`` seconds fails the rest; True if none."""
-        self._draining = True
+        self._leaving = self._draining = True
         return await self._submitter.drain(timeout)
 
     def _admit(self, call: Call, timeout: Optional[float]) -> float:
         """The call's deadline. Raises as ``infer`` does."""
-        if self._draining:
-            raise Unavailable("the server is shutting down", retry_after=1)
-        if not self.models.model_ready(call.model, call.version):
-            raise self._not_ready(call.model, call.version)
+        self._check_ready(call.model, call.version)
         if self._max_rows and (rows := count_rows(call)) > self._max_rows:
             raise TooLarge(f"{rows} rows in one request; the limit is {self._max_rows}: send them in parts")
         limit = self._request_timeout if timeout is None else min(timeout, self._request_timeout)
+        if call.timeout is not None:
+            limit = min(limit, call.timeout)
         if limit <= 0:
             raise DeadlineExceeded("the deadline passed before the request was read")
         return time.monotonic() + limit
+
+    def _check_ready(self, name: str, version: Optional[str]) -> None:
+        if self._draining:
+            raise Unavailable("the server is shutting down", retry_after=1)
+        if not self.models.model_ready(name, version):
+            raise self._not_ready(name, version)
 
     def _not_ready(self, name: str, version: Optional[str]) -> Unavailable:
         return Unavailable(f"model {name} is not ready: {self.models.reason(name, version)}", retry_after=1)

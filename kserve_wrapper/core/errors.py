@@ -1,4 +1,4 @@
-"""Errors that a client may see. Each carries its HTTP status; gRPC's codes come from one table (rpc/codes.py)."""
+"""Errors that a client may see. Each carries its HTTP status; gRPC's codes come from one table (rpc/server.py)."""
 
 from __future__ import annotations
 
@@ -86,6 +86,10 @@ class Unavailable(WrapperError):
 
 class QueueFull(Unavailable):
     """A bounded queue is full; over gRPC that is RESOURCE_EXHAUSTED."""
+
+
+class Unseen(Unavailable):
+    """No worker has seen the request: it may be sent again."""
 
 
 class DeadlineExceeded(WrapperError):

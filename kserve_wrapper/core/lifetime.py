@@ -1,16 +1,20 @@
-"""What a child process owes its parent, told to the kernel. Linux only; elsewhere nothing happens."""
+"""How processes end: stop signals, the parent-death signal (PDEATHSIG) and the subreaper, Linux's both."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
+
+#: Signals that end a server in good order.
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36
 
 
 def end_with_parent(number: int, parent: int) -> None:
-    """The calling process gets this signal when its parent ends, however that ends.
+    """Sets the parent-death signal: the calling process gets it when its parent ends, however that ends.
 
     Args:
         parent: the parent's pid, which may have ended already.
@@ -21,7 +25,7 @@ def end_with_parent(number: int, parent: int) -> None:
 
 
 def adopt_orphans() -> None:
-    """Orphans among the descendants come to the calling process and not to process 1."""
+    """Makes the calling process the subreaper of its descendants: their orphans come to it and not to process 1."""
     _prctl(_SET_CHILD_SUBREAPER, 1)
 
 

@@ -1,8 +1,14 @@
-"""The listening socket, made before anything heavy is imported."""
+"""Listening sockets and free ports, without anything heavy to import."""
 
 from __future__ import annotations
 
 import socket
+from typing import Set
+
+#: Connections that wait to be accepted.
+BACKLOG = 2048
+#: What ``free_port`` has given.
+_given: Set[int] = set()
 
 
 def bind(host: str, port: int, share: bool = False) -> socket.socket:
@@ -28,3 +34,26 @@ def bind(host: str, port: int, share: bool = False) -> socket.socket:
         raise OSError(f"cannot listen at {host}:{port}: {error.strerror or error}") from None
     bound.set_inheritable(True)
     return bound
+
+
+def listen(bound: socket.socket) -> None:
+    """Has a bound socket listen. Raises OSError, which names the address: somebody else may listen there by now."""
+    try:
+        bound.listen(BACKLOG)
+    except OSError as error:
+        host, port = bound.getsockname()[:2]
+        raise OSError(f"cannot listen at {host}:{port}: {error.strerror or error}") from None
+
+
+def free_port() -> int:
+    """A TCP port of the loopback address that nothing uses now, each a new one.
+
+    Until somebody binds it, the kernel may well choose the same again.
+    """
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port not in _given:
+            _given.add(port)
+            return port

@@ -60,6 +60,11 @@ class Expiry(Generic[T]):
         """All who have neither expired nor been removed."""
         return [entry[2] for entry in self._heap if entry[2] is not None]
 
+    def run_due(self) -> None:
+        """Tells of all whose deadline has passed by now, for whoever cannot wait for the timer's turn."""
+        if self._heap and self._heap[0][0] <= self._clock():
+            self._expire()
+
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -72,7 +77,9 @@ class Expiry(Generic[T]):
             self._timer = self._loop.call_later(delay, self._expire)
 
     def _expire(self) -> None:
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         now = self._clock()
         while self._heap and self._heap[0][0] <= now:
             entry = heapq.heappop(self._heap)

@@ -1,7 +1,7 @@
-"""One HTTP/1.1 connection of a client: requests out of bytes, in order, within limits.
+"""One HTTP/1.1 connection of a client: its requests are answered one after the other, within limits.
 
-uvicorn listens and hands connections over. Its own protocol costs more (docs/design.md) and lacks limits on headers and
-slow clients, errors in JSON and word of lost connections.
+The parser (``parser.py``) makes requests of bytes; an exchange (``exchange.py``) is one request with its response. Here
+is what they have in common: their order, the transport, and one deadline, always for the thing that is waited for now.
 """
 
 from __future__ import annotations
@@ -9,240 +9,289 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import Any, Deque, NamedTuple, Optional, Protocol, Tuple, cast
+from functools import partial
+from typing import Deque, NamedTuple, Optional, Protocol, Set, Tuple, cast
 
-import httptools
-
+from kserve_wrapper.core.errors import InternalError, Unavailable, WrapperError
 from kserve_wrapper.core.trace import INTERNAL
+from kserve_wrapper.httpd.budget import BodyBudget
 from kserve_wrapper.httpd.deadline import Deadline
-from kserve_wrapper.httpd.exchange import Exchange, compose_head
-from kserve_wrapper.httpd.messages import Headers, Request, json_response
+from kserve_wrapper.httpd.errors import RequestTimeout
+from kserve_wrapper.httpd.exchange import Exchange
+from kserve_wrapper.httpd.messages import Request, Response
+from kserve_wrapper.httpd.parser import Head, RequestParser
+from kserve_wrapper.httpd.response_head import compose_head
 
 logger = logging.getLogger(__name__)
 
-_NOT_HTTP = (400, "this is not an HTTP request")
-#: Requests that may wait behind the one that is being answered.
-_MOST_BEHIND = 256
-#: Headers that offer another protocol.
-_OFFERS = (b"upgrade", b"http2-settings")
+#: Requests that may wait behind the one that is being answered, before the connection is not read on.
+MOST_WAITING = 64
+#: Bytes that are parsed at a time: so many may hold some hundred requests more than that.
+_PIECE = 16384
+#: Seconds that a client has to hear the last answer and to stop sending.
+LINGER = 2.0
 
 
 class Application(Protocol):
-    """Answers requests, by their ``answer``."""
+    """Answers requests."""
 
-    def begin(self, request: Request) -> bool:
-        """Takes on a request that has arrived to its end, to answer it later; False where that needs a task."""
+    async def __call__(self, request: Request) -> None:
+        """Answers by the request's ``answer``."""
         ...
 
-    async def __call__(self, request: Request) -> None: ...
+    def refuse(self, error: WrapperError) -> Response:
+        """The answer to what never became a request; asked for once for each that goes over the wire."""
+        ...
 
 
 class ConnectionLimits(NamedTuple):
-    """What one connection may take; 0 turns a limit off."""
+    """What one connection may take, and how many there may be; 0 turns a limit off."""
 
     #: Bytes of a request's head. Beyond: 431.
     header_size: int = 0
     #: Bytes of a request's body. Beyond: 413.
     body_size: int = 0
-    #: Seconds for a whole request, from its first byte, or from the connection for the first one. Beyond: 408.
+    #: Seconds until the first byte of the first request, and from any request's first byte to its last. Beyond: 408.
     read_timeout: float = 0.0
     #: Seconds without a request, or without the client reading its answer, until the connection is closed.
     keep_alive: float = 0.0
+    #: Connections at a time. Beyond: 503.
+    connections: int = 0
+
+
+class Shared:
+    """What the connections of one server have in common.
+
+    Args:
+        app: answers.
+        limits: see there.
+        budget: of the bodies that are being read.
+    """
+
+    def __init__(self, app: Application, limits: ConnectionLimits, budget: BodyBudget) -> None:
+        self.app = app
+        self.limits = limits
+        self.budget = budget
+        self.connections: Set[HttpConnection] = set()
 
 
 class HttpConnection(asyncio.Protocol):
     """One connection.
 
     Args:
-        app: answers.
-        limits: see there.
-        server_state: uvicorn's; knows the open connections.
-        others: what else uvicorn tells its protocols.
+        shared: see there.
     """
 
-    def __init__(self, app: Application, limits: ConnectionLimits, *, server_state: Any, **others: Any) -> None:
-        self._app = app
-        self._limits = limits
-        self._server = server_state
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._limits = shared.limits
         self._loop = asyncio.get_running_loop()
-        self._parser: Any = httptools.HttpRequestParser(self)
+        self._parser = RequestParser(self, shared.limits.header_size)
+        self._deadline = Deadline(self._loop)
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._client = "-"
-        #: The exchange that is being answered, those behind it, and the one whose body arrives.
+        #: The exchange that is being answered, those that wait for their turn, and the one whose body arrives.
         self._current: Optional[Exchange] = None
-        self._behind: Deque[Tuple[Exchange, Request]] = deque()
+        self._waiting: Deque[Tuple[Exchange, Request]] = deque()
         self._arriving: Optional[Exchange] = None
-        #: The first of these with its request, as long as that may still be whole with the bytes at hand.
-        self._fresh: Optional[Tuple[Exchange, Request]] = None
+        #: Bytes that came, and are not parsed before fewer requests wait.
+        self._held = b""
         self._paused = False
-        #: The transport holds what the client does not read.
+        #: The transport takes no more, as the client does not read.
         self._clogged = False
-        #: Bytes that it held when it was last looked at.
-        self._unread = 0
+        #: No further request is taken. Those that came are answered; the last answer may be why.
         self._leaving = False
-        self._refused = False
-        #: A refusal that waits for the answers before it.
-        self._last_word = b""
-        self._refusal: Tuple[int, str] = _NOT_HTTP
-        # The request that arrives.
-        self._url = b""
-        self._headers: Headers = []
-        self._expects = False
-        self._in_head = True
-        #: Bytes that came for the head, all of them if ``_counted``: it may begin within a piece of another request.
-        self._head_size = 0
-        self._counted = True
-        #: Bytes since the body last grew.
-        self._beside_body = 0
-        #: It offered another protocol, and is parsed once more without that.
-        self._offered = False
-        self._begun = False
-        self._timed = False
-        self._deadline = Deadline(self._loop, self._late)
+        self._refusal: Optional[WrapperError] = None
+        #: The last answer is written.
+        self._ended = False
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._server.connections.add(self)
+        self._shared.connections.add(self)
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if isinstance(peer, (tuple, list)) else "-"
-        self._begun = self._timed = True
-        self._deadline.set(self._limits.read_timeout)
+        self._deadline.set(self._limits.read_timeout, self._request_is_late)
+        most = self._limits.connections
+        if 0 < most < len(self._shared.connections):
+            text = f"more than max_connections, {most}, at a time: try again later, and use fewer connections"
+            self._refuse(Unavailable(text, retry_after=1))
 
     def connection_lost(self, error: Optional[Exception]) -> None:
-        self._server.connections.discard(self)
+        self._shared.connections.discard(self)
         self._deadline.end()
-        self._parser = None
-        if self._current is not None:
-            self._current.lose()
-        self._current = self._arriving = self._fresh = None
-        self._behind.clear()
+        self._parser.close()
+        for exchange in (self._current, self._arriving, *[exchange for exchange, _ in self._waiting]):
+            if exchange is not None:
+                exchange.lose()
+        self._current = self._arriving = None
+        self._waiting.clear()
+        self._release()
 
     def data_received(self, data: bytes) -> None:
-        if self._refused:
-            return
-        if self._in_head:
-            self._head_size += len(data)
-            self._counted = self._counted or not self._begun
-        else:
-            self._beside_body += len(data)
-        try:
+        # What follows the last request is passed over.
+        if not self._leaving:
             self._parse(data)
-        except httptools.HttpParserError:
-            self._refuse(*self._refusal)
-        self._start_fresh()
-        if 0 < self._limits.header_size < (self._head_size if self._in_head else self._beside_body):
-            self._refuse(*self._too_long())
-        elif self._begun and not self._timed:
-            self._timed = True
-            self._deadline.set(self._limits.read_timeout)
-
-    def _parse(self, data: bytes) -> None:
-        """Feeds the parser, which stops at a request that offers another protocol: it goes on without the offer."""
-        while data:
-            try:
-                self._parser.feed_data(data)
-                return
-            except httptools.HttpParserUpgrade as upgrade:
-                self._offered = False
-                data = self._without_offer() + data[upgrade.args[0] :]
-                self._parser = httptools.HttpRequestParser(self)
-
-    def _without_offer(self) -> bytes:
-        """The request's head as it would be from a client that speaks HTTP/1.1 alone."""
-        lines = [b"%b %b HTTP/%b" % (self._parser.get_method(), self._url, self._parser.get_http_version().encode())]
-        for name, value in self._headers:
-            if name == b"connection":
-                options = [option.strip() for option in value.split(b",")]
-                value = b", ".join([option for option in options if option.lower() not in _OFFERS])
-            if name not in _OFFERS:
-                lines.append(name + b": " + value)
-        return b"\r\n".join([*lines, b"", b""])
 
     def pause_writing(self) -> None:
         self._clogged = True
-        self._unread = self._transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
         self._clogged = False
         self._go_on()
 
-    # uvicorn
-
-    def shutdown(self) -> None:
-        """Closes the connection when what came over it is answered."""
-        self._leaving = True
-        if self._current is None and not self._behind:
-            self._close()
-
-    # httptools
-
-    def on_message_begin(self) -> None:
-        self._begun = True
-        self._url = b""
-        self._headers = []
-        self._expects = False
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
-            # A trailer: nothing here has a use for any.
-            return
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self._expects = True
-        self._headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        limit = self._limits.header_size
-        if limit and not (self._counted and self._head_size <= limit) and self._exact_head_size() > limit:
-            self._refuse_with(*self._too_long())
-        if self._parser.should_upgrade():
-            if self._parser.get_method() == b"CONNECT":
-                self._refuse_with(400, "this is no proxy: CONNECT is not spoken here")
-            self._offered = True
-            return
-        if len(self._behind) >= _MOST_BEHIND:
-            self._refuse_with(429, f"more than {_MOST_BEHIND} requests at once on one connection: wait for answers")
-        version = self._parser.get_http_version()
-        keep_alive = version != "1.0" and self._parser.should_keep_alive() and not self._leaving
-        exchange = Exchange(self, keep_alive, self._expects and version != "1.0")
-        request = self._request(exchange)
-        self._arriving = exchange
-        self._in_head = False
-        self._beside_body = 0
-        if self._current is None and not self._clogged:
-            self._current, self._fresh = exchange, (exchange, request)
+    def shut_down(self) -> None:
+        """Ends the connection when what came over it is answered."""
+        if self._arriving is not None:
+            self._arriving.keep_alive = False
         else:
-            self._behind.append((exchange, request))
-            # What it takes from here on is no fault of the client's.
-            self._timed = True
-            self._deadline.clear()
-            self.pause_reading()
+            self._leaving = True
+        self._go_on()
 
-    def on_body(self, body: bytes) -> None:
-        self._beside_body = 0
-        if self._arriving is not None:
-            self._arriving.feed(body)
+    def abort(self) -> None:
+        """Ends the connection at once."""
+        self._transport.abort()
 
-    def on_message_complete(self) -> None:
-        if self._offered:
+    # what comes
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            for start in range(0, len(data), _PIECE):
+                if len(self._waiting) >= MOST_WAITING:
+                    self._hold(data[start:])
+                    return
+                self._parser.feed(data[start : start + _PIECE])
+                if self._leaving:
+                    return
+        except WrapperError as error:
+            self._refuse(error)
+
+    def _hold(self, data: bytes) -> None:
+        """Keeps bytes until fewer requests wait. Raises Unavailable where all connections together hold too many."""
+        if not self._shared.budget.fits(len(data)):
+            raise self._shared.budget.full()
+        self._shared.budget.held += len(data)
+        self._held = data
+        self.pause_reading()
+
+    def _release(self) -> bytes:
+        held, self._held = self._held, b""
+        self._shared.budget.held -= len(held)
+        return held
+
+    def begin(self) -> None:
+        """The first byte of a request."""
+        if not self._leaving:
+            self._deadline.set(self._limits.read_timeout, self._request_is_late)
+
+    def head(self, head: Head) -> None:
+        """A request's head: it has its turn now, or waits for it."""
+        if self._leaving:
             return
-        if self._arriving is not None:
-            self._arriving.end()
-            self._arriving = None
-        self._begun = self._timed = False
-        self._in_head = True
-        self._head_size = 0
-        self._counted = False
-        self._deadline.clear()
-        if not self._start_fresh() and self._current is None:
+        exchange = Exchange(self, head, self._limits.body_size, self._shared.budget)
+        path = head.target.partition(b"?")[0]
+        request = Request(exchange, head.method, path, head.headers, self._client)
+        self._arriving = exchange
+        if self._current is None and not self._clogged:
+            self._start(exchange, request)
+        else:
+            self._waiting.append((exchange, request))
+            self.pause_reading()
+            # What it takes from here on is no fault of the client's.
+            self._deadline.clear()
             self._go_on()
 
-    # exchanges
+    def body(self, data: bytes) -> None:
+        """A piece of a request's body."""
+        if self._arriving is not None:
+            self._arriving.feed(data)
+
+    def end(self) -> None:
+        """The end of a request."""
+        exchange, self._arriving = self._arriving, None
+        if exchange is None or self._ended:
+            return
+        exchange.end()
+        if not exchange.keep_alive:
+            self._leaving = True
+        if self._current is not None:
+            self._deadline.clear()
+
+    def _request_is_late(self) -> None:
+        self._refuse(RequestTimeout(f"the request did not arrive within read_timeout, {self._limits.read_timeout:g} s"))
+
+    def _refuse(self, error: WrapperError) -> None:
+        """What comes is not read on: this is the last answer, after those to what came before."""
+        if self._leaving:
+            return
+        self._leaving = True
+        self._deadline.clear()
+        if self._arriving is not None:
+            self._arriving.fail(error)
+        else:
+            self._refusal = error
+        self._go_on()
+
+    # whose turn it is
+
+    def _start(self, exchange: Exchange, request: Request) -> None:
+        self._current = exchange
+        self._loop.create_task(self._run(exchange, request))
+
+    async def _run(self, exchange: Exchange, request: Request) -> None:
+        # Not before it runs: a task that is cancelled earlier tells nobody.
+        exchange.task = asyncio.current_task()
+        try:
+            await self._shared.app(request)
+        except Exception:
+            logger.exception("the application failed")
+        finally:
+            if not (exchange.answered or exchange.lost):
+                exchange.keep_alive = False
+                response = self._shared.app.refuse(InternalError(INTERNAL))
+                exchange.answer(response.status, response.headers, response.body)
+
+    def finished(self, exchange: Exchange) -> None:
+        """The response is written."""
+        self._current = None
+        if exchange.keep_alive:
+            self._go_on()
+        else:
+            self._close(linger=not exchange.whole)
+
+    def _go_on(self) -> None:
+        """On to the next request, to what was held back, to the end, or to waiting for more."""
+        if self._current is not None or self._ended or self._transport.is_closing():
+            return
+        if self._clogged:
+            self._await_reader()
+        elif self._waiting:
+            self._start(*self._waiting.popleft())
+            # It may still arrive, and has its full time for that.
+            arrives = self._current is self._arriving
+            self._deadline.set(self._limits.read_timeout if arrives else 0, self._request_is_late)
+        elif self._refusal is not None:
+            self._write_refusal(self._refusal)
+        elif self._leaving:
+            self._close()
+        elif self._held:
+            self._parse(self._release())
+            self._go_on()
+        else:
+            self.resume_reading()
+            if self._parser.busy:
+                self._deadline.set(self._limits.read_timeout, self._request_is_late)
+            else:
+                self._deadline.set(self._limits.keep_alive, self._close)
+
+    def _write_refusal(self, error: WrapperError) -> None:
+        response = self._shared.app.refuse(error)
+        headers = [*response.headers, (b"connection", b"close")]
+        self._transport.write(compose_head(response.status, headers) + response.body)
+        self._close(linger=True)
+
+    # the transport
 
     def write(self, data: bytes) -> None:
         self._transport.write(data)
@@ -257,124 +306,31 @@ class HttpConnection(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
 
-    def finished(self, exchange: Exchange) -> None:
-        """The response is written: on to the next request, or to waiting for one."""
-        self._server.total_requests += 1
-        self._current = None
-        if exchange.keep_alive:
-            self._go_on()
-        else:
-            self._close()
+    def _close(self, linger: bool = False) -> None:
+        """Closes the connection when all is written.
 
-    def _go_on(self) -> None:
-        if self._current is not None or self._transport.is_closing():
-            return
-        if self._clogged:
-            self._deadline.set(self._limits.keep_alive)
-        elif self._behind:
-            self._deadline.set(self._limits.read_timeout if self._begun else 0)
-            exchange, request = self._behind.popleft()
-            self._current = exchange
-            self._start(exchange, request)
-        elif self._leaving:
-            self._transport.write(self._last_word)
-            self._close()
-        else:
+        Args:
+            linger: the client may still send. What comes is read and passed over for a while, as a connection that is
+                closed at once may take its last answer from the client (RFC 9112 section 9.6).
+        """
+        self._leaving = self._ended = True
+        if linger and not self._transport.is_closing():
             self.resume_reading()
-            self._deadline.set(self._limits.read_timeout if self._begun else self._limits.keep_alive)
-
-    def _start_fresh(self) -> bool:
-        """False where there is none to start."""
-        fresh, self._fresh = self._fresh, None
-        if fresh is None:
-            return False
-        self._start(*fresh)
-        return True
-
-    def _start(self, exchange: Exchange, request: Request) -> None:
-        if not (exchange.whole and self._app.begin(request)):
-            exchange.abandon = self._loop.create_task(self._run(exchange, request)).cancel
-
-    async def _run(self, exchange: Exchange, request: Request) -> None:
-        try:
-            await self._app(request)
-        except Exception:
-            logger.exception("the application failed")
-        finally:
-            if not (exchange.answered or exchange.lost or self._transport.is_closing()):
-                self._transport.write(_refusal(500, INTERNAL))
-                self._close()
-
-    def _request(self, exchange: Exchange) -> Request:
-        url = self._url if self._url.startswith(b"/") else _origin_form(self._url)
-        if not url.isascii():
-            raise ValueError("bytes that no URL has")
-        method = self._parser.get_method().decode("ascii")
-        path = url.partition(b"?")[0]
-        return Request(exchange, method, path, self._headers, self._client, self._limits.body_size)
-
-    # limits
-
-    def _exact_head_size(self) -> int:
-        """Without the piece of body that came along."""
-        return len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
-
-    def _too_long(self) -> Tuple[int, str]:
-        return 431, f"the headers are larger than the limit of {self._limits.header_size} bytes"
-
-    def _late(self) -> None:
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            self._deadline.set(LINGER, self._close)
+            return
+        self._transport.close()
         if self._transport.get_write_buffer_size():
-            self._look_at_the_unread()
-        elif self._begun and not self._transport.is_closing():
-            self._refuse(408, f"the request did not arrive within {self._limits.read_timeout:g} seconds")
-        else:
-            self._close()
+            self._await_reader()
 
-    def _look_at_the_unread(self) -> None:
-        """A client that reads, however slowly, is waited for."""
+    def _await_reader(self) -> None:
+        """Lets go of a client that does not read; one that reads, however slowly, is waited for."""
         unread = self._transport.get_write_buffer_size()
-        if 0 < self._unread <= unread:
+        self._deadline.set(self._limits.keep_alive, partial(self._look_at_reader, unread))
+
+    def _look_at_reader(self, before: int) -> None:
+        if 0 < before <= self._transport.get_write_buffer_size():
             self._transport.abort()
         else:
-            self._unread = unread
-            self._deadline.set(self._limits.keep_alive)
-
-    def _close(self) -> None:
-        """Closes the connection when all is written; a client that does not read has as long as an idle one."""
-        self._transport.close()
-        self._unread = self._transport.get_write_buffer_size()
-        self._deadline.set(self._limits.keep_alive if self._unread else 0)
-
-    def _refuse_with(self, status: int, message: str) -> None:
-        """Ends parsing with this refusal."""
-        self._refusal = status, message
-        raise ValueError(message)
-
-    def _refuse(self, status: int, message: str) -> None:
-        """The last words on this connection, after the answers to what came before."""
-        if self._refused or self._transport.is_closing():
-            return
-        self._refused = True
-        self._deadline.clear()
-        arriving, self._arriving = self._arriving, None
-        word = _refusal(status, message)
-        if arriving is not None and self._behind and self._behind[-1][0] is arriving:
-            self._behind.pop()
-        elif arriving is not None:
-            word = b"" if arriving.answered else word
-            arriving.lose()
-            self._current = self._fresh = None
-        self._leaving, self._last_word = True, word
-        self._go_on()
-
-
-def _refusal(status: int, message: str) -> bytes:
-    response = json_response({"error": message}, status, [(b"connection", b"close")])
-    return compose_head(response.status, response.headers) + response.body
-
-
-def _origin_form(url: bytes) -> bytes:
-    """Path and query of a URL as proxies send it. Raises httptools' error for what is none."""
-    parsed = httptools.parse_url(url)
-    path: bytes = parsed.path or b"/"
-    return path + (b"?" + parsed.query if parsed.query else b"")
+            self._await_reader()

@@ -15,23 +15,23 @@ class Deadline:
 
     Args:
         loop: the event loop.
-        late: called once for each deadline that passes.
     """
 
     __slots__ = ("_at", "_late", "_loop", "_timer", "_timer_at")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, late: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._late = late
         self._at = math.inf
+        self._late: Optional[Callable[[], None]] = None
         self._timer: Optional[asyncio.TimerHandle] = None
         self._timer_at = 0.0
 
-    def set(self, seconds: float) -> None:
-        """Late after so many seconds from now; 0: never."""
+    def set(self, seconds: float, late: Callable[[], None]) -> None:
+        """Calls ``late`` after so many seconds from now, unless set or cleared before; 0: never."""
         if not seconds:
             self.clear()
             return
+        self._late = late
         self._at = self._loop.time() + seconds
         if self._timer is None or self._timer_at > self._at:
             self._start()
@@ -43,7 +43,7 @@ class Deadline:
     def end(self) -> None:
         """Nothing will be waited for any more; the callback is let go, as its owner often holds this."""
         self.clear()
-        self._late = _nobody
+        self._late = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -56,14 +56,10 @@ class Deadline:
 
     def _look(self) -> None:
         self._timer = None
-        if self._at == math.inf:
+        if self._at == math.inf or self._late is None:
             return
         if self._loop.time() < self._at:
             self._start()
         else:
             self._at = math.inf
             self._late()
-
-
-def _nobody() -> None:
-    """Whom an ended deadline calls."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from http import HTTPStatus
-from typing import Callable, Dict, List, Optional, Protocol, Sequence, Tuple
+from typing import Optional, Protocol, Union
 
+from kserve_wrapper.core.calls import Buffer
+from kserve_wrapper.core.errors import TooLarge, WrapperError
+from kserve_wrapper.httpd.budget import BodyBudget
 from kserve_wrapper.httpd.messages import ClientGone, Headers
+from kserve_wrapper.httpd.parser import Head
+from kserve_wrapper.httpd.response_head import compose_head
 
-#: Bytes of a body that may wait for the application; beyond, the connection is not read.
+#: Bytes of a body that may come before the application asks for it; beyond, the connection is not read.
 HIGH_WATER = 65536
 
-_STATUS_LINES: Dict[int, bytes] = {s: b"HTTP/1.1 %d %s\r\n" % (s, s.phrase.encode()) for s in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = (b"connection", b"close")
 
@@ -35,115 +38,133 @@ class Exchange:
 
     Args:
         wire: where the response goes.
-        keep_alive: the client will send further requests.
-        expects: it waits for ``100 Continue``.
+        head: of the request.
+        max_body: bytes of a body; 0 = any number.
+        budget: counts the body until the application takes it.
     """
 
     __slots__ = (
-        "_chunks",
+        "_body",
+        "_budget",
+        "_error",
         "_expects",
-        "_received",
-        "_size",
         "_waiting",
+        "_wanted",
         "_wire",
-        "abandon",
         "answered",
         "keep_alive",
         "lost",
+        "max_body",
+        "task",
         "whole",
     )
 
-    def __init__(self, wire: Wire, keep_alive: bool, expects: bool) -> None:
-        self.keep_alive = keep_alive
+    def __init__(self, wire: Wire, head: Head, max_body: int, budget: BodyBudget) -> None:
+        self.keep_alive = head.keep_alive
         #: The request has arrived to its end.
         self.whole = False
         #: The response has been written.
         self.answered = False
         #: Nobody reads the response any more.
         self.lost = False
-        #: What calls off the work on the response.
-        self.abandon: Optional[Callable[[], object]] = None
+        #: The work on the response, until that is written.
+        self.task: Optional[asyncio.Task[None]] = None
         self._wire = wire
-        self._expects = expects
-        self._chunks: List[bytes] = []
-        self._size = 0
-        self._received = False
+        self.max_body = max_body
+        self._budget = budget
+        #: The client waits for ``100 Continue``.
+        self._expects = head.expects
+        self._body: Union[bytes, bytearray] = b""
+        #: Why there will be no body.
+        self._error: Optional[WrapperError] = None
+        #: The application waits for the body, by this future if it is not all there.
+        self._wanted = False
         self._waiting: Optional[asyncio.Future[None]] = None
+        if head.length:
+            self._fits(head.length, head.length)
 
     def feed(self, data: bytes) -> None:
         """A piece of the body came."""
-        if self.answered:
+        size = len(self._body) + len(data)
+        if self.answered or self._error is not None or not self._fits(size, len(data)):
             return
-        self._chunks.append(data)
-        self._size += len(data)
-        if self._size > HIGH_WATER:
+        self._budget.held += len(data)
+        if not self._body:
+            self._body = data
+        else:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += data
+        if size > HIGH_WATER and not self._wanted:
             self._wire.pause_reading()
-        self._wake()
 
     def end(self) -> None:
         """The body is complete."""
         self.whole = True
         self._wake()
 
-    def lose(self) -> None:
-        """The connection is gone: calls off the work on the response, unless that is written."""
-        self.lost = True
+    def fail(self, error: WrapperError) -> None:
+        """There will be no body: who asks for it gets this error, and the answer is the connection's last."""
+        self._error = error
+        self.keep_alive = False
+        self._drop()
         self._wake()
-        abandon, self.abandon = self.abandon, None
-        if abandon is not None:
-            abandon()
 
-    def take(self) -> bytes:
-        """What has come of the body and was not taken yet."""
-        chunks, self._chunks, self._size = self._chunks, [], 0
-        self._received = self.whole
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    def lose(self) -> None:
+        """The connection is gone: calls off the work on the response, unless that is written, or not begun."""
+        self.lost = True
+        self._drop()
+        task, self.task = self.task, None
+        if task is not None:
+            task.cancel()
 
-    async def receive(self) -> Tuple[bytes, bool]:
-        """What has come of the body, and whether more follows. Raises ClientGone where none will."""
-        if self._expects and not self.whole:
-            self._expects = False
-            self._wire.write(_CONTINUE)
-        while not (self.lost or self.answered or self._chunks or (self.whole and not self._received)):
+    async def body(self) -> Buffer:
+        """The whole body, once. Raises ClientGone where there is none to come, or why it is refused."""
+        self._wanted = True
+        if not (self.whole or self.lost or self._error is not None):
+            if self._expects:
+                self._expects = False
+                self._wire.write(_CONTINUE)
             self._wire.resume_reading()
             self._waiting = asyncio.get_running_loop().create_future()
             await self._waiting
-        if self.lost or self.answered:
+        if self._error is not None:
+            raise self._error
+        if self.lost:
             raise ClientGone
-        return self.take(), not self.whole
+        body = self._body
+        self._drop()
+        return body
 
     def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """Writes the response, whose length the headers tell; once, and to nobody who is gone."""
+        """Writes the response, whose length the headers tell; once, and to nobody who is gone.
+
+        Where the request has not arrived to its end, the rest is not waited for: the connection ends with this.
+        """
         if self.answered or self.lost:
             return
-        if self._expects and not self.whole:
-            # Whether the body comes all the same is for the client to decide: what follows could be either.
+        if _CLOSE in headers or not self.whole:
             self.keep_alive = False
-        if _CLOSE in headers:
-            self.keep_alive = False
-        elif not self.keep_alive:
+        if not self.keep_alive and _CLOSE not in headers:
             headers = [*headers, _CLOSE]
         self._wire.write(compose_head(status, headers) + body)
         self.answered = True
-        # It may hold this exchange.
-        self.abandon = None
+        self.task = None
+        self._drop()
         self._wire.finished(self)
 
+    def _fits(self, size: int, more: int) -> bool:
+        """Whether a body of this size, ``more`` bytes of it new, is within the limits; fails where it is not."""
+        if 0 < self.max_body < size:
+            self.fail(TooLarge(f"the body is larger than max_body_size, {self.max_body} bytes"))
+        elif not self._budget.fits(more):
+            self.fail(self._budget.full())
+        return self._error is None
+
+    def _drop(self) -> None:
+        self._budget.held -= len(self._body)
+        self._body = b""
+
     def _wake(self) -> None:
-        if self._waiting is not None:
-            if not self._waiting.done():
-                self._waiting.set_result(None)
-            self._waiting = None
-
-
-def compose_head(status: int, headers: Sequence[Tuple[bytes, bytes]]) -> bytes:
-    """A response's head. Raises ValueError for a header that would be more than one line."""
-    pieces = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-    for name, value in headers:
-        pieces += (name, b": ", value, b"\r\n")
-    pieces.append(b"\r\n")
-    head = b"".join(pieces)
-    lines = len(headers) + 2
-    if head.count(b"\n") != lines or head.count(b"\r") != lines:
-        raise ValueError(f"a header holds a line break: {headers}")
-    return head
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)

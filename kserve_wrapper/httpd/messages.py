@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Protocol, Tuple
 
 import orjson
 
 from kserve_wrapper.core.calls import Buffer
-from kserve_wrapper.core.errors import InvalidRequest, TooLarge, UnsupportedMedia
-from kserve_wrapper.core.trace import PASSED_ON, accept_id, trace_headers
+from kserve_wrapper.core.errors import InvalidRequest
+from kserve_wrapper.core.trace import accept_id
+from kserve_wrapper.httpd.encoding import inflate, request_coding
 
 Headers = List[Tuple[bytes, bytes]]
 
 JSON = b"application/json"
-_IDENTITY = (b"", b"identity")
-_TRACE = frozenset(name.encode() for name in PASSED_ON)
 
 
 class ClientGone(Exception):
@@ -26,15 +25,11 @@ class Channel(Protocol):
 
     #: Nobody reads the response any more.
     lost: bool
-    #: Called when that happens, unless the request was answered before.
-    abandon: Optional[Callable[[], object]]
+    #: Bytes that a body may have, compressed or not; 0 = any number.
+    max_body: int
 
-    def take(self) -> bytes:
-        """What has come of the body and was not taken yet."""
-        ...
-
-    async def receive(self) -> Tuple[bytes, bool]:
-        """The next piece of the body, and whether more follows. Raises ClientGone where none will."""
+    async def body(self) -> Buffer:
+        """The whole body, once. Raises ClientGone where none will come, or the WrapperError that it is refused by."""
         ...
 
     def answer(self, status: int, headers: Headers, body: bytes) -> None:
@@ -49,22 +44,20 @@ class Request:
         channel: see there.
         method: in capitals.
         raw_path: as it came, percent-encoded, without the query.
-        headers: names in lower case.
+        headers: by name in lower case; of ``joined``.
         client: its address.
-        max_body: bytes; 0 = any size.
     """
 
-    __slots__ = ("_channel", "_max_body", "client", "headers", "id", "method", "raw_path")
+    __slots__ = ("_channel", "client", "headers", "id", "method", "raw_path")
 
     def __init__(
-        self, channel: Channel, method: str, raw_path: bytes, headers: Headers, client: str = "-", max_body: int = 0
+        self, channel: Channel, method: str, raw_path: bytes, headers: Mapping[bytes, bytes], client: str = "-"
     ) -> None:
         self._channel = channel
         self.method = method
         self.raw_path = raw_path
-        self.headers: Mapping[bytes, bytes] = dict(headers)
+        self.headers = headers
         self.client = client
-        self._max_body = max_body
         self.id = accept_id(self.header(b"x-request-id"))
 
     def header(self, name: bytes) -> Optional[str]:
@@ -72,75 +65,30 @@ class Request:
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
+    @property
+    def announced_size(self) -> int:
+        """Bytes of the body by its Content-Length; 0 where it has none."""
+        return int(self.headers.get(b"content-length", 0))
+
     def is_lost(self) -> bool:
         """The client is gone, as far as the server knows."""
         return self._channel.lost
-
-    def when_lost(self, abandon: Callable[[], object]) -> None:
-        """Calls this as soon as nobody reads the response any more."""
-        self._channel.abandon = abandon
 
     def answer(self, response: Response) -> None:
         """Writes the response; one to HEAD keeps its body's length and leaves the body out."""
         self._channel.answer(response.status, response.headers, b"" if self.method == "HEAD" else response.body)
 
-    def trace(self) -> Dict[str, str]:
-        """The headers that travel upstream with the request."""
-        if _TRACE.isdisjoint(self.headers):
-            return {}
-        return trace_headers(lambda name: self.header(name.encode()))
-
     async def body(self) -> Buffer:
-        """The whole body.
+        """The whole body, once, inflated if it was compressed.
 
         Raises:
-            UnsupportedMedia: it is compressed.
-            TooLarge: it is beyond the limit; no more of it than the limit is ever held.
+            UnsupportedMedia, InvalidRequest: it is compressed in another way than it may, or badly.
+            TooLarge, Unavailable: it is beyond a limit; no more of it than the limit is ever held.
             ClientGone: it never arrived.
         """
-        self._check_encoding()
-        length = self.headers.get(b"content-length")
-        if self._max_body and length is not None and int(length) > self._max_body:
-            await self._refuse_body(int(length))
-        body, more = await self._channel.receive()
-        self._check_size(len(body))
-        return await self._join_body(body) if more else body
-
-    def whole_body(self) -> bytes:
-        """``body``, of a request that has arrived to its end. Raises UnsupportedMedia and TooLarge as it does."""
-        self._check_encoding()
-        body = self._channel.take()
-        self._check_size(len(body))
-        return body
-
-    def _check_encoding(self) -> None:
-        if self.headers.get(b"content-encoding", b"") not in _IDENTITY:
-            raise UnsupportedMedia("Content-Encoding is not supported: send the body as it is")
-
-    async def _join_body(self, first: bytes) -> Buffer:
-        body = bytearray(first)
-        more = True
-        while more:
-            piece, more = await self._channel.receive()
-            body += piece
-            self._check_size(len(body))
-        return body
-
-    def _check_size(self, size: int) -> None:
-        if self._max_body and size > self._max_body:
-            raise self._too_large()
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"the body is larger than the limit of {self._max_body} bytes")
-
-    async def _refuse_body(self, length: int) -> None:
-        """Raises TooLarge; before that reads what little is left, for clients that send all before they listen."""
-        unread = length if b"expect" not in self.headers else 0
-        if unread <= 4 * self._max_body:
-            while unread > 0:
-                piece, more = await self._channel.receive()
-                unread = unread - len(piece) if more else 0
-        raise self._too_large()
+        coding = request_coding(self.headers.get(b"content-encoding"))
+        body = await self._channel.body()
+        return body if coding is None else inflate(body, coding, self._channel.max_body)
 
     async def json(self) -> Dict[str, Any]:
         """The body as a JSON object; an empty body is an empty object. Raises InvalidRequest, and as ``body``."""
@@ -170,6 +118,22 @@ class Response:
         if headers:
             self.headers += headers
 
+    def replace_body(self, body: bytes) -> None:
+        """Answers with this body instead."""
+        self.body = body
+        self.headers = [item for item in self.headers if item[0] != b"content-length"]
+        self.headers.append((b"content-length", b"%d" % len(body)))
+
 
 def json_response(content: Any, status: int = 200, headers: Optional[Headers] = None) -> Response:
     return Response(orjson.dumps(content), status, JSON, headers)
+
+
+def joined(headers: Headers) -> Dict[bytes, bytes]:
+    """By name; several of one name are the list of their values (RFC 9110 section 5.3)."""
+    by_name = dict(headers)
+    if len(by_name) < len(headers):
+        by_name.clear()
+        for name, value in headers:
+            by_name[name] = by_name[name] + b", " + value if name in by_name else value
+    return by_name

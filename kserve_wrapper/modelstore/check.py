@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Iterator, List, Mapping, Optional
 
-from kserve_wrapper.modelstore.content import check_content, place, value
+from kserve_wrapper.modelstore.content import check_content
 from kserve_wrapper.modelstore.findings import Finding, error, warning
+from kserve_wrapper.modelstore.places import place, value
 from kserve_wrapper.modelstore.ports import check_ports
 from kserve_wrapper.modelstore.snapshot import EXAMPLE
-from kserve_wrapper.torchserve import address, config, properties
+from kserve_wrapper.torchserve import config, properties
 from kserve_wrapper.torchserve.config import Setting
 from kserve_wrapper.torchserve.properties import ConfigError
+from kserve_wrapper.upstream import address
 
 CONFIG = Path("config") / "config.properties"
 STORE = Path("model-store")

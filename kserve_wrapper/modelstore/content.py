@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Iterator, List, Mapping, Optional, Tuple
+from typing import Iterator, List, Mapping, Optional
 
 from kserve_wrapper.modelstore.findings import Finding, error, warning
+from kserve_wrapper.modelstore.loaded import check_loaded
+from kserve_wrapper.modelstore.places import place, value
 from kserve_wrapper.modelstore.snapshot import SnapshotCheck
-from kserve_wrapper.torchserve.config import Setting
-from kserve_wrapper.torchserve.environment import ENVIRONMENT
+from kserve_wrapper.torchserve.config import ENVIRONMENT, Setting
 
 #: The envelopes that TorchServe has, 0.9 to 0.12.
 ENVELOPES = ("body", "json", "kserve", "kservev2")
@@ -40,23 +41,11 @@ def check_content(
     setting = settings.get("model_snapshot")
     if setting is not None:
         shared = value(settings, "inference_address") == value(settings, "management_address")
-        findings += SnapshotCheck(*place(file, setting), setting.value, store, shared).findings()
+        envelope = value(settings, "service_envelope") or None
+        findings += SnapshotCheck(*place(file, setting), setting.value, store, shared, envelope).findings()
+    else:
+        findings += check_loaded(file, settings, store)
     return findings
-
-
-def place(file: Path, setting: Optional[Setting]) -> Tuple[Path, Optional[int]]:
-    """File and line of a setting; the command line or a variable stands in the file's stead."""
-    prefix = f"{file}, line "
-    if setting is None:
-        return file, None
-    if setting.where.startswith(prefix):
-        return file, int(setting.where[len(prefix) :])
-    return Path(setting.where), None
-
-
-def value(settings: Mapping[str, Setting], key: str) -> str:
-    """A property in small letters, or an empty text."""
-    return settings[key].value.strip().lower() if key in settings else ""
 
 
 def _names(file: Path, settings: Mapping[str, Setting]) -> Iterator[Finding]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import List, Mapping, Optional, Union
 
 from kserve_wrapper.modelstore.findings import Finding, error
-from kserve_wrapper.torchserve import address
 from kserve_wrapper.torchserve.config import Setting
+from kserve_wrapper.upstream import address
 
 #: The wrapper's own ports, as KServe expects them.
 WRAPPER_HTTP_PORT = 8080

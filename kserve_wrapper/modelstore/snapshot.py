@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from pathlib import Path
 from typing import Any, Iterator, List, Mapping, Optional, Set, Tuple
 
-from kserve_wrapper.modelstore import archive
 from kserve_wrapper.modelstore.findings import Finding, error, warning
-from kserve_wrapper.torchserve import snapshot
+from kserve_wrapper.modelstore.model_config import check_archive
+from kserve_wrapper.torchserve import archive, snapshot
 
 #: What TorchServe reads of each version without asking whether it is there.
 _REQUIRED: Mapping[str, Any] = {
@@ -21,8 +20,6 @@ _REQUIRED: Mapping[str, Any] = {
     "maxBatchDelay": 10,
 }
 _OPTIONAL = ("marName", "responseTimeout", "startupTimeout", "runtimeType")
-#: Names that fit a URL's segment, as KServe's routes need.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class SnapshotCheck:
@@ -34,10 +31,20 @@ class SnapshotCheck:
         text: its value.
         store: the directory of the archives.
         shared: inference and management have one address.
+        envelope: ``service_envelope`` as configured.
     """
 
-    def __init__(self, file: Path, line: Optional[int], text: str, store: Path, shared: bool = False) -> None:
+    def __init__(
+        self,
+        file: Path,
+        line: Optional[int],
+        text: str,
+        store: Path,
+        shared: bool = False,
+        envelope: Optional[str] = None,
+    ) -> None:
         self._shared = shared
+        self._envelope = envelope
         self._file = file
         self._line = line
         self._text = text
@@ -69,10 +76,10 @@ class SnapshotCheck:
 
     def _models(self, models: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[Finding]:
         for name, versions in models.items():
-            if not _NAME.fullmatch(name):
+            if not fits_url(name):
                 yield self._error(
                     f'the model name "{name}" does not fit into a URL',
-                    "Use letters, digits, '.', '_' and '-'",
+                    "Use letters of any script, digits, '.', '_' and '-'",
                 )
             yield from self._default(name, versions)
             if self._shared and len(versions) > 1:
@@ -142,6 +149,7 @@ class SnapshotCheck:
             )
         for what, remedy in _incomplete(found):
             yield error(path, None, what, remedy)
+        yield from check_archive(found, self._envelope)
 
     def _nearest(self, mar: str) -> str:
         present = ", ".join(sorted(path.name for path in self._store.glob("*.mar"))) or "no archive at all"
@@ -162,6 +170,11 @@ class SnapshotCheck:
 
     def _warning(self, problem: str, remedy: str) -> Finding:
         return warning(self._file, self._line, problem, remedy)
+
+
+def fits_url(name: str) -> bool:
+    """Whether a name can be one segment of a path; what is not ASCII goes there percent-encoded."""
+    return name.isprintable() and name not in ("", ".", "..") and "/" not in name and "\\" not in name
 
 
 def _incomplete(found: archive.Archive) -> Iterator[Tuple[str, str]]:

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
-from kserve_wrapper.modelstore import archive
 from kserve_wrapper.modelstore.check import CONFIG, MOUNT, STORE
 from kserve_wrapper.modelstore.content import ENVELOPE_OF
-from kserve_wrapper.torchserve import properties
+from kserve_wrapper.torchserve import archive, properties
 
 #: The document's properties, in its order, and below them what a pod needs beside.
 _PROPERTIES = f"""\

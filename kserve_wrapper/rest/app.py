@@ -6,13 +6,13 @@ import asyncio
 import logging
 import math
 import time
-from functools import partial
 from typing import Callable, Optional, Protocol, Union
 
 from kserve_wrapper.core.errors import WrapperError
 from kserve_wrapper.core.trace import INTERNAL
+from kserve_wrapper.httpd.encoding import accepted_coding, deflate
 from kserve_wrapper.httpd.messages import ClientGone, Headers, Request, Response, json_response
-from kserve_wrapper.rest.inference import Inference, Respond
+from kserve_wrapper.rest.cors import Cors
 from kserve_wrapper.rest.routing import Router, WrongMethod
 
 logger = logging.getLogger(__name__)
@@ -34,11 +34,24 @@ class App:
     Args:
         router: all routes.
         observe: told of each request.
+        refused: told the route's name and the status of each answer to what never became a request.
+        cors: None where pages of other origins may not call.
+        compress_from: bytes of an answer that is compressed for clients that accept it; 0 = none is.
     """
 
-    def __init__(self, router: Router, observe: Optional[Observer] = None) -> None:
+    def __init__(
+        self,
+        router: Router,
+        observe: Optional[Observer] = None,
+        refused: Optional[Callable[[str, int], None]] = None,
+        cors: Optional[Cors] = None,
+        compress_from: int = 0,
+    ) -> None:
         self._router = router
         self._observe = observe
+        self._refused = refused
+        self._cors = cors
+        self._compress_from = compress_from
         #: While the server stops, each answer asks its client to leave: a connection that the server closes by itself
         #: may cut a request that is on its way.
         self.closing = False
@@ -51,30 +64,17 @@ class App:
         try:
             match = self._router.match(request.raw_path)
             route = match.route.template
-            result = await match.route.handler(request.method)(request, *match.params)
+            preflight = None if self._cors is None else self._cors.preflight(request)
+            result = preflight or await match.route.handler(request.method)(request, *match.params)
         except (Exception, asyncio.CancelledError) as error:
             result = error
         self._answer(request, route, started, result)
 
-    def begin(self, request: Request) -> bool:
-        """Takes on an inference whose body is all there; False for any other request."""
-        started = time.perf_counter()
-        try:
-            match = self._router.match(request.raw_path)
-            handler = match.route.handler(request.method)
-        except WrapperError:
-            return False
-        if not isinstance(handler, Inference):
-            return False
-        respond = partial(self._answer, request, match.route.template, started)
-        try:
-            call_off = handler.begin(request, match.params, respond)
-        except Exception as error:
-            # Who has just begun to listen is not answered yet.
-            asyncio.get_running_loop().call_soon(respond, error)
-        else:
-            request.when_lost(partial(_abandon, call_off, respond))
-        return True
+    def refuse(self, error: WrapperError) -> Response:
+        """The answer to what never became a request."""
+        if self._refused is not None:
+            self._refused(_UNROUTED, error.status)
+        return error_response(error)
 
     def _answer(self, request: Request, route: str, started: float, result: Union[Response, BaseException]) -> None:
         response = _answer_to(result, request) if isinstance(result, BaseException) else result
@@ -91,14 +91,22 @@ class App:
 
     def _send(self, request: Request, response: Response) -> None:
         response.headers.append((b"x-request-id", request.id.encode()))
+        if self._cors is not None:
+            response.headers += self._cors.headers(request)
+        if 0 < self._compress_from <= len(response.body):
+            _compress(response, request)
         if self.closing:
             response.headers.append((b"connection", b"close"))
         request.answer(response)
 
 
-def _abandon(call_off: Callable[[], object], respond: Respond) -> None:
-    call_off()
-    respond(ClientGone())
+def _compress(response: Response, request: Request) -> None:
+    """Compresses the body for a client that takes it so."""
+    coding = accepted_coding(request.header(b"accept-encoding"))
+    if coding is not None:
+        response.replace_body(deflate(response.body, coding))
+        response.headers.append((b"content-encoding", coding))
+    response.headers.append((b"vary", b"accept-encoding"))
 
 
 def _answer_to(error: BaseException, request: Request) -> Optional[Response]:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Callable, Generic, Sequence, Tuple, TypeVar, Union
+from typing import Callable, Generic, Optional, Tuple, TypeVar
 
-from kserve_wrapper.batching.outbox import Outcome
-from kserve_wrapper.core.calls import Call, Reply
+from kserve_wrapper.codecs.cloudevents import Form, form_of
+from kserve_wrapper.core.calls import Buffer, Call, Reply
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.httpd.messages import Request, Response
 
 T = TypeVar("T")
 
-#: Takes the response to a request, or the error that ended it.
-Respond = Callable[[Union[Response, Exception]], None]
+#: Bytes of a body that costs less to parse than to ask about: the data plane refuses it afterwards.
+LARGE = 65536
 
 
 class Inference(Generic[T]):
-    """A handler that needs no task of the event loop for a request that is all there, as most are.
+    """The handler of such a route.
 
     Args:
         plane: answers.
@@ -36,29 +35,30 @@ class Inference(Generic[T]):
         self._decode = decode
         self._encode = encode
 
-    async def __call__(self, request: Request, *params: str) -> Response:
-        call, asked = self._decode(request, await request.body(), *params)
-        return self._encode(asked, await self._plane.infer(call))
+    async def __call__(self, request: Request, model: str, version: Optional[str] = None) -> Response:
+        body = await self._body(request, model, version)
+        params = (model,) if version is None else (model, version)
+        event = form_of(request.headers)
+        if event is not None:
+            body = event.open(request.headers, body)
+        call, asked = self._decode(request, body, *params)
+        response = self._encode(asked, await self._plane.infer(call))
+        return response if event is None else _as_event(event, call.model, response)
 
-    def begin(self, request: Request, params: Sequence[str], respond: Respond) -> Callable[[], object]:
-        """Takes on a request that has arrived to its end; its response, or an error, is handed to ``respond`` later.
+    async def _body(self, request: Request, model: str, version: Optional[str]) -> Buffer:
+        """The body; a large one only if there is room, told before it is read, or parsed where it came in chunks."""
+        announced = request.announced_size
+        if announced > LARGE:
+            self._plane.check_room(model, version, announced)
+        body = await request.body()
+        if len(body) > LARGE >= announced:
+            self._plane.check_room(model, version, len(body))
+        return body
 
-        Returns:
-            What calls it off.
 
-        Raises:
-            WrapperError: it is not taken on.
-        """
-        call, asked = self._decode(request, request.whole_body(), *params)
-        return self._plane.begin(call, partial(self._hand_on, asked, respond))
-
-    def _hand_on(self, asked: T, respond: Respond, outcome: Outcome) -> None:
-        if isinstance(outcome, Exception):
-            respond(outcome)
-            return
-        try:
-            response = self._encode(asked, outcome)
-        except Exception as error:
-            respond(error)
-        else:
-            respond(response)
+def _as_event(event: Form, model: str, response: Response) -> Response:
+    """The response within a CloudEvent of the request's form; its other headers stay."""
+    own = dict(response.headers)
+    body, content_type, headers = event.answer(model, own.pop(b"content-type"), response.body)
+    own.pop(b"content-length")
+    return Response(body, response.status, content_type, [*own.items(), *headers])

@@ -21,7 +21,7 @@ _INFER_ERRORS = {
     "404": "No such model or version.",
     "408": "The request did not arrive in time.",
     "413": "The request is beyond a limit.",
-    "415": "The body is compressed.",
+    "415": "The Content-Encoding is not one that is read here.",
     "502": "TorchServe answered something that is not an answer.",
     "503": "Not ready, or too many requests wait: try again.",
     "504": "No answer by the deadline.",
@@ -83,9 +83,11 @@ def _v2_paths() -> Dict[str, Any]:
     flag: _Schema = {"type": "boolean"}
     paths: Dict[str, Any] = {
         "/v2": {"get": _operation("About the server.", _ref("ServerMetadata"))},
+        "/v2/": {"get": _operation("About the server.", _ref("ServerMetadata"))},
         "/v2/health/live": {"get": _readiness("Does the server live?", _object({"live": flag}), known=True)},
         "/v2/health/ready": {"get": _readiness("Are all models ready?", _object({"ready": flag}), known=True)},
         "/v2/models": {"get": _operation("All models.", _object({"models": _list({"type": "string"})}))},
+        "/v2/models/stats": {"get": _operation("What all models have answered.", _ref("ModelStatistics"))},
     }
     for prefix, names in (
         ("/v2/models/{model}", ["model"]),
@@ -94,6 +96,10 @@ def _v2_paths() -> Dict[str, Any]:
         errors = {code: _INFER_ERRORS[code] for code in ("404", "503")}
         about = _operation("About the model.", _ref("ModelMetadata"), errors=errors)
         paths[prefix] = _with_parameters(names, get=about)
+        config = _operation("The model's configuration, in Triton's form.", _ref("ModelConfig"), errors=errors)
+        paths[f"{prefix}/config"] = _with_parameters(names, get=config)
+        told = _operation("What the model has answered.", _ref("ModelStatistics"), errors={"404": errors["404"]})
+        paths[f"{prefix}/stats"] = _with_parameters(names, get=told)
         ready = _readiness("Is the model ready?", _ref("ModelReady"))
         paths[f"{prefix}/ready"] = _with_parameters(names, get=ready)
         for verb in ("infer", "explain"):
@@ -155,10 +161,17 @@ def _schemas() -> Dict[str, _Schema]:
         "shape": shape,
     }
     with_data = {**tensor, "parameters": _PARAMETERS, "data": _list({})}
-    request = _object({"id": text, "parameters": _PARAMETERS, "inputs": _list(_ref("Tensor"), 1)}, ["inputs"])
+    bare: _Schema = {"type": "integer", "minimum": -1}
+    sent: Dict[str, _Schema] = {**with_data, "shape": {"oneOf": [shape, bare]}, "contents": {"type": "object"}}
+    # A single text stands for a list of one.
+    sent["data"] = {"oneOf": [_list({}), text]}
+    request = _object({"id": text, "parameters": _PARAMETERS, "inputs": _list(_ref("InputTensor"), 1)}, ["inputs"])
     request["properties"]["outputs"] = _list(_object({"name": text, "parameters": _PARAMETERS}, ["name"]))
     return {
         "Error": _object({"error": text}),
+        "InputTensor": _object(sent, ["name", "datatype", "shape"]),
+        "ModelConfig": _model_config(),
+        "ModelStatistics": _model_statistics(),
         "ModelReady": _object({"name": text, "ready": {"type": "boolean"}}),
         "ModelIndex": _object({"name": text, "version": text, "state": text, "reason": text}),
         "ModelMetadata": _object(
@@ -190,6 +203,26 @@ def _schemas() -> Dict[str, _Schema]:
         ),
         "V2Request": request,
     }
+
+
+def _model_config() -> _Schema:
+    text: _Schema = {"type": "string"}
+    tensor = _object({"name": text, "data_type": text, "dims": _list({"type": "integer", "minimum": -1}, 1)})
+    fields = {"name": text, "platform": text, "backend": text, "max_batch_size": {"type": "integer", "minimum": 0}}
+    return _object({**fields, "input": _list(tensor), "output": _list(tensor)})
+
+
+def _model_statistics() -> _Schema:
+    text: _Schema = {"type": "string"}
+    number: _Schema = {"type": "integer", "minimum": 0}
+    duration = _object({"count": number, "ns": number})
+    compute = dict.fromkeys(("compute_input", "compute_infer", "compute_output"), duration)
+    others = dict.fromkeys(("success", "fail", "queue", "cache_hit", "cache_miss"), duration)
+    counts = dict.fromkeys(("last_inference", "inference_count", "execution_count"), number)
+    batches = _list(_object({"batch_size": number, **compute}))
+    times = {"inference_stats": _object({**others, **compute}), "batch_stats": batches}
+    model = _object({"name": text, "version": text, **counts, **times})
+    return _object({"model_stats": _list(model)})
 
 
 def _object(properties: Dict[str, _Schema], required: Optional[List[str]] = None) -> _Schema:

@@ -32,8 +32,10 @@ class RepositoryRoutes:
         return json_response([entry for entry in entries if not ready or entry.get("state") == "READY"])
 
     async def load(self, request: Request, model: str) -> Response:
-        await request.json()
-        await self._repository().load(model)
+        parameters = (await request.json()).get("parameters") or {}
+        if not isinstance(parameters, dict):
+            raise InvalidRequest("parameters must be an object")
+        await self._repository().load(model, tuple(parameters))
         return json_response({"name": model, "load": True})
 
     async def unload(self, request: Request, model: str) -> Response:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Optional
 
+from kserve_wrapper.codecs.model_info import ModelInfo
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.httpd.messages import Request, Response, json_response
 from kserve_wrapper.rest.metrics import MetricsRoute
+from kserve_wrapper.rest.model_info import ModelInfoRoutes, refuse_shared_memory
 from kserve_wrapper.rest.openapi import document, page
 from kserve_wrapper.rest.repository import RepositoryRoutes
 from kserve_wrapper.rest.routing import Router
@@ -22,6 +24,7 @@ def build_router(
     docs: bool = False,
     compat: bool = False,
     torchserve: Optional[TorchServeMetrics] = None,
+    batch_rows: int = 128,
 ) -> Router:
     """Every route.
 
@@ -31,11 +34,14 @@ def build_router(
         docs: whether to serve the OpenAPI description.
         compat: whether V2 inference answers as the stock runtime does.
         torchserve: further metrics, shown behind ours.
+        batch_rows: most rows that go through a model at once, as its configuration tells.
     """
     router = Router()
     V1(plane, metrics.stages).add_to(router)
+    ModelInfoRoutes(plane, ModelInfo(plane, metrics.models, batch_rows)).add_to(router)
     V2(plane, metrics.stages, compat).add_to(router)
     RepositoryRoutes(plane).add_to(router)
+    refuse_shared_memory(router)
     MetricsRoute(metrics, torchserve).add_to(router)
 
     async def alive(request: Request) -> Response:

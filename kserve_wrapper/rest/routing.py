@@ -68,11 +68,11 @@ class Router:
 
     def add(self, template: str, **handlers: Handler) -> None:
         """Adds a route, ``GET=…`` or ``POST=…``. Earlier routes win."""
-        self._routes.append((template.strip("/").split("/"), Route(template, handlers)))
+        self._routes.append((template[1:].split("/"), Route(template, handlers)))
 
     def refuse(self, template: str, explain: Explain) -> None:
         """Paths that no earlier route takes get 404, by any method, with what ``explain`` says of their parameters."""
-        self._routes.append((template.strip("/").split("/"), explain))
+        self._routes.append((template[1:].split("/"), explain))
 
     def match(self, raw_path: bytes) -> Match:
         """The route of a path as it came over the wire, without query.

@@ -43,7 +43,7 @@ class V1:
 
     def _inference(self, explain: bool) -> Inference[bool]:
         def decode(request: Request, body: Buffer, model: str) -> Tuple[Call, bool]:
-            return self._stages.decode.time(codec.decode_request, body, model, explain, request.trace()), explain
+            return self._stages.decode.time(codec.decode_request, body, model, explain, request.headers), explain
 
         return Inference(self._plane, decode, self._encode)
 

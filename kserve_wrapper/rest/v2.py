@@ -36,6 +36,8 @@ class V2:
 
     def add_to(self, router: Router) -> None:
         router.add("/v2", GET=self.server_metadata)
+        # The protocol's own description has it so.
+        router.add("/v2/", GET=self.server_metadata)
         router.add("/v2/health/live", GET=self.live)
         router.add("/v2/health/ready", GET=self.ready)
         router.add("/v2/models", GET=self.list_models)
@@ -72,7 +74,7 @@ class V2:
         ) -> Tuple[Call, codec.V2Request]:
             length = request.header(_HEADER_LENGTH)
             asked = self._stages.decode.time(
-                codec.decode_request, body, length, model, version, explain, request.trace()
+                codec.decode_request, body, length, model, version, explain, request.headers
             )
             return asked.call, asked
 
@@ -86,7 +88,8 @@ class V2:
     def _response(self, asked: codec.V2Request, reply: V2Reply) -> Response:
         if self._compat and not asked.call.explain:
             return json_response(stock_document(asked.call, asked.id, reply))
-        content, header_length = codec.encode_reply(asked, reply)
+        labels = self._plane.labels(asked.call) if asked.classes else ()
+        content, header_length = codec.encode_reply(asked, reply, labels)
         if header_length is None:
             return Response(content, 200, JSON)
         headers: Headers = [(_HEADER_LENGTH, b"%d" % header_length)]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any, Optional
 
 from kserve_wrapper.core.dataplane import DataPlane
+from kserve_wrapper.rpc.messages import Protocol
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +40,23 @@ def add_health(server: Any, plane: DataPlane, service: str) -> Optional[asyncio.
     return asyncio.get_running_loop().create_task(follow())
 
 
-def add_reflection(server: Any, service: str) -> None:
-    """Adds server reflection, so that tools need no .proto file; nothing without grpcio-reflection."""
+def add_reflection(server: Any, service: str, protocol: Protocol) -> None:
+    """Adds server reflection, so that tools need no .proto file; nothing without grpcio-reflection.
+
+    It tells what is served and nothing else: ``protocol`` is the service's description.
+    """
     try:
         from grpc_reflection.v1alpha import reflection
     except ImportError:
         logger.info("no reflection: the package grpcio-reflection is not installed")
         return
-    names = [service, "grpc.health.v1.Health", reflection.SERVICE_NAME]
-    reflection.enable_server_reflection(names, server)
+    from grpc_reflection.v1alpha import reflection_pb2
+
+    names = [service, reflection.SERVICE_NAME]
+    protocol.add(reflection_pb2.DESCRIPTOR)
+    with suppress(ImportError):
+        from grpc_health.v1 import health_pb2
+
+        protocol.add(health_pb2.DESCRIPTOR)
+        names.append("grpc.health.v1.Health")
+    reflection.enable_server_reflection(names, server, pool=protocol.pool)

@@ -6,23 +6,42 @@ import asyncio
 import logging
 import time
 from pathlib import Path
-from typing import Any, Awaitable, Callable, Dict, List, Tuple
+from typing import Any, AsyncIterator, Awaitable, Callable, Dict, List, Tuple
 
 import grpc
 
+from kserve_wrapper.codecs.model_info import ModelInfo
 from kserve_wrapper.core.dataplane import DataPlane
-from kserve_wrapper.core.errors import WrapperError
-from kserve_wrapper.core.trace import INTERNAL, accept_id, trace_headers
-from kserve_wrapper.rpc.codes import status_code
+from kserve_wrapper.core.errors import QueueFull, WrapperError
+from kserve_wrapper.core.trace import INTERNAL, accept_id
 from kserve_wrapper.rpc.health import add_health, add_reflection
 from kserve_wrapper.rpc.messages import load_messages
-from kserve_wrapper.rpc.servicer import Caller, Method, Servicer
+from kserve_wrapper.rpc.servicer import STREAM, Caller, Method, Rpc, Servicer
+from kserve_wrapper.rpc.streams import in_order
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 SERVICE = "inference.GRPCInferenceService"
+#: The same protocol under the package name of TorchServe's own description.
+SERVES_OWN = "org.pytorch.serve.grpc.openinference.GRPCInferenceService"
+#: Triton's methods for memory shared with clients. Its others that are not served are unknown, by gRPC itself.
+NOT_OFFERED = tuple(
+    f"{kind}SharedMemory{verb}" for kind in ("System", "Cuda") for verb in ("Status", "Register", "Unregister")
+)
+#: Our errors, by HTTP status.
+_CODES: Dict[int, grpc.StatusCode] = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    405: grpc.StatusCode.UNIMPLEMENTED,
+    500: grpc.StatusCode.INTERNAL,
+    502: grpc.StatusCode.INTERNAL,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+    507: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
 
 
 class GrpcServer:
@@ -38,7 +57,8 @@ class GrpcServer:
         self._metrics = metrics
         self._settings = settings
         self._server = grpc.aio.server(options=_options(settings))
-        servicer = Servicer(load_messages(), plane, metrics.stages, settings.compat)
+        info = ModelInfo(plane, metrics.models, settings.batch_rows)
+        servicer = Servicer(load_messages(), plane, info, metrics.stages, settings.compat)
         handlers = {
             name: grpc.unary_unary_rpc_method_handler(
                 self._guard(name, rpc.serve),
@@ -47,9 +67,14 @@ class GrpcServer:
             )
             for name, rpc in servicer.methods().items()
         }
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        if servicer.stream is not None:
+            handlers[STREAM] = self._stream(servicer.stream)
+        handlers.update({name: _not_offered(name) for name in NOT_OFFERED})
+        names = (SERVICE, SERVES_OWN) if settings.compat else (SERVICE,)
+        for service in names:
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         self._health = add_health(self._server, plane, SERVICE)
-        add_reflection(self._server, SERVICE)
+        add_reflection(self._server, SERVICE, servicer.protocol)
 
     async def start(self, port: int) -> int:
         """Starts serving and returns the port (0 takes a free one). Raises OSError when it cannot be had."""
@@ -72,6 +97,44 @@ class GrpcServer:
         if self._health is not None:
             self._health.cancel()
         await self._server.stop(grace)
+
+    def _stream(self, rpc: Rpc) -> Any:
+        """ModelStreamInfer: each request gets its one answer, in order; an error ends its request alone."""
+
+        async def answer(request: Any, caller: Caller) -> Any:
+            started = time.perf_counter()
+            code, reply = "OK", rpc.response()
+            try:
+                reply.infer_response.CopyFrom(await rpc.serve(request, caller))
+                reply.infer_response.parameters["triton_final_response"].bool_param = True
+            except WrapperError as error:
+                code, reply.error_message = status_code(error).name, error.message
+                reply.infer_response.id = request.id
+            except Exception:
+                logger.exception("a request of a stream failed")
+                code, reply.error_message = "INTERNAL", INTERNAL
+            self._metrics.count_request("grpc", STREAM, code, time.perf_counter() - started)
+            return reply
+
+        async def serve(requests: Any, context: Any) -> AsyncIterator[Any]:
+            caller = _identify(context)[1]
+
+            def begin(request: Any) -> Awaitable[Any]:
+                # The stream's deadline, as near as it is by now.
+                return answer(request, caller._replace(timeout=context.time_remaining()))
+
+            replies = in_order(requests, begin)
+            try:
+                async for reply in replies:
+                    yield reply
+            finally:
+                await replies.aclose()
+
+        return grpc.stream_stream_rpc_method_handler(
+            serve,
+            request_deserializer=rpc.request.FromString,
+            response_serializer=rpc.response.SerializeToString,
+        )
 
     def _guard(self, name: str, serve: Method) -> Callable[[Any, Any], Awaitable[Any]]:
         """Turns errors into statuses and counts the outcome."""
@@ -99,14 +162,33 @@ class GrpcServer:
         return guarded
 
 
+def status_code(error: WrapperError) -> grpc.StatusCode:
+    """The code of an error. What the table lacks is the client's fault below 500 and ours from there."""
+    if isinstance(error, QueueFull):
+        return grpc.StatusCode.RESOURCE_EXHAUSTED
+    fallback = grpc.StatusCode.INVALID_ARGUMENT if error.status < 500 else grpc.StatusCode.INTERNAL
+    return _CODES.get(error.status, fallback)
+
+
 def _identify(context: Any) -> Tuple[str, Caller]:
-    """The request's id, which goes back as trailing metadata, and what travels on."""
-    metadata: Dict[str, str] = {
-        key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
+    """The request's id, which goes back as trailing metadata, and what is known of the caller."""
+    headers: Dict[bytes, bytes] = {
+        key.encode(): value.encode()
+        for key, value in context.invocation_metadata() or ()
+        if isinstance(value, str) and value.isascii()
     }
-    identifier = accept_id(metadata.get("x-request-id"))
+    given = headers.get(b"x-request-id")
+    identifier = accept_id(None if given is None else given.decode())
     context.set_trailing_metadata((("x-request-id", identifier),))
-    return identifier, Caller(context.time_remaining(), trace_headers(metadata.get))
+    return identifier, Caller(context.time_remaining(), headers)
+
+
+def _not_offered(name: str) -> Any:
+    async def refuse(request: bytes, context: Any) -> None:
+        cause = f"{name}: shared memory is not offered here, send tensors in the request"
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, cause)
+
+    return grpc.unary_unary_rpc_method_handler(refuse)
 
 
 def _options(settings: Settings) -> List[Tuple[str, int]]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Awaitable, Callable, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Awaitable, Callable, Dict, NamedTuple, Optional
+
+from google.protobuf.json_format import ParseDict
 
 from kserve_wrapper.codecs import oip_grpc as codec
 from kserve_wrapper.codecs.compat import new_id, stock_reply
+from kserve_wrapper.codecs.model_info import ModelInfo, properties
 from kserve_wrapper.core.calls import V2Reply
 from kserve_wrapper.core.dataplane import DataPlane, Repository
 from kserve_wrapper.core.errors import InternalError, Unavailable
+from kserve_wrapper.core.headers import ClientHeaders
 from kserve_wrapper.core.trace import INTERNAL
+from kserve_wrapper.rpc.messages import Protocol
 from kserve_wrapper.telemetry.metrics import Stages
 
 
@@ -19,9 +24,12 @@ class Caller(NamedTuple):
 
     #: Seconds that the client waits; None: for ever.
     timeout: Optional[float]
-    #: Headers that travel upstream.
-    trace: Mapping[str, str]
+    #: The call's metadata.
+    headers: ClientHeaders
 
+
+STREAM = "ModelStreamInfer"
+STREAM_RESPONSE = "ModelStreamInferResponse"
 
 Method = Callable[[Any, Caller], Awaitable[Any]]
 
@@ -40,33 +48,48 @@ class Servicer:
     Args:
         messages: the module with the message classes.
         plane: answers.
+        info: of models, for Triton's clients.
         stages: takes the time of decoding and encoding.
         compat: inference answers as the stock runtime does.
     """
 
-    def __init__(self, messages: Any, plane: DataPlane, stages: Stages, compat: bool = False) -> None:
-        self._messages = messages
+    def __init__(self, messages: Any, plane: DataPlane, info: ModelInfo, stages: Stages, compat: bool = False) -> None:
+        self._served = {name: serve for name, serve in self._all().items() if hasattr(messages, f"{name}Request")}
+        streams = hasattr(messages, STREAM_RESPONSE)
+        #: The messages, and what reflection tells.
+        self.protocol = Protocol(messages, [*self._served, *([STREAM] if streams else [])])
+        self._messages = self.protocol
         self._plane = plane
+        self._info = info
         self._stages = stages
         self._compat = compat
 
     def methods(self) -> Dict[str, Rpc]:
-        """All methods that the message package has messages for."""
-        served: Dict[str, Method] = {
+        """All methods of one request and one answer that the message package has messages for."""
+        return {
+            name: Rpc(getattr(self._messages, f"{name}Request"), getattr(self._messages, f"{name}Response"), serve)
+            for name, serve in self._served.items()
+        }
+
+    @property
+    def stream(self) -> Optional[Rpc]:
+        """ModelStreamInfer, whose requests are answered each by ``serve``; None where there are no messages for it."""
+        response = getattr(self._messages, STREAM_RESPONSE, None)
+        return None if response is None else Rpc(self._messages.ModelInferRequest, response, self.model_infer)
+
+    def _all(self) -> Dict[str, Method]:
+        return {
             "ServerLive": self.server_live,
             "ServerReady": self.server_ready,
             "ModelReady": self.model_ready,
             "ServerMetadata": self.server_metadata,
             "ModelMetadata": self.model_metadata,
             "ModelInfer": self.model_infer,
+            "ModelConfig": self.model_config,
+            "ModelStatistics": self.model_statistics,
             "RepositoryIndex": self.repository_index,
             "RepositoryModelLoad": self.repository_model_load,
             "RepositoryModelUnload": self.repository_model_unload,
-        }
-        return {
-            name: Rpc(getattr(self._messages, f"{name}Request"), getattr(self._messages, f"{name}Response"), method)
-            for name, method in served.items()
-            if hasattr(self._messages, f"{name}Request")
         }
 
     async def server_live(self, request: Any, caller: Caller) -> Any:
@@ -85,15 +108,27 @@ class Servicer:
     async def model_metadata(self, request: Any, caller: Caller) -> Any:
         metadata = self._plane.metadata(request.name, request.version or None)
         reply = self._messages.ModelMetadataResponse(
-            name=metadata.name, versions=metadata.versions, platform=metadata.platform
+            name=metadata.name,
+            versions=metadata.versions,
+            platform=metadata.platform,
+            properties=properties(metadata),
         )
         for source, target in ((metadata.inputs, reply.inputs), (metadata.outputs, reply.outputs)):
             for tensor in source:
                 target.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
         return reply
 
+    async def model_config(self, request: Any, caller: Caller) -> Any:
+        reply = self._messages.ModelConfigResponse()
+        ParseDict(self._info.config(request.name, request.version or None), reply.config)
+        return reply
+
+    async def model_statistics(self, request: Any, caller: Caller) -> Any:
+        told = self._info.statistics(request.name or None, request.version or None)
+        return ParseDict(told, self._messages.ModelStatisticsResponse())
+
     async def model_infer(self, request: Any, caller: Caller) -> Any:
-        asked = self._stages.decode.time(codec.decode_request, request, caller.trace)
+        asked = self._stages.decode.time(codec.decode_request, request, caller.headers)
         reply = await self._plane.infer(asked.call, caller.timeout)
         if not isinstance(reply, V2Reply):
             raise InternalError(INTERNAL)
@@ -102,9 +137,10 @@ class Servicer:
     def _response(self, asked: codec.GrpcRequest, reply: V2Reply) -> Any:
         if self._compat and not asked.call.explain:
             reply = stock_reply(asked.call, reply)
-            call = replace(asked.call, version=None, outputs=None)
+            call = replace(asked.call, outputs=None)
             asked = replace(asked, call=call, id=asked.id or new_id())
-        return codec.encode_reply(self._messages.ModelInferResponse, asked, reply)
+        labels = self._plane.labels(asked.call) if asked.classes else ()
+        return codec.encode_reply(self._messages.ModelInferResponse, asked, reply, labels)
 
     async def repository_index(self, request: Any, caller: Caller) -> Any:
         reply = self._messages.RepositoryIndexResponse()
@@ -114,7 +150,8 @@ class Servicer:
         return reply
 
     async def repository_model_load(self, request: Any, caller: Caller) -> Any:
-        await self._repository().load(request.model_name)
+        # kserve's message has no parameters, Triton's has.
+        await self._repository().load(request.model_name, tuple(getattr(request, "parameters", ())))
         return self._outcome("Load", request.model_name, "isLoaded")
 
     async def repository_model_unload(self, request: Any, caller: Caller) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
-from typing import Collection, Dict, Mapping, Optional, Set
+from typing import Collection, Dict, Mapping, Optional
 
+from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.torchserve import properties
-from kserve_wrapper.torchserve.address import Address
 from kserve_wrapper.torchserve.config import COMMAND_LINE, TorchServeConfig
+from kserve_wrapper.upstream.address import Address
 
 #: Addresses that stay on loopback unless they are exposed.
 ADDRESSES = ("inference", "management", "metrics")
@@ -22,8 +22,6 @@ _PATHS = (
     "keystore",
     "cpp_log_config",
 )
-#: What ``free_port`` has given.
-_given: Set[int] = set()
 
 
 def derive(properties_path: Path, overrides: Mapping[str, str]) -> str:
@@ -66,20 +64,6 @@ def log_config(config_path: Path, named: Optional[str]) -> Path:
     """The log4j2 file: the one named, the one beside config.properties, or the wrapper's own."""
     beside = config_path.parent / "log4j2.xml"
     return Path(named) if named else beside if beside.is_file() else Path(__file__).with_name("log4j2.xml")
-
-
-def free_port() -> int:
-    """A TCP port of the loopback address that nothing uses now, each a new one.
-
-    Until somebody binds it, the kernel may well choose the same again.
-    """
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port not in _given:
-            _given.add(port)
-            return port
 
 
 def _url(address: Address, host: str) -> str:

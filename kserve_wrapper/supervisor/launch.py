@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Tuple
 
 from kserve_wrapper.supervisor.java import Java
-from kserve_wrapper.torchserve.config import TorchServeConfig
-from kserve_wrapper.torchserve.environment import ENVIRONMENT
+from kserve_wrapper.torchserve import load_log
+from kserve_wrapper.torchserve.config import ENVIRONMENT, TorchServeConfig
 from kserve_wrapper.torchserve.properties import ConfigError
 
 #: What Java is told unless ``vmargs`` says otherwise.
 #:
-#: Compile quickly, once: coalescing leaves Java few requests, and the thorough compiler takes its time from the model
+#: Compile quickly, once: batching leaves Java few requests, and the thorough compiler takes its time from the model
 #: just while a pod starts and warms up.
 #:
 #: Keep the threads that TorchServe hands batches to: on one or two processors Java would start a thread for each batch.
@@ -69,7 +69,10 @@ def command(
     virtual = (settings["vmargs"].value if "vmargs" in settings else _VIRTUAL).split()
     if log_config is not None:
         virtual = [word for word in virtual if not word.startswith(("-Dlog4j.configurationFile=", "-Dlog4j2.conf"))]
-        virtual.append(f"-Dlog4j.configurationFile={log_config.resolve().as_uri()}")
+        # Of several files the later ones add to the first.
+        files = (log_config.resolve(), Path(__file__).with_name("load_log4j2.xml"))
+        virtual.append("-Dlog4j.configurationFile=" + ",".join(file.as_uri() for file in files))
+        virtual.append(f"-Dts.kserve.loads={run / load_log.NAME}")
     classes = [".", str(installation.home / "ts" / "frontend" / "*")]
     if "plugins_path" in settings:
         plugins = settings["plugins_path"].value

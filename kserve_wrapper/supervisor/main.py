@@ -1,6 +1,7 @@
 """One command for a container: starts TorchServe and the wrapper, and lets neither run without the other.
 
-SIGTERM: the wrapper drains, then TorchServe stops, then whatever still runs is killed, all within ``--drain_timeout``.
+SIGTERM: the wrapper drains, then TorchServe stops, then whatever still runs is killed, all within
+``--drain_timeout``. Where the wrapper has a ``--drain_delay``, it first goes on serving for so long.
 When either ends, or does not answer for ``--hang_limit``, the other is ended too and the exit status is 1, so that
 Kubernetes restarts the container.
 """
@@ -21,7 +22,7 @@ from kserve_wrapper.supervisor import checks, derived_config, java, launch, opti
 from kserve_wrapper.supervisor.options import Options, WrapperFlags
 from kserve_wrapper.supervisor.probe import Probe
 from kserve_wrapper.supervisor.processes import Child, become_reaper, reap, wait_end, wait_gone, wait_signal
-from kserve_wrapper.torchserve import properties, tokens
+from kserve_wrapper.torchserve import load_log, properties, tokens
 from kserve_wrapper.torchserve.config import TorchServeConfig, load
 
 #: Of the time to drain, what is kept for TorchServe to stop in: seconds at most, and as a fraction.
@@ -47,14 +48,17 @@ class Supervisor:
         torchserve: stopped last.
         wrapper: stopped first, and asked whether both are alive.
         probe: asks the wrapper.
-        drain_timeout: seconds from the first signal until the end.
+        drain_timeout: seconds from when the wrapper refuses requests until the end.
+        drain_delay: seconds from the first signal until then.
     """
 
-    def __init__(self, torchserve: Child, wrapper: Child, probe: Probe, drain_timeout: float) -> None:
+    def __init__(
+        self, torchserve: Child, wrapper: Child, probe: Probe, drain_timeout: float, drain_delay: float = 0.0
+    ) -> None:
         self._torchserve, self._wrapper = torchserve, wrapper
         self._children: Dict[int, Child] = {child.pid: child for child in (torchserve, wrapper)}
         self._probe = probe
-        self._drain_timeout = drain_timeout
+        self._drain_timeout, self._drain_delay = drain_timeout, drain_delay
 
     def run(self) -> int:
         """Until the end; the exit status."""
@@ -77,8 +81,9 @@ class Supervisor:
             wait_gone(list(self._children.values()), time.monotonic() + _HURRY, self._children)
 
     def _drain(self, cause: str) -> int:
-        say(f"{cause}: the wrapper drains, then TorchServe stops, within {self._drain_timeout:g} s")
-        end = time.monotonic() + self._drain_timeout
+        within = self._drain_delay + self._drain_timeout
+        say(f"{cause}: the wrapper drains, then TorchServe stops, within {within:g} s")
+        end = time.monotonic() + within
         hurry = self._stop(self._wrapper, end - _reserve(self._drain_timeout))
         if not hurry:
             hurry = self._stop(self._torchserve, end)
@@ -168,7 +173,7 @@ def _supervise(chosen: Options, run: Path) -> int:
     wrapper = Child("the wrapper", wrapper_command, _wrapper_environment(chosen, environ, run, tokened))
     _introduce(torchserve, wrapper, config, runtime, tokened, ports)
     probe = Probe(flags.host(), ports["http_port"], flags.tls(), chosen.hang_limit)
-    return Supervisor(torchserve, wrapper, probe, chosen.drain_timeout).run()
+    return Supervisor(torchserve, wrapper, probe, chosen.drain_timeout, flags.drain_delay()).run()
 
 
 def _wrapper_environment(chosen: Options, environ: Mapping[str, str], run: Path, tokened: bool) -> Dict[str, str]:
@@ -178,6 +183,7 @@ def _wrapper_environment(chosen: Options, environ: Mapping[str, str], run: Path,
         # Connections get a moment to close after the last answer.
         "TS_KSERVE_DRAIN_TIMEOUT": f"{max(0.5, chosen.drain_timeout - _reserve(chosen.drain_timeout) - 2):g}",
         "CONFIG_PATH": str(run / "config.properties"),
+        load_log.VARIABLE: str(run / load_log.NAME),
         tokens.VARIABLE: str(run / tokens.NAME) if tokened else "",
     }
 
@@ -197,7 +203,3 @@ def _introduce(
     )
     http_port, grpc_port = ports.values()
     say(f"the wrapper is process {wrapper.pid}: HTTP port {http_port}, gRPC port {grpc_port}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

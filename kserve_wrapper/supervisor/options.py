@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from kserve_wrapper import cli, settings
-from kserve_wrapper.supervisor.derived_config import ADDRESSES, free_port
+from kserve_wrapper.core.sockets import free_port
+from kserve_wrapper.supervisor.derived_config import ADDRESSES
 
 DEFAULT_CONFIG = "/mnt/models/config/config.properties"
 
@@ -81,6 +82,10 @@ class WrapperFlags:
         asked = self._asked()
         return [f"--{flag}={port}" for flag, port in ports.items() if asked[flag] == 0]
 
+    def drain_delay(self) -> float:
+        """Seconds that the wrapper goes on serving after SIGTERM."""
+        return self._settings.drain_delay
+
     def host(self) -> str:
         """Where to ask the wrapper from this machine."""
         host = self._settings.host
@@ -149,7 +154,8 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         type=_seconds,
         default=environ.get("TS_KSERVE_DRAIN_TIMEOUT", "25"),
         metavar="SECONDS",
-        help="from SIGTERM until whatever still runs is killed (25; keep it under the pod's grace period, 30)",
+        help="from SIGTERM, and the wrapper's --drain_delay after it, until whatever still runs is killed (25; keep "
+        "both together under the pod's grace period, 30)",
     )
     own.add_argument(
         "--hang_limit",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
+import asyncio
 import ssl
 import time
 from typing import Optional
+
+from kserve_wrapper.core.errors import WrapperError
+from kserve_wrapper.upstream import once
+from kserve_wrapper.upstream.address import Address
+from kserve_wrapper.upstream.connection import Interrupted
 
 _EVERY, _TIMEOUT = 2.0, 1.0
 
@@ -20,7 +25,9 @@ class Probe:
     """
 
     def __init__(self, host: str, port: int, tls: bool, hang_limit: float) -> None:
-        self._host, self._port, self._tls, self._hang_limit = host, port, tls, hang_limit
+        self._address = Address("https" if tls else "http", host, port, host)
+        self._tls = _tls() if tls else None
+        self._hang_limit = hang_limit
         self._answered = time.monotonic()
         self._next = 0.0
 
@@ -44,22 +51,20 @@ class Probe:
         return None
 
     def _status(self) -> Optional[int]:
-        connection = self._connect()
+        """The answer's status; None where none came, 0 where the wrapper lives and does not tell."""
         try:
-            connection.request("GET", "/v2/health/live")
-            return connection.getresponse().status
-        except ssl.SSLError:
-            # It asks for a client's certificate: it lives, and more it does not tell.
-            return 0
-        except (OSError, http.client.HTTPException):
-            return None
-        finally:
-            connection.close()
+            return asyncio.run(
+                once.request(self._address, self._tls, "GET", "/v2/health/live", {}, _TIMEOUT, "the wrapper")
+            ).status
+        except WrapperError as error:
+            # A wrapper that asks for a client's certificate lives and tells no more: it says so in the handshake, or
+            # closes the connection right after it.
+            refused = isinstance(error, Interrupted) and self._tls is not None
+            return 0 if refused or isinstance(error.__cause__, ssl.SSLError) else None
 
-    def _connect(self) -> http.client.HTTPConnection:
-        if not self._tls:
-            return http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT)
-        # The certificate is made out to the name that clients use; this asks the process next door.
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return http.client.HTTPSConnection(self._host, self._port, timeout=_TIMEOUT, context=context)
+
+def _tls() -> ssl.SSLContext:
+    """The certificate is made out to the name that clients use; this asks the process next door."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context

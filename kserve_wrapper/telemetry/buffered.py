@@ -26,7 +26,7 @@ class Count:
     def inc(self) -> None:
         self._new += 1
 
-    def hand_over(self) -> None:
+    def flush(self) -> None:
         """Adds what was counted since the last time."""
         new, self._new = self._new, 0
         if new:
@@ -54,7 +54,7 @@ class Tally:
         finally:
             self.observe(time.perf_counter() - started)
 
-    def hand_over(self) -> None:
+    def flush(self) -> None:
         """Adds what was observed since the last time."""
         amounts = sorted(self._new)
         self._new.clear()

@@ -7,13 +7,15 @@ lookup costs more than the count.
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, NamedTuple, Optional, Tuple, Union
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from kserve_wrapper.telemetry.buffered import Count, Tally
+from kserve_wrapper.telemetry.statistics import Statistics
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 #: Where the processes of ``--workers N`` keep their counts; prometheus-client reads it when it is imported.
@@ -39,9 +41,38 @@ class Stages:
         self.upstream = Tally(histogram.labels("upstream"))
         self.encode = Tally(histogram.labels("encode"))
 
-    def hand_over(self) -> None:
+    def flush(self) -> None:
         for tally in (self.decode, self.submit, self.upstream, self.encode):
-            tally.hand_over()
+            tally.flush()
+
+
+class ModelState(NamedTuple):
+    """What is shown of one model. ``slots``: its workers that are ready."""
+
+    name: str
+    ready: bool
+    slots: int
+
+
+class ModelGauges:
+    """Gauges by model, asked for when somebody looks: a model that is unloaded is gone from them at once.
+
+    Of several processes the one that answers tells; all follow the same TorchServe.
+    """
+
+    def __init__(self) -> None:
+        #: The models that are served now.
+        self.states: Callable[[], Iterable[ModelState]] = tuple
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """As prometheus_client asks a collector."""
+        slots = GaugeMetricFamily("kserve_wrapper_slots", "Ready workers, which are slots, by model.", labels=["model"])
+        ready = GaugeMetricFamily("kserve_wrapper_model_ready", "1 while the model is ready.", labels=["model"])
+        for state in self.states():
+            slots.add_metric([state.name], state.slots)
+            ready.add_metric([state.name], int(state.ready))
+        yield slots
+        yield ready
 
 
 class Metrics:
@@ -50,6 +81,8 @@ class Metrics:
     def __init__(self, registry: Optional[CollectorRegistry] = None) -> None:
         self.registry = registry or CollectorRegistry()
         self.stages = Stages(self.registry)
+        #: By model, for V2's statistics.
+        self.models = Statistics(os.environ.get(MULTIPROCESS_DIRECTORY))
         self._requests = Counter(
             "kserve_wrapper_requests_total",
             "Requests by protocol, route and status code.",
@@ -71,6 +104,17 @@ class Metrics:
             ["code"],
             registry=self.registry,
         )
+        self.isolation_sends = Counter(
+            "kserve_wrapper_isolation_sends_total",
+            "Upstream requests that went out again because a batch failed and was taken apart.",
+            registry=self.registry,
+        )
+        self._lost_trust = Counter(
+            "kserve_wrapper_lost_trust_total",
+            "Times that a model failed requests for their company alone, which then go alone for a while.",
+            ["model"],
+            registry=self.registry,
+        )
         self._dropped = Counter(
             "kserve_wrapper_dropped_requests_total",
             "Requests that ended without an answer: expired, cancelled, full (the queue), late (foreseen to be).",
@@ -82,8 +126,8 @@ class Metrics:
         self.queue_rows = self._gauge("kserve_wrapper_queue_rows", "Rows that wait for a slot.")
         self.tasks = self._gauge("kserve_wrapper_event_loop_tasks", "Tasks of the event loop.")
         self.in_flight = self._gauge("kserve_wrapper_upstream_in_flight", "Upstream requests under way.")
-        self._slots = self._gauge("kserve_wrapper_slots", "Ready workers, which are slots, by model.", ["model"], "max")
-        self._ready = self._gauge("kserve_wrapper_model_ready", "1 while the model is ready.", ["model"], "min")
+        self._model_gauges = ModelGauges()
+        _register(self.registry, self._model_gauges)
         self._answers: Dict[Tuple[str, str, Union[int, str]], Tuple[Count, Tally]] = {}
         self._tallies: Dict[Tuple[str, str], Tally] = {}
         self._error_children: Dict[int, Counter] = {}
@@ -91,9 +135,9 @@ class Metrics:
     def _sizes(self, name: str, text: str) -> Tally:
         return Tally(Histogram(name, text, buckets=_ROWS, registry=self.registry))
 
-    def _gauge(self, name: str, text: str, labels: Sequence[str] = (), mode: Any = "livesum") -> Gauge:
-        """``mode``: how the values of several processes become one."""
-        return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)
+    def _gauge(self, name: str, text: str) -> Gauge:
+        """Several processes show their sum."""
+        return Gauge(name, text, registry=self.registry, multiprocess_mode="livesum")
 
     def count_request(self, protocol: str, route: str, code: Union[int, str], seconds: float) -> None:
         """Counts one request that is over; ``code`` is the HTTP status or the name of gRPC's."""
@@ -117,27 +161,36 @@ class Metrics:
             child = self._error_children[status] = self._upstream_errors.labels(str(status))
         child.inc()
 
+    def lost_trust(self, model: str) -> None:
+        self._lost_trust.labels(model).inc()
+
     def count_dropped(self, reason: str) -> None:
         self._dropped.labels(reason).inc()
 
-    def show_model(self, model: str, ready: bool, slots: int) -> None:
-        """Sets the gauges of one model."""
-        self._ready.labels(model).set(int(ready))
-        self._slots.labels(model).set(slots)
+    def follow_models(self, states: Callable[[], Iterable[ModelState]]) -> None:
+        """Shows gauges by model; ``states`` is asked when somebody looks."""
+        self._model_gauges.states = states
 
-    def hand_over(self) -> None:
+    def flush(self) -> None:
         """Has what was counted here seen by the other processes of ``--workers N``."""
-        self.stages.hand_over()
+        self.stages.flush()
+        self.models.flush()
         for tally in (self.batch_rows, self.batch_requests, *self._tallies.values()):
-            tally.hand_over()
+            tally.flush()
         for count, _ in self._answers.values():
-            count.hand_over()
+            count.flush()
 
     def expose(self) -> bytes:
         """The text for Prometheus; with several processes, that of all of them (of the others as of a moment ago)."""
-        self.hand_over()
+        self.flush()
         if not os.environ.get(MULTIPROCESS_DIRECTORY):
             return bytes(generate_latest(self.registry))
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        _register(registry, self._model_gauges)
         return bytes(generate_latest(registry))
+
+
+def _register(registry: CollectorRegistry, collector: Any) -> None:
+    # Older clients have no base class for collectors, so none is inherited from.
+    registry.register(collector)

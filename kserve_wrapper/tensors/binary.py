@@ -12,6 +12,7 @@ import orjson
 
 from kserve_wrapper.core.calls import Buffer, Parameters, Tensor
 from kserve_wrapper.core.errors import InvalidRequest
+from kserve_wrapper.tensors.contents import encode_contents
 from kserve_wrapper.tensors.datatypes import check_buffer, check_datatype, encode_elements, json_elements
 
 #: HTTP header with the length in bytes of the JSON in front of the binary data.
@@ -113,15 +114,32 @@ def compose_body(header: Mapping[str, Any], chunks: List[Buffer]) -> Tuple[bytes
 
 
 def check_parameters(parameters: Any, where: str) -> Parameters:
-    """Parameters are strings, numbers and booleans by name, None stands for none; else InvalidRequest."""
+    """Strings, numbers and booleans by name. One that is null is not given; None stands for none.
+
+    Raises:
+        InvalidRequest: no object; names a parameter that is a list or an object.
+    """
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
         raise InvalidRequest(f"{where}: parameters must be a JSON object")
     for name, value in parameters.items():
+        if value is None:
+            return check_parameters({n: given for n, given in parameters.items() if given is not None}, where)
         if not isinstance(value, (str, int, float, bool)):
-            raise InvalidRequest(f"{where}: parameter {name!r} must be a string, a number or a boolean")
+            raise InvalidRequest(
+                f"{where}: parameter {name!r} must be a string, a number or a boolean; send a list or an object as text"
+            )
     return parameters
+
+
+def refuse_shared_memory(parameters: Parameters, where: str) -> None:
+    """Raises InvalidRequest for a tensor that is to be in memory shared with the client."""
+    for name in parameters:
+        if name.startswith("shared_memory_"):
+            raise InvalidRequest(
+                f"{where}: parameter {name!r}: shared memory is not offered here, send the tensor in the request"
+            )
 
 
 def _parse_tensor(entry: Any, binary: memoryview, where: str) -> Tuple[Tensor, int]:
@@ -132,14 +150,19 @@ def _parse_tensor(entry: Any, binary: memoryview, where: str) -> Tuple[Tensor, i
         raise InvalidRequest(f"{where}: name must be a string")
     where = f"{where} ({name!r})"
     check_datatype(datatype, where)
-    if not isinstance(shape, list) and not (datatype == "BYTES" and shape == -1):
+    if type(shape) is not list and not (type(shape) is int and (shape >= 0 or (shape == -1 and datatype == "BYTES"))):
         raise InvalidRequest(f"{where}: shape must be a list of integers")
     parameters = check_parameters(entry.get("parameters"), where)
     if _SIZE in parameters:
         return _take_binary(entry, parameters, binary, where)
-    if "data" not in entry:
+    if parameters:
+        refuse_shared_memory(parameters, where)
+    if "data" in entry:
+        resolved, data = encode_elements(entry["data"], str(datatype), shape, where)
+    elif "contents" in entry:
+        resolved, data = encode_contents(entry["contents"], str(datatype), shape, where)
+    else:
         raise InvalidRequest(f"{where}: neither data nor the parameter {_SIZE}")
-    resolved, data = encode_elements(entry["data"], str(datatype), shape, where)
     return Tensor(name, str(datatype), resolved, data, parameters), 0
 
 
@@ -150,9 +173,14 @@ def _take_binary(entry: Dict[str, Any], parameters: Parameters, binary: memoryvi
     if type(size) is not int or not 0 <= size <= len(binary):
         raise InvalidRequest(f"{where}: {_SIZE} {size!r} must be a number of the {len(binary)} bytes left")
     shape = entry["shape"]
-    if shape == -1 or not set(map(type, shape)) <= {int}:
+    if type(shape) is int and shape >= 0:
+        shape = [shape]
+    if type(shape) is int or not set(map(type, shape)) <= {int}:
         raise InvalidRequest(f"{where}: shape must be a list of integers where data are binary")
-    rest = {key: value for key, value in parameters.items() if key != _SIZE} if len(parameters) > 1 else {}
+    rest: Parameters = {}
+    if len(parameters) > 1:
+        rest = {key: value for key, value in parameters.items() if key != _SIZE}
+        refuse_shared_memory(rest, where)
     tensor = Tensor(entry["name"], entry["datatype"], tuple(shape), binary[:size], rest)
     check_buffer(tensor)
     return tensor, size

@@ -1,7 +1,7 @@
-"""The 13 datatypes of the Open Inference Protocol: JSON lists to row-major little-endian bytes, and back.
+"""The 13 datatypes of the Open Inference Protocol, and BF16: JSON lists to row-major little-endian bytes, and back.
 
 NaN and infinity have no JSON form and the protocol has no rule for them. Here, as in protobuf's JSON mapping,
-they are the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``, in requests and in replies, for FP16, FP32
+they are the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``, in requests and in replies, for FP16, BF16, FP32
 and FP64.
 """
 
@@ -13,11 +13,13 @@ from itertools import chain
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
+import orjson
 
 from kserve_wrapper.core.calls import Buffer, Tensor
 from kserve_wrapper.core.errors import InvalidRequest
+from kserve_wrapper.tensors.bfloat16 import narrow, widen
 
-#: NumPy's dtype of each datatype with elements of fixed size. BYTES is the one without.
+#: NumPy's dtype of each datatype that NumPy has: not BF16, and not BYTES, whose elements have no fixed size.
 DTYPES: Dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
     "UINT8": np.dtype("u1"),
@@ -32,9 +34,13 @@ DTYPES: Dict[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
 }
-DATATYPES = (*DTYPES, "BYTES")
+#: Google's 16 bits of floating point: Triton's clients send it, the protocol's table has no line for it.
+BF16 = "BF16"
+DATATYPES = (*DTYPES, BF16, "BYTES")
 #: Bytes of one element, BYTES excepted.
-ITEM_SIZES: Dict[str, int] = {name: dtype.itemsize for name, dtype in DTYPES.items()}
+ITEM_SIZES: Dict[str, int] = {**{name: dtype.itemsize for name, dtype in DTYPES.items()}, BF16: 2}
+
+FLOATS = frozenset(("FP16", BF16, "FP32", "FP64"))
 
 _NAMES = frozenset(DATATYPES)
 _MOST_ELEMENTS = 2**64
@@ -51,10 +57,11 @@ def encode_elements(
     """Turns a JSON tensor's data into bytes.
 
     Args:
-        data: the elements in row-major order, as a flat list or as lists nested to any regular depth.
-        datatype: one of the 13.
-        shape: non-negative; its product is the number of elements. BYTES may give -1, [] or [-1], as KServe's
-            samples do: the number of elements.
+        data: the elements in row-major order, as a flat list or as lists nested to any regular depth. Of BYTES a
+            single text stands for a list of that one, and an object for its JSON text.
+        datatype: one of `DATATYPES`.
+        shape: non-negative; its product is the number of elements. A bare n stands for [n]. BYTES may give -1, [] or
+            [-1], as KServe's samples do: the number of elements.
         where: names the tensor in error messages.
 
     Returns:
@@ -65,13 +72,13 @@ def encode_elements(
             number of elements that is not the shape's product.
     """
     check_datatype(datatype, where)
-    elements = _flatten(data, where)
+    elements = _flatten([data] if datatype == "BYTES" and type(data) is str else data, where)
     resolved = _resolve_shape(shape, datatype, len(elements), where)
     if datatype == "BYTES":
         return resolved, _encode_texts(elements, where)
     if datatype == "BOOL":
         return resolved, _encode_booleans(elements, where)
-    if datatype.startswith("FP"):
+    if datatype in FLOATS:
         return resolved, _encode_floats(elements, datatype, where)
     return resolved, _encode_integers(elements, datatype, where)
 
@@ -92,7 +99,7 @@ def decode_elements(datatype: str, data: Buffer) -> List[Any]:
             raise InvalidRequest(
                 "a BYTES output holds bytes that are not UTF-8 text: ask for it with binary_data=true"
             ) from None
-    array = np.frombuffer(data, DTYPES[datatype])
+    array = values_of(datatype, data)
     elements: List[Any] = array.tolist()
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         return [_name_non_finite(element) for element in elements]
@@ -108,14 +115,19 @@ def json_elements(datatype: str, data: Buffer) -> Any:
     """
     if datatype == "BYTES":
         return decode_elements(datatype, data)
-    array = np.frombuffer(data, DTYPES[datatype])
+    array = values_of(datatype, data)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         return decode_elements(datatype, data)
     return np.require(array, requirements="A")
 
 
+def values_of(datatype: str, data: Buffer) -> np.ndarray[Any, Any]:
+    """A tensor's numbers, flat; BF16 as the FP32 that they are. Not for BYTES."""
+    return widen(data) if datatype == BF16 else np.frombuffer(data, DTYPES[datatype])
+
+
 def check_datatype(datatype: Any, where: str) -> None:
-    """Raises InvalidRequest for anything but one of the 13 names."""
+    """Raises InvalidRequest for anything but one of `DATATYPES`."""
     if not isinstance(datatype, str) or datatype not in _NAMES:
         raise InvalidRequest(f"{where}: datatype {datatype!r} is none of {', '.join(DATATYPES)}")
 
@@ -212,9 +224,9 @@ def _flatten(data: Any, where: str) -> List[Any]:
 
 
 def _resolve_shape(shape: Any, datatype: str, count: int, where: str) -> Tuple[int, ...]:
-    if datatype == "BYTES" and (shape == -1 or list(shape) in ([], [-1])):
+    if datatype == "BYTES" and shape in (-1, [], [-1], (), (-1,)):
         return (count,)
-    resolved = tuple(shape)
+    resolved = (shape,) if type(shape) is int else tuple(shape)
     if any(type(size) is not int or size < 0 for size in resolved):
         raise InvalidRequest(f"{where}: shape {list(resolved)} must hold integers of 0 and above")
     _check_count(count, resolved, where)
@@ -228,7 +240,10 @@ def _check_count(count: int, shape: Tuple[int, ...], where: str) -> None:
 
 def _encode_texts(elements: List[Any], where: str) -> bytes:
     if not set(map(type, elements)) <= {str}:
-        raise _unfit(elements, {str}, "text", where)
+        # Clients write an object where the handler wants its JSON text: nothing else can be meant.
+        elements = [orjson.dumps(e).decode() if type(e) is dict else e for e in elements]
+        if not set(map(type, elements)) <= {str}:
+            raise _unfit(elements, {str}, "text", where)
     try:
         return join_bytes([element.encode() for element in elements])
     except UnicodeEncodeError:
@@ -258,12 +273,16 @@ def _encode_floats(elements: List[Any], datatype: str, where: str) -> bytes:
         elements = [_NON_FINITE.get(e, e) if type(e) is str else e for e in elements]
         if not set(map(type, elements)) <= _NUMBER:
             raise _unfit(elements, _NUMBER, "a number", where)
-    dtype = DTYPES[datatype]
+    dtype = DTYPES["FP32" if datatype == BF16 else datatype]
     try:
         with np.errstate(over="ignore"):
             array = np.array(elements, dtype)
     except OverflowError:
         raise InvalidRequest(f"{where}: data holds a number beyond {datatype}'s range") from None
+    if datatype == BF16:
+        array = narrow(array)
+        _check_overflow(elements, widen(array.data), datatype, where)
+        return array.tobytes()
     if not np.isfinite(array).all():
         _check_overflow(elements, array, datatype, where)
     return array.tobytes()

@@ -12,9 +12,9 @@ from typing import Any, Dict, List, Mapping, NoReturn, Optional, Tuple
 from urllib.parse import quote
 
 from kserve_wrapper.core.errors import BadGateway, InvalidRequest, MethodNotAllowed, NotFound, Unavailable, WrapperError
-from kserve_wrapper.torchserve import client
-from kserve_wrapper.torchserve.address import Address, tls_context
 from kserve_wrapper.torchserve.tokens import KeyFile
+from kserve_wrapper.upstream import once
+from kserve_wrapper.upstream.address import Address, tls_context
 
 _OFF = (
     "TorchServe has model control off. Set enable_model_api=true in config.properties, or start it with "
@@ -29,7 +29,9 @@ class Description:
     ``ready`` holds (worker id, process id) of the workers that have loaded the model and can answer.
     ``customized`` is what the handler's describe told; None when it was not asked or told nothing of use.
     ``url`` is the archive: a file name within the model store, or where it was fetched from. ``processes`` are the
-    process ids of all workers that have a process, by worker id.
+    process ids of all workers that have a process, by worker id. ``batch_size`` counts requests, as does
+    ``queue_capacity``, the length of its job queue; either is None where TorchServe does not tell.
+    ``use_job_ticket``: it takes a request only while a worker waits for one.
     """
 
     version: str
@@ -39,6 +41,9 @@ class Description:
     customized: Optional[Mapping[str, Any]] = None
     url: str = ""
     processes: Mapping[str, int] = field(default_factory=dict)
+    batch_size: Optional[int] = None
+    queue_capacity: Optional[int] = None
+    use_job_ticket: bool = False
 
 
 class Management:
@@ -64,7 +69,7 @@ class Management:
         names: List[str] = []
         page: Optional[str] = None
         while True:
-            target = "/models" + client.query({"limit": 100, "next_page_token": page})
+            target = "/models" + _query({"limit": 100, "next_page_token": page})
             answer = await self._json("GET", target, timeout)
             fields = answer if isinstance(answer, dict) else {}
             names += [str(item.get("modelName")) for item in _list(fields.get("models"))]
@@ -86,7 +91,7 @@ class Management:
             Unavailable, DeadlineExceeded: TorchServe, or with ``customized`` a worker, cannot be reached.
             BadGateway: an answer that is not one; with ``customized`` the handler failed.
         """
-        target = _path(name, version) + client.query({"customized": customized or None})
+        target = _path(name, version) + _query({"customized": customized or None})
         try:
             answer = await self._json("GET", target, timeout)
         except NotFound:
@@ -107,7 +112,7 @@ class Management:
             url: file name within the model store. The caller has checked it.
             parameters: model_name, initial_workers, synchronous, batch_size, max_batch_delay, response_timeout.
         """
-        await self._json("POST", "/models" + client.query({"url": url, **parameters}), timeout)
+        await self._json("POST", "/models" + _query({"url": url, **parameters}), timeout)
 
     async def unregister(self, name: str, version: Optional[str] = None, timeout: float = 120.0) -> None:
         """Removes one version, or the model's default one."""
@@ -115,7 +120,7 @@ class Management:
 
     async def renew(self, purpose: str) -> None:
         """Makes TorchServe replace the ``inference`` or the ``management`` key and write its file anew."""
-        target = "/token" + client.query({"type": purpose})
+        target = "/token" + _query({"type": purpose})
         await self._call("GET", target, self.timeout, "API")
         self.keys.refresh(force=True)
 
@@ -128,14 +133,12 @@ class Management:
 
     async def _call(self, method: str, target: str, timeout: float, purpose: str) -> bytes:
         for last in (False, True):
-            status, body = await client.request(
-                self.address, self._tls, method, target, self.keys.headers(purpose), timeout
-            )
-            if status < 300:
-                return body
-            if last or not (_refused_key(body) and self.keys.refresh()):
+            answer = await once.request(self.address, self._tls, method, target, self.keys.headers(purpose), timeout)
+            if answer.status < 300:
+                return answer.body
+            if last or not (_refused_key(answer.body) and self.keys.refresh()):
                 break
-        _fail(status, body)
+        _fail(answer.status, answer.body)
 
 
 def _path(name: str, version: Optional[str]) -> str:
@@ -144,6 +147,16 @@ def _path(name: str, version: Optional[str]) -> str:
     if segment.startswith("token"):
         segment = "%74" + segment[1:]
     return f"/models/{segment}" + (f"/{quote(version, safe='')}" if version is not None else "")
+
+
+def _query(parameters: Mapping[str, object]) -> str:
+    """``?a=1&b=x`` from what is not None; booleans as TorchServe reads them."""
+
+    def text(value: object) -> str:
+        return quote(str(value).lower() if isinstance(value, bool) else str(value), safe="")
+
+    pairs = {name: text(value) for name, value in parameters.items() if value is not None}
+    return "?" + "&".join(f"{name}={value}" for name, value in pairs.items()) if pairs else ""
 
 
 def _list(value: Any) -> List[Any]:
@@ -163,7 +176,21 @@ def _description(item: Mapping[str, Any]) -> Description:
         customized=_customized(item.get("customizedMetadata")),
         url=str(item.get("modelUrl") or ""),
         processes={str(w.get("id")): pid for w in workers for pid in [_integer(w.get("pid"))] if pid > 0},
+        batch_size=_count(item.get("batchSize")),
+        queue_capacity=_queue_capacity(item.get("jobQueueStatus")),
+        use_job_ticket=item.get("useJobTicket") is True,
     )
+
+
+def _queue_capacity(status: Any) -> Optional[int]:
+    """Free and taken places of the job queue together."""
+    fields = status if isinstance(status, dict) else {}
+    free, taken = _count(fields.get("remainingCapacity")), _count(fields.get("pendingRequests"))
+    return free + taken if free is not None and taken is not None else None
+
+
+def _count(value: Any) -> Optional[int]:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _integer(value: Any) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Mapping, Optional
 from kserve_wrapper.core.calls import ModelMetadata, TensorMetadata
 
 _PLATFORM = "pytorch_eager"
-_KNOWN = {"name", "versions", "platform", "inputs", "outputs", "extensions"}
+_KNOWN = {"name", "versions", "platform", "inputs", "outputs", "extensions", "request_headers"}
 
 
 def to_metadata(name: str, versions: List[str], told: Optional[Mapping[str, Any]]) -> ModelMetadata:
@@ -29,6 +29,7 @@ def to_metadata(name: str, versions: List[str], told: Optional[Mapping[str, Any]
         inputs=_tensors(told.get("inputs")),
         outputs=_tensors(told.get("outputs")),
         extensions=_names(told.get("extensions")),
+        request_headers=_names(told.get("request_headers")),
         extra={key: value for key, value in told.items() if key not in _KNOWN},
     )
 

@@ -1,8 +1,8 @@
 """Which models are ready, followed from TorchServe's management address.
 
 A version is ready when TorchServe reports a worker with the model loaded and, since the model was registered, a worker
-has answered a question (the one for its metadata). One task asks every ``poll_interval``; everything else reads what
-it found, so nothing here ever waits on a client's behalf.
+has answered a question: the one for its metadata, which a handler that surely has none is spared. One task asks every
+``poll_interval``; everything else reads what it found, so nothing here ever waits on a client's behalf.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from typing import Dict, List, Optional, Set
 
 from kserve_wrapper.core import tasks
-from kserve_wrapper.core.calls import ModelMetadata
+from kserve_wrapper.core.calls import ModelCapacity, ModelMetadata
 from kserve_wrapper.core.errors import BadGateway, DeadlineExceeded, InternalError, NotFound, WrapperError
 from kserve_wrapper.torchserve.config import TorchServeConfig
+from kserve_wrapper.torchserve.describing import may_describe
+from kserve_wrapper.torchserve.load_log import LoadLog
 from kserve_wrapper.torchserve.management import Description, Management
 from kserve_wrapper.torchserve.metadata import to_metadata
 from kserve_wrapper.torchserve.served import Model, Version
@@ -35,7 +37,8 @@ class Settings:
 
     ``poll_interval`` + ``poll_timeout`` bounds how long a hung TorchServe passes for ready; the sum stays under 2.
     Time in which this process stood still does not count.
-    ``start_limit`` is how long TorchServe may take to answer at all, ``gone_limit`` how long it may be gone after
+    ``start_limit`` is how long TorchServe may take to answer at all and each model of the snapshot to become ready for
+    the first time, ``gone_limit`` how long it may be gone after
     that, and ``worker_limit`` how long a model that was ready may be without any worker, before ``live`` is false.
     ``load_*`` are the stock wrapper's MODEL_LOAD_*: whether a model without customized metadata never counts as ready,
     how often a worker is asked for it, how long after a failed try, and how long one try may take.
@@ -58,13 +61,24 @@ class Readiness:
     Args:
         management: where to ask.
         config: its snapshot names models that are known before TorchServe answers.
+        loads: tells why a model does not load.
     """
 
-    def __init__(self, management: Management, config: TorchServeConfig, settings: Optional[Settings] = None) -> None:
+    def __init__(
+        self,
+        management: Management,
+        config: TorchServeConfig,
+        settings: Optional[Settings] = None,
+        loads: Optional[LoadLog] = None,
+    ) -> None:
         self._management = management
         self._settings = settings or Settings()
         self._models: Dict[str, Model] = {name: Model(name) for name in config.models}
+        self._loads = loads or LoadLog(None)
+        self._store = config.model_store
         self._configured = frozenset(config.models)
+        #: Of the snapshot, and not ready once yet.
+        self._awaited = set(config.models)
         self._reachable = False
         self._listed = False
         self._seen = self._started = time.monotonic()
@@ -88,6 +102,9 @@ class Readiness:
         limit = settings.gone_limit if self._ever_seen else settings.start_limit
         if now - self._seen > limit:
             return f"TorchServe has not answered for {limit:g} s ({self.problem})"
+        if self._awaited and now - self._started > settings.start_limit:
+            name = min(self._awaited)
+            return f"model {name} has not become ready within {settings.start_limit:g} s: {self._reason_now(name)}"
         for model in self._models.values():
             for number, version in model.versions.items():
                 if version.idle_since is not None and now - version.idle_since > settings.worker_limit:
@@ -99,7 +116,7 @@ class Readiness:
         return self._reachable and self._listed and all(model.settled for model in self._models.values())
 
     def models(self) -> List[str]:
-        """Names, sorted: the snapshot's and those registered."""
+        """Names, sorted: those registered, and of the snapshot those still to come."""
         return sorted(self._models)
 
     def model_ready(self, name: str, version: Optional[str] = None) -> bool:
@@ -113,8 +130,13 @@ class Readiness:
         if not self._reachable:
             return "the model server does not answer"
         if found is None or not found.versions:
-            return "it is unloaded" if found is not None and found.unloaded else "it is not registered yet"
+            return "it is not registered yet"
         return found.version(version).reason(time.monotonic())
+
+    def _reason_now(self, name: str) -> str:
+        """``reason`` of the first version that is not ready."""
+        versions = self._models[name].versions.values()
+        return next((text for text in (v.reason(time.monotonic()) for v in versions) if text), "it is not registered")
 
     def archives(self) -> Set[str]:
         """File names that the registered models were loaded from."""
@@ -125,6 +147,15 @@ class Readiness:
         model = self._models.get(name)
         found = model.find(version) if model is not None and self._reachable else None
         return len(found.ready) if found is not None else 0
+
+    def capacity(self, name: str, version: Optional[str] = None) -> ModelCapacity:
+        """What TorchServe takes of this version at a time; nothing of what is not served."""
+        model = self._models.get(name)
+        found = model.find(version) if model is not None else None
+        if found is None:
+            return ModelCapacity()
+        workers = self.workers(name, version)
+        return ModelCapacity(workers, found.batch_size, found.queue_capacity, found.use_job_ticket)
 
     def versions(self, name: str) -> List[str]:
         """Registered versions, sorted. Raises NotFound."""
@@ -234,11 +265,14 @@ class Readiness:
         self._listed = True
 
     def _drop(self, model: Model) -> None:
+        """TorchServe does not list it: it was unloaded, or it is of the snapshot and still to come."""
         if model.registered:
             logger.info("model %r is no longer registered", model.name)
-        model.drop()
-        if model.name not in self._configured:
+        if model.versions or model.name not in self._configured:
+            self._awaited.discard(model.name)
             self._models.pop(model.name, None)
+        else:
+            model.registered = False
 
     async def _look_at(self, model: Model) -> None:
         try:
@@ -255,17 +289,26 @@ class Readiness:
         before = {number: version.is_ready for number, version in model.versions.items()}
         now = time.monotonic()
         model.update(found, default, now)
+        if model.settled:
+            self._awaited.discard(model.name)
         for number, version in model.versions.items():
             if before.get(number) and not version.is_ready:
                 logger.warning("model %r %s has no worker that is ready", model.name, number)
             elif before.get(number) is False and version.is_ready:
                 logger.info("model %r %s is ready, %d workers", model.name, number, len(version.ready))
-            fault = version.fault(now)
-            if fault is not None and not version.told:
-                logger.warning("model %r %s: %s", model.name, number, fault)
-                version.told = True
+            self._tell_fault(model, number, version, now)
             if version.must_ask(now, self._settings.load_max_try):
                 self._start(model, number, version)
+
+    def _tell_fault(self, model: Model, number: str, version: Version, now: float) -> None:
+        """Logs why a version does not load, each cause once."""
+        if version.loading_since is not None:
+            version.cause = self._loads.cause(model.name, number)
+        fault = version.fault(now)
+        # A cause that is known in the end is worth a line more.
+        if fault is not None and (version.told is None or (version.cause is not None and fault != version.told)):
+            logger.error("model %r %s: %s", model.name, number, fault)
+            version.told = fault
 
     async def _renew_keys(self) -> None:
         """Replaces keys before they expire; the other wrapper processes read the file that results."""
@@ -304,7 +347,7 @@ class Readiness:
         settings, workers = self._settings, version.ready
         version.tries += 1
         try:
-            [told] = await self._management.describe(model.name, number, True, settings.load_timeout)
+            told = await self._description(model, number, version)
         except (BadGateway, InternalError):
             # The handler failed at a question that it may not know; but the worker did answer.
             told = None
@@ -322,6 +365,16 @@ class Readiness:
         if not version.answered:
             logger.info("model %r %s has answered; it is ready", model.name, number)
         version.answered, version.asked, version.tries = True, workers, 0
+        if model.settled:
+            self._awaited.discard(model.name)
+
+    async def _description(self, model: Model, number: str, version: Version) -> Optional[Description]:
+        """What a worker answers; None, unasked, where its handler surely has no description."""
+        loop = asyncio.get_running_loop()
+        if not await loop.run_in_executor(None, may_describe, self._store, version.url):
+            return None
+        [told] = await self._management.describe(model.name, number, True, self._settings.load_timeout)
+        return told
 
     def _failed(self, model: Model, number: str, version: Version) -> None:
         version.next_try = time.monotonic() + self._settings.load_delay

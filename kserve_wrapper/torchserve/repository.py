@@ -10,14 +10,14 @@ import asyncio
 import re
 import time
 from pathlib import Path
-from typing import Any, Awaitable, Callable, Dict, List, Optional, Protocol, Set
+from typing import Any, Awaitable, Callable, Collection, Dict, List, Optional, Protocol, Set
 
 from kserve_wrapper.core.errors import Forbidden, InvalidRequest, MethodNotAllowed, NotFound, Unavailable
 from kserve_wrapper.torchserve.config import TorchServeConfig
 from kserve_wrapper.torchserve.snapshot import SnapshotModel
 
 #: What a name may be that becomes the name of a file.
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
+_NAME = re.compile(r"\w[\w.-]{0,127}\Z")
 _SUFFIX = ".mar"
 #: Seconds between two looks at whether a change has arrived, and how long it may take.
 _LOOK = 0.05
@@ -71,24 +71,29 @@ class ModelStore:
         """
         entries = [entry for name in self._served.models() for entry in self._entries(name)]
         known = {entry["name"] for entry in entries}
+        missing = sorted(set(self._config.models) - known)
         archives = await asyncio.get_running_loop().run_in_executor(None, self._archives)
         # An archive may have another name than its model, which the snapshot or TorchServe tells.
         used = self._served.archives() | {
             model.mar_name for versions in self._config.models.values() for model in versions.values()
         }
         spare = [name for name in archives if name not in known and name + _SUFFIX not in used]
-        return entries + [_entry(name, "", "UNAVAILABLE", "unloaded") for name in spare]
+        return entries + [_entry(name, "", "UNAVAILABLE", "unloaded") for name in missing + spare]
 
-    async def load(self, name: str) -> None:
+    async def load(self, name: str, parameters: Collection[str] = ()) -> None:
         """Registers the model's archives and waits until it is ready; nothing happens where it is registered.
 
+        Args:
+            parameters: names of what the client asks beside; none is honoured.
+
         Raises:
-            InvalidRequest: the name is none of a file in the store.
+            InvalidRequest: the name is none of a file in the store, or there are parameters.
             NotFound: there is no such archive.
             Forbidden: TorchServe has model control off.
             Unavailable: it is registered and does not become ready.
         """
         _check_name(name)
+        _refuse(parameters)
         if not self._registered(name):
             plan = await asyncio.get_running_loop().run_in_executor(None, self._plan, name)
             for url, parameters in plan.items():
@@ -167,7 +172,19 @@ async def _allowed(change: Awaitable[None]) -> None:
 
 def _check_name(name: str) -> None:
     if not _NAME.match(name):
-        raise InvalidRequest(f"{name!r} is no model name: letters, digits, _, . and - are, and no dot in front")
+        raise InvalidRequest(f"{name!r} is no model name: letters, digits, _, . and - are, and no dot or dash in front")
+
+
+def _refuse(parameters: Collection[str]) -> None:
+    """Refuses what Triton's clients may ask of a load: a model of their own, or its configuration."""
+    for name in sorted(parameters):
+        if name.startswith("file:"):
+            mend = "a model comes from the model store; put its archive there"
+        elif name == "config":
+            mend = "a model has its archive's and the snapshot's settings; change those"
+        else:
+            mend = "leave it out"
+        raise InvalidRequest(f"parameter {name!r} of a load is not supported: {mend}")
 
 
 def _entry(name: str, version: str, state: str, reason: str) -> Dict[str, str]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from kserve_wrapper.core.errors import WrapperError
-from kserve_wrapper.torchserve import client
-from kserve_wrapper.torchserve.address import Address, tls_context
+from kserve_wrapper.upstream import once
+from kserve_wrapper.upstream.address import Address, tls_context
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +48,13 @@ class TorchServeMetrics:
     async def _ask(self) -> Optional[bytes]:
         headers = {"Accept": "text/plain; version=0.0.4"}
         try:
-            status, body = await client.request(self._address, self._tls, "GET", "/metrics", headers, TIMEOUT)
+            answer = await once.request(self._address, self._tls, "GET", "/metrics", headers, TIMEOUT)
         except WrapperError as error:
             logger.info("metrics without TorchServe's: %s", error.message)
             return None
         finally:
             self._fresh_until = self._clock() + FRESH
-        if status != 200:
-            logger.info("metrics without TorchServe's: its metrics address answered with status %d", status)
+        if answer.status != 200:
+            logger.info("metrics without TorchServe's: its metrics address answered with status %d", answer.status)
             return None
-        return body if body.endswith(b"\n") or not body else body + b"\n"
+        return answer.body if answer.body.endswith(b"\n") or not answer.body else answer.body + b"\n"

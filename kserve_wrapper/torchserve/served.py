@@ -40,14 +40,22 @@ class Version:
     processes: Dict[str, int] = field(default_factory=dict)
     #: The archive that it was registered from.
     url: str = ""
-    #: That it does not load has been logged.
-    told: bool = False
+    #: Requests that TorchServe puts into one batch, and that its job queue holds; None where it does not tell.
+    batch_size: Optional[int] = None
+    queue_capacity: Optional[int] = None
+    use_job_ticket: bool = False
+    #: Its last load error, where that is known.
+    cause: Optional[str] = None
+    #: What of it has been logged.
+    told: Optional[str] = None
 
     def update(self, description: Description, now: float) -> None:
         """Takes over what TorchServe says at ``now``."""
         self.min_workers = description.min_workers
         self.ready = frozenset(description.ready)
         self.url = description.url
+        self.batch_size, self.queue_capacity = description.batch_size, description.queue_capacity
+        self.use_job_ticket = description.use_job_ticket
         self._follow_load(description.processes, now)
         if self.ready or not self.min_workers:
             self.idle_since = None
@@ -56,7 +64,7 @@ class Version:
 
     def _follow_load(self, processes: Mapping[str, int], now: float) -> None:
         if self.ready or not self.min_workers:
-            self.loading_since, self.restarts, self.processes, self.told = None, 0, {}, False
+            self.loading_since, self.restarts, self.processes, self.cause, self.told = None, 0, {}, None, None
             return
         self.loading_since = now if self.loading_since is None else self.loading_since
         self.restarts += sum(self.processes.get(worker, process) != process for worker, process in processes.items())
@@ -66,6 +74,8 @@ class Version:
         """Why it looks as if it would not load; None where all is well or it is too early to tell."""
         if self.loading_since is None:
             return None
+        if self.cause is not None:
+            return f"it does not load: {self.cause}"
         if self.restarts >= _RESTARTS:
             return "its worker keeps failing to load; TorchServe's log has the cause"
         if now - self.loading_since > LOAD_PATIENCE:
@@ -104,8 +114,6 @@ class Model:
     default: Optional[str] = None
     #: TorchServe has listed it; a model of the snapshot is known before that.
     registered: bool = False
-    #: It was registered and is no longer: somebody unloaded it.
-    unloaded: bool = False
 
     def version(self, version: Optional[str]) -> Version:
         """Raises NotFound for a version that is not registered."""
@@ -123,22 +131,13 @@ class Model:
 
     def update(self, descriptions: List[Description], default: str, now: float) -> None:
         """Takes over what TorchServe says of all versions."""
-        self.registered, self.unloaded, self.default = True, False, default
+        self.registered, self.default = True, default
         for description in descriptions:
             self.versions.setdefault(description.version, Version()).update(description, now)
         for gone in set(self.versions) - {d.version for d in descriptions}:
             del self.versions[gone]
 
-    def drop(self) -> None:
-        """TorchServe no longer lists it."""
-        # One that was listed and never described was never there to be unloaded.
-        self.unloaded = self.unloaded or bool(self.versions)
-        self.registered, self.default = False, None
-        self.versions.clear()
-
     @property
     def settled(self) -> bool:
-        """Nothing to wait for: ready, unloaded on purpose, or registered to run without workers."""
-        if self.unloaded:
-            return True
+        """Nothing to wait for: ready, or registered to run without workers."""
         return self.registered and all(v.is_ready or not v.min_workers for v in self.versions.values())

@@ -1,1 +1,1 @@
-"""TorchServe's inference address."""
+"""HTTP to TorchServe's addresses: a pool for inference, single requests for what is asked now and then."""

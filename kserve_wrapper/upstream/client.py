@@ -4,51 +4,62 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl as ssl_module
+import ssl
 import time
-from typing import Awaitable, Callable, List, Mapping, Optional, Set
-from urllib.parse import urlsplit
+from typing import Awaitable, Callable, List, Mapping, Optional, Protocol, Set
 
 from kserve_wrapper.core.calls import Call, ModelMetadata, Reply
-from kserve_wrapper.core.errors import DeadlineExceeded, InvalidRequest, TooLarge, Unavailable
+from kserve_wrapper.core.errors import DeadlineExceeded, InvalidRequest, TooLarge
 from kserve_wrapper.tensors.binary import HEADER_LENGTH
+from kserve_wrapper.upstream.address import Address
 from kserve_wrapper.upstream.codec import UpstreamRequest, decode_reply, encode_call
-from kserve_wrapper.upstream.connection import Connection, Interrupted, Response
-from kserve_wrapper.upstream.errors import NotReached, Refused, read_error
+from kserve_wrapper.upstream.connection import Connection, Interrupted, Response, dial
+from kserve_wrapper.upstream.errors import Busy, NotReached, Refused, read_error
 
 logger = logging.getLogger(__name__)
 
 NO_HEADERS: Mapping[str, str] = {}
 
 
+class Follower(Protocol):
+    """Is told how the inference address does."""
+
+    def report_unreachable(self) -> None: ...
+
+    def report_answered(self) -> None: ...
+
+
 class Upstream:
     """One per process; used from one event loop.
 
     Args:
-        address: ``http://host:port``, ``https://host:port`` or ``unix:/path``: TorchServe's inference_address.
+        address: TorchServe's inference_address.
+        tls: for https.
+        follower: is told of answers, and where there was nobody to answer.
+        took: is told the seconds of each call, failed ones too.
         authorize: the value of the Authorization header, asked for on every request; None sends none.
         connect_timeout: seconds.
         request_limit: bytes of a request's body; TorchServe's max_request_size. Beyond: TooLarge, unsent.
         response_limit: bytes of an answer's body. Beyond: TooLarge, unread.
         connections: most connections at a time. Beyond: Unavailable.
-        ssl: for https; the system's defaults when None.
     """
 
     def __init__(
         self,
-        address: str,
+        address: Address,
+        tls: Optional[ssl.SSLContext] = None,
         *,
+        follower: Optional[Follower] = None,
+        took: Optional[Callable[[float], None]] = None,
         authorize: Optional[Callable[[], Optional[str]]] = None,
         connect_timeout: float = 5.0,
         request_limit: int = 6_553_500,
         response_limit: int = 64 * 1024 * 1024,
         connections: int = 256,
-        ssl: Optional[ssl_module.SSLContext] = None,
     ) -> None:
-        self._unix_path: Optional[str] = None
-        self._host, self._port, self._authority = "localhost", 0, "localhost"
-        self._ssl: Optional[ssl_module.SSLContext] = None
-        self._read_address(address, ssl)
+        self._address, self._tls = address, tls
+        self._authority = address.authority
+        self._follower, self._took = follower, took
         self._authorize = authorize
         self._connect_timeout = connect_timeout
         self._request_limit = request_limit
@@ -67,13 +78,14 @@ class Upstream:
             call: as the handler shall get it.
             metadata: of its handler, which tells the wire form.
             deadline: on ``time.monotonic``.
-            headers: further ones. Each costs the worker three reads of its socket.
+            headers: that the handler gets to see. Each costs the worker three reads of its socket.
 
         Raises:
             TooLarge, InvalidRequest: at once; it cannot be sent.
             WrapperError: when awaited, of the class that says what a client should hear. Unseen (an Unavailable) where
                 no worker saw the request, NotReached (an Unseen) where TorchServe did not either.
         """
+        started = time.monotonic()
         request = encode_call(call, metadata)
         if len(request.body) > self._request_limit:
             raise TooLarge(
@@ -82,7 +94,7 @@ class Upstream:
             )
         key = self._authorize() if self._authorize else None
         response = self._exchange(self._head(request, key, headers), request.body, deadline)
-        return self._reply(call, request, key, headers, deadline, response)
+        return self._watched(started, self._reply(call, request, key, headers, deadline, response))
 
     async def aclose(self) -> None:
         """Closes all connections; requests under way end as Unavailable."""
@@ -91,6 +103,20 @@ class Upstream:
         self._open.clear()
         self._idle.clear()
         await asyncio.sleep(0)
+
+    async def _watched(self, started: float, sent: Awaitable[Reply]) -> Reply:
+        try:
+            reply = await sent
+        except NotReached:
+            if self._follower is not None:
+                self._follower.report_unreachable()
+            raise
+        finally:
+            if self._took is not None:
+                self._took(time.monotonic() - started)
+        if self._follower is not None:
+            self._follower.report_answered()
+        return reply
 
     async def _reply(
         self,
@@ -154,13 +180,13 @@ class Upstream:
 
     async def _connect(self, deadline: float) -> Connection:
         if len(self._open) + self._connecting >= self._limit:
-            raise Unavailable("too many requests are on their way to the model server: try again later", 1.0)
+            raise Busy("too many requests are on their way to the model server: try again later", 1.0)
         timeout = min(self._connect_timeout, deadline - time.monotonic())
         if timeout <= 0:
             raise DeadlineExceeded("the request's deadline passed before it was sent")
         self._connecting += 1
         try:
-            connection = await asyncio.wait_for(self._open_connection(), timeout)
+            connection = await asyncio.wait_for(dial(self._address, self._tls, self._response_limit), timeout)
         except (OSError, asyncio.TimeoutError) as error:
             logger.warning("TorchServe's inference address is not reachable: %s", error or "timed out")
             raise NotReached("the model server is not reachable", 1.0) from None
@@ -168,16 +194,6 @@ class Upstream:
             self._connecting -= 1
         self._open.add(connection)
         return connection
-
-    async def _open_connection(self) -> Connection:
-        loop = asyncio.get_running_loop()
-
-        def factory() -> Connection:
-            return Connection(self._response_limit)
-
-        if self._unix_path is not None:
-            return (await loop.create_unix_connection(factory, self._unix_path))[1]
-        return (await loop.create_connection(factory, self._host, self._port, ssl=self._ssl))[1]
 
     def _head(self, request: UpstreamRequest, key: Optional[str], headers: Mapping[str, str]) -> bytes:
         lines = [f"POST {request.path} HTTP/1.1", f"Host: {self._authority}", f"Content-Type: {request.content_type}"]
@@ -189,22 +205,11 @@ class Upstream:
         for name, value in headers.items():
             if not (name.isascii() and value.isascii() and name.isprintable() and value.isprintable()):
                 raise InvalidRequest(f"header {name!r} must be printable ASCII")
-            lines.append(f"{name}: {value}")
+            # TorchServe's own key goes before a client's.
+            if key is None or name != "authorization":
+                lines.append(f"{name}: {value}")
         lines.append("\r\n")
         return "\r\n".join(lines).encode("latin-1")
-
-    def _read_address(self, address: str, ssl: Optional[ssl_module.SSLContext]) -> None:
-        if address.startswith("unix:"):
-            self._unix_path = address[len("unix:") :]
-            return
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or parts.hostname is None:
-            raise ValueError(f"inference address {address!r} must be http://host:port, https://host:port or unix:/path")
-        self._host = parts.hostname
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._authority = parts.netloc
-        if parts.scheme == "https":
-            self._ssl = ssl or ssl_module.create_default_context()
 
 
 def _read(call: Call, response: Response) -> Reply:

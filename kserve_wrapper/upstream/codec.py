@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Mapping, Optional
 from urllib.parse import quote
 
@@ -14,6 +14,7 @@ import orjson
 
 from kserve_wrapper.core.calls import Call, ModelMetadata, Reply, Tensor, V1Call, V1Reply, V2Call, V2Reply
 from kserve_wrapper.core.errors import BadGateway, InvalidRequest
+from kserve_wrapper.tensors.bfloat16 import widen
 from kserve_wrapper.tensors.binary import (
     HEADER_LENGTH,
     check_parameters,
@@ -22,7 +23,7 @@ from kserve_wrapper.tensors.binary import (
     parse_body,
     parse_tensors,
 )
-from kserve_wrapper.tensors.datatypes import DTYPES, bytes_elements, encode_elements
+from kserve_wrapper.tensors.datatypes import BF16, DATATYPES, FLOATS, bytes_elements, encode_elements, values_of
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ def encode_call(call: Call, metadata: ModelMetadata) -> UpstreamRequest:
     content_type = RAW if "raw_body" in metadata.extensions else JSON
     if isinstance(call, V1Call):
         return UpstreamRequest(path, content_type, _dump({**call.extra, "instances": call.instances}))
+    if any(tensor.datatype == BF16 for tensor in call.inputs):
+        call = _without_bf16(call, metadata)
     if "binary_tensor_data" in metadata.extensions:
         body, length = _encode_binary(call)
         return UpstreamRequest(path, content_type, body, length)
@@ -97,6 +100,17 @@ def _dump(content: Any) -> bytes:
         raise InvalidRequest(f"the request has no JSON form: {error}") from None
 
 
+def _without_bf16(call: V2Call, metadata: ModelMetadata) -> V2Call:
+    """NumPy has no BF16, nor have handlers, unless they name it: they get the same numbers as FP32."""
+    if any(known.datatype == BF16 for known in metadata.inputs):
+        return call
+    inputs = [
+        replace(tensor, datatype="FP32", data=widen(tensor.data).tobytes()) if tensor.datatype == BF16 else tensor
+        for tensor in call.inputs
+    ]
+    return replace(call, inputs=inputs)
+
+
 def _encode_binary(call: V2Call) -> Any:
     entries, chunks = compose_tensors(call.inputs, True)
     header: Dict[str, Any] = {"inputs": entries, "parameters": {**call.parameters, "binary_data_output": True}}
@@ -122,7 +136,7 @@ def _stock_entry(tensor: Tensor) -> Dict[str, Any]:
     if tensor.datatype == "BYTES":
         entry["data"] = _texts(bytes_elements(tensor.data))
     else:
-        entry["data"] = np.frombuffer(tensor.data, DTYPES[tensor.datatype]).tolist()
+        entry["data"] = values_of(tensor.datatype, tensor.data).tolist()
     if tensor.parameters:
         entry["parameters"] = dict(tensor.parameters)
     return entry
@@ -137,9 +151,9 @@ def _texts(elements: List[bytes]) -> List[str]:
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    if not tensor.datatype.startswith("FP"):
+    if tensor.datatype not in FLOATS:
         return True
-    return bool(np.isfinite(np.frombuffer(tensor.data, DTYPES[tensor.datatype])).all())
+    return bool(np.isfinite(values_of(tensor.datatype, tensor.data)).all())
 
 
 def _decode_v1(call: V1Call, body: bytes) -> V1Reply:
@@ -199,7 +213,7 @@ def _read_output(entry: Any, index: int) -> Tensor:
     if datatype == "BYTES" and isinstance(data, list):
         # Stock envelopes call everything BYTES that NumPy has no number for, objects included.
         data = [element if isinstance(element, str) else _dump(element).decode() for element in data]
-    if datatype not in DTYPES and datatype != "BYTES":
+    if datatype not in DATATYPES:
         raise InvalidRequest(f"{where} has datatype {datatype!r}")
     shape, encoded = encode_elements(data, datatype, entry["shape"], where)
     parameters = check_parameters(entry.get("parameters"), where)

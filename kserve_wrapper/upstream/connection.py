@@ -1,8 +1,9 @@
-"""One HTTP/1.1 connection to TorchServe: one request at a time, kept open in between."""
+"""One HTTP/1.1 connection as its client: one request at a time, kept open in between."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from dataclasses import dataclass
 from typing import Awaitable, Dict, List, Optional, Union, cast
@@ -10,9 +11,12 @@ from typing import Awaitable, Dict, List, Optional, Union, cast
 import httptools
 
 from kserve_wrapper.core.errors import BadGateway, DeadlineExceeded, TooLarge, Unavailable, WrapperError
+from kserve_wrapper.upstream.address import Address
 
 #: Bytes that an answer's status line and headers may have.
 HEADER_LIMIT = 65536
+#: Whom errors name where clients read them.
+MODEL_SERVER = "the model server"
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,8 @@ class Interrupted(Unavailable):
         answered: bytes of the answer had come.
     """
 
-    def __init__(self, answered: bool) -> None:
-        super().__init__("the model server closed the connection before it had answered", 1.0)
+    def __init__(self, answered: bool, peer: str = MODEL_SERVER) -> None:
+        super().__init__(f"{peer} closed the connection before it had answered", 1.0)
         self.answered = answered
 
 
@@ -41,9 +45,11 @@ class Connection(asyncio.Protocol):
 
     Args:
         body_limit: bytes that an answer's body may have; a larger one is TooLarge.
+        peer: whom errors name.
     """
 
-    def __init__(self, body_limit: int) -> None:
+    def __init__(self, body_limit: int, peer: str = MODEL_SERVER) -> None:
+        self._peer = peer
         self._body_limit = body_limit
         self._transport: Optional[asyncio.Transport] = None
         self._answer: Optional[asyncio.Future[Response]] = None
@@ -72,7 +78,7 @@ class Connection(asyncio.Protocol):
             DeadlineExceeded, Interrupted, TooLarge, BadGateway: when awaited, and the connection is closed.
         """
         if self._transport is None or self._transport.is_closing():
-            return _interrupted()
+            return _interrupted(self._peer)
         loop = asyncio.get_running_loop()
         self._start_message()
         self._answer = loop.create_future()
@@ -112,16 +118,16 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            self._fail(BadGateway("the model server's answer is not HTTP"))
+            self._fail(BadGateway(f"{self._peer}'s answer is not HTTP"))
             return
         if not self._headers_complete and self._header_size > HEADER_LIMIT:
-            self._fail(BadGateway("the model server's answer has too many headers"))
+            self._fail(BadGateway(f"{self._peer}'s answer has too many headers"))
 
     def connection_lost(self, error: Optional[Exception]) -> None:
         self._transport = None
         if self._ends_with_connection():
             self.on_message_complete()
-        self._fail(Interrupted(answered=self._header_size > 0))
+        self._fail(Interrupted(self._header_size > 0, self._peer))
 
     # httptools' callbacks
 
@@ -170,12 +176,23 @@ class Connection(asyncio.Protocol):
         self._fail(TooLarge(f"the model's answer exceeds {self._body_limit} bytes: send fewer rows in one request"))
 
     def _expire(self) -> None:
-        self._fail(DeadlineExceeded("the model server did not answer before the request's deadline"))
+        self._fail(DeadlineExceeded(f"{self._peer} did not answer before the request's deadline"))
 
     def _fail(self, error: Union[WrapperError, Interrupted]) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
 
 
-async def _interrupted() -> Response:
-    raise Interrupted(answered=False)
+async def dial(
+    address: Address, tls: Optional[ssl.SSLContext], body_limit: int, peer: str = MODEL_SERVER
+) -> Connection:
+    """A new connection. Raises OSError where none can be had."""
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(
+        lambda: Connection(body_limit, peer), address.host, address.port, ssl=tls
+    )
+    return connection
+
+
+async def _interrupted(peer: str) -> Response:
+    raise Interrupted(False, peer)

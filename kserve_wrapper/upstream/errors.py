@@ -17,6 +17,7 @@ from kserve_wrapper.core.errors import (
     OutOfResources,
     TooLarge,
     Unavailable,
+    Unseen,
     WrapperError,
 )
 
@@ -34,10 +35,6 @@ _CLASSES: Mapping[int, Type[WrapperError]] = {
 _UNKNOWN_MODEL = {"ModelNotFoundException", "ModelVersionNotFoundException", "ResourceNotFoundException"}
 
 
-class Unseen(Unavailable):
-    """No worker has seen the request: it may be sent again."""
-
-
 class NotReached(Unseen):
     """TorchServe itself could not be reached."""
 
@@ -48,6 +45,14 @@ class Busy(Unseen):
 
 class Refused(Unseen):
     """TorchServe did not take the wrapper's key."""
+
+
+class WorkerLost(Unavailable):
+    """The worker that had the request ended; a request in it may be why."""
+
+
+class NotRegistered(NotFound):
+    """TorchServe has no such model or version, whatever is asked of it."""
 
 
 def read_error(call: Call, status: int, body: bytes) -> WrapperError:
@@ -64,10 +69,17 @@ def read_error(call: Call, status: int, body: bytes) -> WrapperError:
     if isinstance(content, dict) and isinstance(content.get("error"), str):
         return _from_handler(status, content)
     model = call.model if call.version is None else f"{call.model} version {call.version}"
-    if isinstance(content, dict) and isinstance(content.get("type"), str):
-        return _from_torchserve(model, status, content["type"], str(content.get("message")))
+    if _is_torchserves(content, status):
+        return _from_torchserve(model, status, content["type"], str(content["message"]))
     logger.warning("model %s answered status %d", model, status)
     return _of_status(status, f"model {model} answered with status {status} and no explanation")
+
+
+def _is_torchserves(content: Any, status: int) -> bool:
+    """Handlers may answer any status with any body; TorchServe's own has just these three fields."""
+    if not isinstance(content, dict) or content.keys() != {"code", "type", "message"}:
+        return False
+    return content["code"] == status and isinstance(content["type"], str)
 
 
 def _from_handler(status: int, content: Dict[str, Any]) -> WrapperError:
@@ -84,7 +96,7 @@ def _read_rows(rows: Any) -> Dict[int, str]:
 
 def _from_torchserve(model: str, status: int, kind: str, message: str) -> WrapperError:
     if kind in _UNKNOWN_MODEL:
-        return NotFound(f"model {model} is not registered with the model server")
+        return NotRegistered(f"model {model} is not registered with the model server")
     if kind == "InvalidKeyException":
         logger.error("TorchServe refused the wrapper's inference key")
         return Refused("the model server does not accept the wrapper's key at the moment", retry_after=1)
@@ -92,7 +104,7 @@ def _from_torchserve(model: str, status: int, kind: str, message: str) -> Wrappe
         return Busy(f"model {model} has no free worker at the moment", retry_after=1)
     if message == "Worker died.":
         # Also with 507: TorchServe takes every SIGKILL for a lack of memory, whoever sent it.
-        return Unavailable(f"model {model} lost the worker that had this request", retry_after=1)
+        return WorkerLost(f"model {model} lost the worker that had this request", retry_after=1)
     if status == 507:
         return OutOfResources(f"model {model} does not have the memory for this request")
     if 400 <= status < 500 and kind == "InternalServerException":

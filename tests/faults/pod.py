@@ -15,7 +15,7 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
-from kserve_wrapper.supervisor.derived_config import free_port
+from kserve_wrapper.core.sockets import free_port
 from scripts.serving import free_ports, supervised
 
 #: Seconds within which a thing that takes a moment on a quiet machine has to have happened on a slow one.

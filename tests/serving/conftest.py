@@ -7,7 +7,7 @@ from typing import Iterator
 
 import pytest
 
-from kserve_wrapper.supervisor.derived_config import free_port
+from kserve_wrapper.core.sockets import free_port
 from scripts.serving import build_archive, supervised, tail
 from tests.serving.servers import Served
 

@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence
 
 import pytest
 
-from kserve_wrapper.supervisor.derived_config import free_port
+from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.supervisor.launch import find_torchserve
 from scripts.serving import supervised, tail
 from tests.serving.servers import Served

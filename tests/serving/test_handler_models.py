@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kserve_wrapper.supervisor.derived_config import free_port
+from kserve_wrapper.core.sockets import free_port
 from tests.samples import ROOT
 from tests.serving.mixed import send, v1_predict
 from tests.serving.torchserve_alone import Alone, torchserve_alone

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from benchmarks.cold_start import answers, pod
+from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.modelstore import check, write
-from kserve_wrapper.supervisor.derived_config import free_port
 from scripts.walkthrough import load
 
 PATIENCE = 180.0

@@ -1,4 +1,4 @@
-"""The same rows give the same answers by V1, V2 JSON, V2 binary, gRPC typed and gRPC raw, coalesced or not."""
+"""The same rows give the same answers by V1, V2 JSON, V2 binary, gRPC typed and gRPC raw, batched or not."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def refused(tmp_path: Path, text: str, *options: str) -> str:
     """What the supervisor says when it must not start; fails if it starts."""
     config = tmp_path / "config.properties"
     config.write_text(text)
-    command = [sys.executable, "-m", "kserve_wrapper.supervisor.main", f"--ts-config={config}", *options]
+    command = [sys.executable, "-m", "kserve_wrapper.supervisor", f"--ts-config={config}", *options]
     environ = {key: value for key, value in os.environ.items() if not key.startswith("TS_")}
     ran = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
     assert ran.returncode == 2, ran.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kserve_wrapper.supervisor.derived_config import free_port
+from kserve_wrapper.core.sockets import free_port
 from scripts.serving import build_archive, free_ports, stop, supervisor_command, wait_ready
 from tests.samples import images, predicted
 from tests.serving.servers import Served
@@ -21,7 +21,7 @@ from tests.unit.deploy.image_steps import RUNTIME, build, run
 @pytest.mark.skipif(os.environ.get("IMAGE") != "full", reason="5 GB and some minutes: make image-steps runs it")
 def test_a_model_is_served_from_the_environment_that_the_steps_make(tmp_path: Path) -> None:
     place, environment = build(tmp_path / "image", light=False)
-    verified = run("60-verify.sh", environment)
+    verified = run("70-verify.sh", environment)
     assert verified.returncode == 0, verified.stdout + verified.stderr
     build_archive(place / "model-store")
     http, grpc = free_port(), free_port()
@@ -35,7 +35,7 @@ def test_a_model_is_served_from_the_environment_that_the_steps_make(tmp_path: Pa
         process = subprocess.Popen(command, cwd=place, env=variables, stdout=output, stderr=subprocess.STDOUT)
     try:
         wait_ready(f"http://127.0.0.1:{http}", process, log)
-        check = {**variables, "KSERVE_WRAPPER_HTTP_PORT": str(http)}
+        check = {**variables, "TS_KSERVE_HTTP_PORT": str(http)}
         assert subprocess.run([str(python), str(RUNTIME / "healthcheck.py")], env=check, check=False).returncode == 0
         instances = []
         for pixels in images()[:8]:

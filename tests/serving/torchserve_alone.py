@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional
 
+from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.supervisor import java, launch
-from kserve_wrapper.supervisor.derived_config import free_port
 from kserve_wrapper.torchserve import config
 
 START_SECONDS = 120

@@ -11,7 +11,7 @@ from typing import Iterator
 
 import pytest
 
-from kserve_wrapper.supervisor.derived_config import free_port
+from kserve_wrapper.core.sockets import free_port
 from scripts.serving import ROOT, tail, wait_ready
 from scripts.walkthrough import Step, post, steps
 from tests.serving.mixed import probes, send_at_once

@@ -51,7 +51,7 @@ def test_usage_since() -> None:
         (["java", "-cp", "x", "org.pytorch.serve.ModelServer"], "torchserve"),
         (["python", "/x/ts/model_service_worker.py", "--sock-name", "s"], "worker"),
         (["python", "-m", "kserve_wrapper", "--http_port", "1"], "wrapper"),
-        (["python", "-m", "kserve_wrapper.supervisor.main"], "other"),
+        (["python", "-m", "kserve_wrapper.supervisor"], "other"),
         (["mlserver", "start"], "other"),
     ],
 )

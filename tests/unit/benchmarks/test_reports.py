@@ -54,6 +54,16 @@ def test_a_serving_report_has_ratios_round_by_round(tmp_path: Path) -> None:
         assert (tmp_path / f"serving-1-{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_http_servers_are_compared_pair_by_pair(tmp_path: Path) -> None:
+    runs = [run_of("own", [1000, 500]), run_of("other", [500, 250]), run_of("broken", [500, 250], errors=1)]
+    path = tmp_path / "http-1.json"
+    path.write_text(json.dumps({**result_of([{**run, "fault": ""} for run in runs]), "kind": "http"}))
+    text = write_report(path).read_text()
+    line = "| 2.00 (2.00–2.00) | 1.00 (1.00–1.00) | 1.00 (1.00–1.00) |"
+    assert [row.endswith(line) for row in text.splitlines() if row.startswith("| other ")] == [True]
+    assert "| broken | void: errors |" in text
+
+
 def test_an_error_voids_a_run_and_what_compares_with_it(tmp_path: Path) -> None:
     runs = [run_of("ours", [600]), run_of("torchserve", [100], errors=2)]
     path = tmp_path / "serving-2.json"
@@ -65,7 +75,9 @@ def test_an_error_voids_a_run_and_what_compares_with_it(tmp_path: Path) -> None:
 
 def test_targets_compare_with_the_best_of_several() -> None:
     runs = [run_of("ours", [900]), run_of("mlserver", [100]), run_of("litserve", [300]), run_of("bentoml", [200])]
-    (peers,) = [one for one in TARGETS if one.text == "V1 at 64 connections over the best of the peers"]
+    (peers,) = [
+        one for one in TARGETS if one.text == "V1 at 64 connections over the best of MLServer, LitServe, BentoML"
+    ]
     ratio = measured(peers, runs)
     assert ratio is not None
     assert ratio.median == pytest.approx(3)

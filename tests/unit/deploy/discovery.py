@@ -8,14 +8,26 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Iterator
 
-_CORE = {"pods": "Pod", "persistentvolumeclaims": "PersistentVolumeClaim"}
+_CORE = {
+    "pods": "Pod",
+    "persistentvolumeclaims": "PersistentVolumeClaim",
+    "secrets": "Secret",
+    "serviceaccounts": "ServiceAccount",
+}
 _GROUPS = {
     "serving.kserve.io/v1beta1": {"inferenceservices": "InferenceService"},
     "serving.kserve.io/v1alpha1": {
         "servingruntimes": "ServingRuntime",
         "clusterservingruntimes": "ClusterServingRuntime",
+        "inferencegraphs": "InferenceGraph",
+        "localmodelcaches": "LocalModelCache",
+        "localmodelnodegroups": "LocalModelNodeGroup",
     },
+    "gateway.networking.k8s.io/v1": {"gateways": "Gateway", "httproutes": "HTTPRoute"},
+    "networking.k8s.io/v1": {"networkpolicies": "NetworkPolicy"},
+    "keda.sh/v1alpha1": {"scaledobjects": "ScaledObject"},
 }
+_CLUSTER_WIDE = {"ClusterServingRuntime", "LocalModelCache", "LocalModelNodeGroup"}
 
 
 def _resources(version: str, kinds: dict[str, str]) -> dict[str, Any]:
@@ -27,7 +39,7 @@ def _resources(version: str, kinds: dict[str, str]) -> dict[str, Any]:
             {
                 "name": plural,
                 "singularName": kind.lower(),
-                "namespaced": kind != "ClusterServingRuntime",
+                "namespaced": kind not in _CLUSTER_WIDE,
                 "kind": kind,
                 "verbs": ["create", "get", "patch"],
             }
@@ -36,15 +48,18 @@ def _resources(version: str, kinds: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _group() -> dict[str, Any]:
-    versions = [{"groupVersion": name, "version": name.rpartition("/")[2]} for name in _GROUPS]
-    return {"name": "serving.kserve.io", "versions": versions, "preferredVersion": versions[0]}
+def _groups() -> list[dict[str, Any]]:
+    found: dict[str, list[dict[str, str]]] = {}
+    for name in _GROUPS:
+        group, _, version = name.partition("/")
+        found.setdefault(group, []).append({"groupVersion": name, "version": version})
+    return [{"name": name, "versions": each, "preferredVersion": each[0]} for name, each in found.items()]
 
 
 _ANSWERS: dict[str, dict[str, Any]] = {
     "/api": {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []},
     "/api/v1": _resources("v1", _CORE),
-    "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group()]},
+    "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": _groups()},
     **{f"/apis/{version}": _resources(version, kinds) for version, kinds in _GROUPS.items()},
 }
 

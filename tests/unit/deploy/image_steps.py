@@ -49,7 +49,7 @@ def build(place: Path, light: bool) -> tuple[Path, dict[str, str]]:
     # No compiler within reach: as in the image, what has no wheel cannot be built.
     tools = place / "tools"
     tools.mkdir()
-    for tool in ("sh", "find", "rm", "mkdir", "ln", "grep", "chown", "chmod", "uname", "dirname"):
+    for tool in ("sh", "find", "rm", "mkdir", "ln", "grep", "chown", "chmod", "uname", "dirname", "touch"):
         found = shutil.which(tool)
         assert found, tool
         (tools / tool).symlink_to(found)
@@ -60,11 +60,12 @@ def build(place: Path, light: bool) -> tuple[Path, dict[str, str]]:
         "PREFIX": str(place / "venv"),
         "SOURCE": str(place / "src"),
         "CONSTRAINTS": str(place / "src" / "constraints.txt"),
+        "SBOM_REQUIREMENTS": str(place / "src" / "config" / "runtime" / "sbom-requirements.txt"),
         "DESTDIR": str(place / "root"),
         "LIGHT": "1" if light else "0",
         **{name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "HTTP", "NO_PROXY"))},
     }
-    for step in ("10-venv.sh", "20-torch.sh", "30-packages.sh", "40-trim.sh"):
+    for step in ("10-venv.sh", "20-torch.sh", "30-packages.sh", "40-trim.sh", "50-sbom.sh"):
         ran = run(step, environment)
         if ran.returncode and UNREACHABLE.search(ran.stdout + ran.stderr):
             give_up = pytest.skip if light else pytest.fail

@@ -1,70 +1,15 @@
-"""KServe's CRD schemas made strict: a field that a schema does not know is refused, as the API server's
-``fieldValidation: Strict`` does."""
+"""KServe's CRD schemas, for the manifests of the tests."""
 
 from __future__ import annotations
 
-import functools
-import os
 from pathlib import Path
-from typing import Any, Optional
 
-import yaml
-from jsonschema import Draft7Validator
+from scripts.manifests import schemas
+from tests.unit.deploy.manifests import Manifest
 
-from tests.unit.deploy.manifests import ROOT, Manifest
-
-_FILES = {
-    "InferenceService": "serving.kserve.io_inferenceservices.yaml",
-    "ServingRuntime": "serving.kserve.io_servingruntimes.yaml",
-    "ClusterServingRuntime": "serving.kserve.io_clusterservingruntimes.yaml",
-}
-_STRINGS = {"type": "object", "additionalProperties": {"type": "string"}}
-#: A CRD leaves metadata to Kubernetes; of it these are what a person writes.
-_METADATA = {
-    "type": "object",
-    "required": ["name"],
-    "additionalProperties": False,
-    "properties": {
-        "name": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63},
-        "namespace": {"type": "string"},
-        "labels": _STRINGS,
-        "annotations": _STRINGS,
-    },
-}
-
-
-def directory() -> Optional[Path]:
-    """Where the schemas lie: $KSERVE_CRDS, or shared/crds beside the repository; None where they are absent."""
-    place = Path(os.environ.get("KSERVE_CRDS", ROOT.parent / "shared" / "crds"))
-    return place if (place / _FILES["InferenceService"]).is_file() else None
+directory = schemas.directory
 
 
 def problems(manifest: Manifest, place: Path) -> list[str]:
     """What the schema of the manifest's kind and version has against it."""
-    validator = _validator(place / _FILES[manifest.kind], manifest.value["apiVersion"].rpartition("/")[2])
-    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(manifest.value)]
-
-
-@functools.cache
-def _validator(file: Path, version: str) -> Draft7Validator:
-    definition = yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    (schema,) = [
-        item["schema"]["openAPIV3Schema"] for item in definition["spec"]["versions"] if item["name"] == version
-    ]
-    strict_schema = strict(schema)
-    strict_schema["properties"]["metadata"] = _METADATA
-    return Draft7Validator(strict_schema)
-
-
-def strict(schema: Any) -> Any:
-    """The schema with unknown properties refused, except where it says that they are kept."""
-    if isinstance(schema, list):
-        return [strict(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    made = {key: strict(value) if key != "enum" else value for key, value in schema.items()}
-    open_ended = "additionalProperties" in schema or schema.get("x-kubernetes-preserve-unknown-fields")
-    if isinstance(schema.get("properties"), dict) and not open_ended:
-        made["properties"] = {name: strict(value) for name, value in schema["properties"].items()}
-        made["additionalProperties"] = False
-    return made
+    return schemas.problems(manifest.value, place)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from benchmarks import capacity
-from benchmarks.capacity import GIB, Figures, FiguresError, Load, Pod, fill, main, plan, read, tables
+from benchmarks.capacity import GIB, Figures, FiguresError, Load, Pod, fill, main, plan, read, tables, targets
+from tests.unit.deploy.manifests import CONFIG
+from tests.unit.deploy.manifests import read as read_manifests
+from tests.unit.deploy.test_monitoring import wrapper_metrics
 
 FIGURES = Figures(
     worker_rows_per_second=1000,
@@ -143,3 +148,36 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "replicas: 4" in capsys.readouterr().out
     assert main(["--report", str(tmp_path / "absent.json")]) == 1
     assert "there is no report" in capsys.readouterr().err
+
+
+@given(MEASURED, PODS, st.floats(1, 512))
+def test_a_targets_queue_is_a_part_of_what_is_in_flight(figures: Figures, pod: Pod, rows: float) -> None:
+    assume(pod.memory_bytes > figures.base_bytes + figures.worker_bytes)
+    made = targets(figures, pod, rows)
+    assert 1 <= made.queue <= made.concurrency
+    assert made.cpu_percent == round(100 * pod.utilisation)
+
+
+def test_the_manifests_aim_at_what_the_planner_computes() -> None:
+    made = targets(capacity.read()[0])
+
+    def predictor(name: str) -> Any:
+        (manifest,) = read_manifests(CONFIG / "kserve" / name)
+        return manifest.value["spec"]["predictor"]
+
+    assert predictor("torchserve-autoscaling-knative.yaml")["scaleTarget"] == made.concurrency
+    hpa = predictor("torchserve-autoscaling-hpa.yaml")
+    assert (hpa["scaleMetric"], hpa["scaleTarget"]) == ("cpu", made.cpu_percent)
+    (metric,) = predictor("torchserve-autoscaling-keda.yaml")["autoScaling"]["metrics"]
+    assert metric["external"]["target"]["averageValue"] == str(made.queue)
+    (scaled,) = read_manifests(CONFIG / "kserve" / "keda-scaledobject.yaml")
+    trigger = scaled.value["spec"]["triggers"][0]["metadata"]
+    assert trigger["threshold"] == str(made.queue)
+    for query in (trigger["query"], metric["external"]["metric"]["query"]):
+        (used,) = re.findall(r"kserve_wrapper_\w+", query)
+        assert used in wrapper_metrics()
+
+
+def test_the_command_prints_the_targets(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--targets"]) == 0
+    assert f"queue: {targets(capacity.read()[0]).queue}\n" in capsys.readouterr().out

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from benchmarks import capacity
 from kserve_wrapper.cli import build_parser
 from kserve_wrapper.modelstore import __main__ as modelstore
 from kserve_wrapper.supervisor import options
+from scripts import image
 from tests.unit.deploy.manifests import ROOT
 
 PAGES = ["docs/scaling.md", "docs/migration.md"]
@@ -47,7 +50,7 @@ def text(page: str) -> str:
 
 
 def flags() -> set[str]:
-    parsers = [build_parser(), options._parser({}), modelstore._parser(), capacity._parser()]
+    parsers = [build_parser(), options._parser({}), modelstore._parser(), capacity._parser(), image._parser()]
     return {flag for parser in parsers for action in parser._actions for flag in action.option_strings}
 
 
@@ -85,6 +88,26 @@ def test_the_migration_page_tells_what_changes(case: str) -> None:
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert len(cells) == 4
     assert all(cells)
+
+
+def test_the_migration_page_tells_the_versions_of_torchserves_java() -> None:
+    """Read from the jar that is installed, so that another TorchServe makes the page change."""
+    spec = importlib.util.find_spec("ts")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("TorchServe is not installed")
+    with zipfile.ZipFile(Path(spec.submodule_search_locations[0]) / "frontend" / "model-server.jar") as jar:
+        netty = re.findall(rb"netty-codec-http\.version=(\S+)", jar.read("META-INF/io.netty.versions.properties"))
+        grpc = re.findall(rb"\x01\x00\x06(\d+\.\d+\.\d+)", jar.read("io/grpc/internal/GrpcUtil.class"))
+    page = text("docs/migration.md")
+    assert f"Netty {netty[0].decode()}" in page
+    assert f"gRPC {grpc[0].decode()}" in page
+    assert metadata.version("torchserve") in page
+
+
+def test_the_way_back_is_told() -> None:
+    steps = text("docs/migration.md").split("## Service by service")[1].split("\n## ")[0]
+    assert [line[0] for line in steps.splitlines() if re.match(r"\d\. ", line)] == list("1234567")
+    assert "**The way back**" in steps
 
 
 def test_every_manifest_says_what_it_is_for() -> None:

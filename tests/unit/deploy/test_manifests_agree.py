@@ -7,18 +7,21 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 
+from kserve_wrapper import cli, supervisor
 from kserve_wrapper._version import __version__
 from kserve_wrapper.modelstore import ports
 from kserve_wrapper.modelstore.check import CONFIG as PROPERTIES
 from kserve_wrapper.modelstore.check import MOUNT, STORE
 from kserve_wrapper.settings import Settings
-from kserve_wrapper.supervisor import main, options
+from kserve_wrapper.supervisor import options
+from scripts.manifests.content import drain_seconds
 from tests.unit.deploy.manifests import CONFIG, RUNTIMES, Manifest, containers, of_kind, read
 
 DOCKERFILE = (CONFIG / "runtime" / "Dockerfile").read_text(encoding="utf-8")
 SERVICES = of_kind("InferenceService")
-RUNTIME_NAMES = {manifest.name for manifest in of_kind(*RUNTIMES)}
+RUNTIME_NAMES = {*(manifest.name for manifest in of_kind(*RUNTIMES)), "ts-kserve-wrapper-next"}
 #: The document's own three bring no probes; the runtime does.
 DOCUMENTED = {"torchserve-v1.yaml", "torchserve-v1-gpu.yaml", "torchserve-v2.yaml"}
 HTTP, GRPC = Settings().http_port, Settings().grpc_port
@@ -88,6 +91,47 @@ def test_ports_are_the_wrappers(manifest: Manifest) -> None:
             assert [port["name"] for port in container["ports"]] == ["h2c"]
 
 
+@pytest.mark.parametrize("manifest", SERVICES, ids=str)
+def test_a_pod_lives_as_long_as_its_drain_takes(manifest: Manifest) -> None:
+    predictor = manifest.value["spec"]["predictor"]
+    grace = predictor.get("terminationGracePeriodSeconds", 30)
+    for container in containers(manifest):
+        assert drain_seconds(container) < grace
+        if "lifecycle" in container:
+            assert predictor["deploymentStrategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+def test_the_drain_timeout_that_the_sums_count_with_is_the_supervisors() -> None:
+    assert drain_seconds({}) == options.parse(["torchserve"], {}).drain_timeout
+
+
+@pytest.mark.parametrize("manifest", SERVICES, ids=str)
+def test_a_startup_probe_waits_as_long_as_the_wrapper_stays_live(manifest: Manifest) -> None:
+    for container in containers(manifest):
+        if "startupProbe" in container:
+            variables = {item["name"]: item["value"] for item in container["env"]}
+            probe = container["startupProbe"]
+            limit = cli.parse([], variables).worker_limit
+            assert probe["periodSeconds"] * probe["failureThreshold"] == limit
+            assert probe["httpGet"] == {"path": "/v2/health/ready", "port": HTTP}
+
+
+def test_the_standard_manifest_holds_what_the_overlay_adds() -> None:
+    (service,) = read(CONFIG / "kserve" / "torchserve-standard.yaml")
+    component = (CONFIG / "kustomize" / "components" / "standard" / "kustomization.yaml").read_text(encoding="utf-8")
+    patch = {item["path"]: item["value"] for item in yaml.safe_load(yaml.safe_load(component)["patches"][0]["patch"])}
+    for part in ("ports", "env", "lifecycle"):
+        assert service.value["spec"]["predictor"]["model"][part] == patch[f"/spec/containers/0/{part}"]
+
+
+def test_the_network_policy_opens_the_wrappers_ports_alone() -> None:
+    (policy,) = of_kind("NetworkPolicy")
+    (rule,) = policy.value["spec"]["ingress"]
+    assert [port["port"] for port in rule["ports"]] == [HTTP, GRPC]
+    (labels,) = policy.value["spec"]["podSelector"]["matchExpressions"]
+    assert set(labels["values"]) <= {service.name for service in SERVICES}
+
+
 def test_the_checker_knows_the_wrappers_ports() -> None:
     assert (ports.WRAPPER_HTTP_PORT, ports.WRAPPER_GRPC_PORT) == (HTTP, GRPC)
 
@@ -142,7 +186,7 @@ def test_a_runtime_starts_what_the_code_reads(manifest: Manifest) -> None:
     assert list(chosen.expose) == []
     assert Settings().torchserve_metrics, "the one address that is scraped would lack TorchServe's"
     (entry,) = re.findall(r"^ENTRYPOINT (\[.*\])$", DOCKERFILE, re.MULTILINE)
-    assert json.loads(entry)[-1] == main.__name__
+    assert json.loads(entry)[-1] == supervisor.__name__
 
 
 def test_the_image_has_this_version_and_these_ports() -> None:

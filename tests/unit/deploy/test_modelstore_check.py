@@ -55,7 +55,7 @@ def test_a_written_directory_has_no_findings(store: Path) -> None:
         ('"maxWorkers":5', '"maxWorkers":0', "below minWorkers", '"maxWorkers":1'),
         ('"maxBatchDelay":10,', "", 'lacks "maxBatchDelay"', '"maxBatchDelay":10'),
         ('"defaultVersion":true', '"defaultVersion":false', "has none", '"defaultVersion":true'),
-        ('"mnist":{"1.0"', '"my model":{"1.0"', "does not fit into a URL", "letters"),
+        ('"mnist":{"1.0"', '"my/model":{"1.0"', "does not fit into a URL", "letters"),
         ('{"name":"startup.cfg",', '{"name":"startup.cfg"', "is not JSON at position", "modelCount"),
         ('{"1.0":{"defaultVersion"', '{"1.0":7, "1.1":{"defaultVersion"', "models.mnist.1.0 must be", "marName"),
         ("job_queue_size=10", "job_queue_size=\\u12", "\\u12", "that line"),

@@ -24,7 +24,7 @@ from kserve_wrapper.core.errors import (
     Unavailable,
 )
 from kserve_wrapper.rest.metrics import UP
-from kserve_wrapper.rpc.codes import status_code
+from kserve_wrapper.rpc.server import status_code
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.telemetry.metrics import Metrics
 from tests.unit.deploy.manifests import CONFIG

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from kserve_wrapper.core.calls import V1Call, V2Call
 from kserve_wrapper.core.errors import WrapperError
-from kserve_wrapper.torchserve import address, config, metadata, properties, snapshot, tokens
+from kserve_wrapper.torchserve import config, metadata, properties, snapshot, tokens
+from kserve_wrapper.upstream import address
 from kserve_wrapper.upstream.codec import decode_reply
 from kserve_wrapper.upstream.errors import read_error
 from tests.unit.fuzz.hostile import DOCUMENTS, TEXTS, VALUES, fuzz

@@ -50,10 +50,10 @@ def forward(call: Call) -> None:
 
 
 def forward_to(call: Call, metadata: ModelMetadata) -> None:
-    portion = prepare(call, metadata)
-    encode_call(portion.call, metadata)
-    if portion.key is not None:
-        encode_call(merge([portion, portion, portion]), metadata)
+    part = prepare(call, metadata, by_row=True)
+    encode_call(part.call, metadata)
+    if part.key is not None:
+        encode_call(merge([part, part, part]), metadata)
 
 
 @fuzz

@@ -14,15 +14,19 @@ from typing import Any, Dict, Tuple
 _LENGTH = re.compile(rb"content-length: *([0-9]+)", re.IGNORECASE)
 
 
-def _describe() -> Any:
+#: Models; ``n`` can be unloaded.
+_served = {"m", "n"}
+
+
+def _describe(name: str) -> Any:
     return [
         {
-            "modelName": "m",
+            "modelName": name,
             "modelVersion": "1.0",
             "minWorkers": 1,
             "workers": [{"id": "9000", "status": "READY", "pid": 4711}],
             "customizedMetadata": {
-                "name": "m",
+                "name": name,
                 "platform": "pytorch_eager",
                 "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
                 "outputs": [{"name": "predict", "datatype": "INT64", "shape": [-1]}],
@@ -33,9 +37,12 @@ def _describe() -> Any:
 
 async def _answer(method: str, target: str, body: bytes) -> Tuple[int, Any]:
     if target.startswith("/models?"):
-        return 200, {"models": [{"modelName": "m", "modelUrl": "m.mar"}]}
-    if target.startswith("/models/m"):
-        return 200, _describe()
+        return 200, {"models": [{"modelName": name, "modelUrl": f"{name}.mar"} for name in sorted(_served)]}
+    name = target[len("/models/") :][:1]
+    if target.startswith("/models/") and name in _served:
+        if method == "DELETE":
+            _served.discard(name)
+        return 200, _describe(name)
     if target in ("/v1/models/m:predict", "/predictions/m"):
         rows = json.loads(body)["instances"]
         await asyncio.sleep(max(row if isinstance(row, (int, float)) else 0 for row in rows))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Collection, Dict, List, Optional, Tuple
 
-from kserve_wrapper.batching.outbox import Deliver, Outcome
-from kserve_wrapper.core.calls import Call, ModelMetadata, Reply, TensorMetadata, V1Call, V1Reply, V2Reply
+from kserve_wrapper.core.calls import Buffer, Call, ModelMetadata, Reply, TensorMetadata, V1Call, V1Reply, V2Reply
 from kserve_wrapper.core.dataplane import DataPlane
-from kserve_wrapper.core.errors import NotFound, WrapperError
+from kserve_wrapper.core.errors import InvalidRequest, NotFound, WrapperError
 from kserve_wrapper.core.tasks import UnderWay
-from kserve_wrapper.httpd.messages import ClientGone, Headers, Request
+from kserve_wrapper.httpd.messages import ClientGone, Headers, Request, joined
 from kserve_wrapper.rest.app import App
+from kserve_wrapper.rest.cors import Cors
 from kserve_wrapper.rest.routes import build_router
 from kserve_wrapper.telemetry.metrics import Metrics
 from kserve_wrapper.torchserve.scrape import TorchServeMetrics
@@ -25,6 +25,8 @@ class FakeModels:
     def __init__(self) -> None:
         self.is_live = True
         self.is_ready = True
+        #: What the handler told beyond the protocol's fields.
+        self.extra: Dict[str, Any] = {}
 
     def live(self) -> bool:
         return self.is_live
@@ -46,6 +48,10 @@ class FakeModels:
     def reason(self, name: str, version: Optional[str] = None) -> str:
         return "" if self.model_ready(name, version) else "its worker is loading"
 
+    def default_version(self, name: str) -> Optional[str]:
+        self.model_ready(name)
+        return "1.0"
+
     def metadata(self, name: str, version: Optional[str] = None) -> ModelMetadata:
         self.model_ready(name, version)
         return ModelMetadata(
@@ -54,6 +60,7 @@ class FakeModels:
             "pytorch_eager",
             [TensorMetadata("input", "FP32", (-1, 2))],
             [TensorMetadata("predict", "INT64", (-1,))],
+            extra=self.extra,
         )
 
 
@@ -67,18 +74,14 @@ class FakeSubmitter:
         self.reply: Optional[Reply] = None
         self.gate: Optional[asyncio.Event] = None
         self.cancelled = 0
+        self.checked: List[Tuple[str, Optional[str], int]] = []
+        self.full: Optional[WrapperError] = None
         self._under_way = UnderWay()
 
-    def begin(self, call: Call, deadline: float, deliver: Deliver) -> Callable[[], object]:
-        async def answer() -> None:
-            outcome: Outcome
-            try:
-                outcome = await self.submit(call, deadline)
-            except Exception as error:
-                outcome = error
-            deliver(outcome)
-
-        return asyncio.get_running_loop().create_task(answer()).cancel
+    def check_room(self, model: str, version: Optional[str], size: int) -> None:
+        self.checked.append((model, version, size))
+        if self.full is not None:
+            raise self.full
 
     async def drain(self, timeout: float) -> bool:
         return await self._under_way.wait(timeout)
@@ -113,8 +116,10 @@ class FakeRepository:
         self.asked: List[Tuple[str, str]] = []
         self.error: Optional[WrapperError] = None
 
-    async def load(self, name: str) -> None:
+    async def load(self, name: str, parameters: Collection[str] = ()) -> None:
         self._ask("load", name)
+        if parameters:
+            raise InvalidRequest(f"not supported: {', '.join(parameters)}")
 
     async def unload(self, name: str) -> None:
         self._ask("unload", name)
@@ -148,21 +153,18 @@ class Answer:
 
 
 class FakeChannel:
-    """A client that sends a body in pieces, then is gone."""
+    """A client that sends a body, or is gone where that is None."""
 
-    def __init__(self, pieces: List[bytes]) -> None:
-        self.lost = False
-        self.abandon: Optional[Callable[[], object]] = None
+    def __init__(self, body: Optional[bytes] = b"") -> None:
+        self.lost = body is None
+        self.max_body = 0
         self.answered: Optional[Answer] = None
-        self._pieces = pieces
+        self._body = body
 
-    def take(self) -> bytes:
-        return self._pieces.pop(0)
-
-    async def receive(self) -> Tuple[bytes, bool]:
-        if not self._pieces:
+    async def body(self) -> Buffer:
+        if self._body is None:
             raise ClientGone
-        return self._pieces.pop(0), bool(self._pieces)
+        return self._body
 
     def answer(self, status: int, headers: Headers, body: bytes) -> None:
         assert self.answered is None
@@ -173,13 +175,17 @@ class Front:
     """The application with fakes behind it.
 
     Args:
-        max_body: bytes of a body that ``call`` may send; 0 = any size.
         torchserve: metrics that are shown behind ours.
         plane: further arguments of the data plane.
     """
 
     def __init__(
-        self, max_body: int = 0, docs: bool = False, torchserve: Optional[TorchServeMetrics] = None, **plane: Any
+        self,
+        docs: bool = False,
+        torchserve: Optional[TorchServeMetrics] = None,
+        cors: Optional[Cors] = None,
+        compress_from: int = 0,
+        **plane: Any,
     ) -> None:
         self.models = FakeModels()
         self.submitter = FakeSubmitter()
@@ -188,40 +194,26 @@ class Front:
         self.seen: List[Tuple[str, int]] = []
         self.plane = DataPlane(self.models, self.submitter, self.repository, **plane)
         router = build_router(self.plane, self.metrics, docs, torchserve=torchserve)
-        self.app = App(router, self._observe)
-        self._max_body = max_body
+        self.app = App(router, self._observe, self._refused, cors, compress_from)
 
     def _observe(self, request: Any, route: str, status: int, seconds: float, size: int) -> None:
         self.seen.append((route, status))
 
-    def call(
-        self, method: str, path: str, body: Any = b"", headers: Optional[Dict[str, str]] = None, pieces: int = 1
-    ) -> Answer:
-        """Sends one request; a body that is not bytes goes as JSON, in so many pieces."""
-        content: bytes = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return asyncio.run(self._call(method, path, content, headers or {}, pieces))
+    def _refused(self, route: str, status: int) -> None:
+        self.seen.append((route, status))
 
-    async def _call(self, method: str, path: str, body: bytes, headers: Dict[str, str], pieces: int) -> Answer:
-        step = max(1, -(-len(body) // pieces))
-        chunks = [body[i : i + step] for i in range(0, len(body), step)] or [b""]
+    def call(self, method: str, path: str, body: Any = b"", headers: Optional[Dict[str, str]] = None) -> Answer:
+        """Sends one request; a body that is not bytes goes as JSON."""
+        content: bytes = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return asyncio.run(self._call(method, path, content, headers or {}))
+
+    async def _call(self, method: str, path: str, body: bytes, headers: Dict[str, str]) -> Answer:
         lowered = {name.lower(): value for name, value in headers.items()}
-        if body and "content-length" not in lowered and pieces == 1:
+        if body and "content-length" not in lowered:
             lowered["content-length"] = str(len(body))
-        channel = FakeChannel(chunks)
+        channel = FakeChannel(body)
         named = [(name.encode(), value.encode("latin-1")) for name, value in lowered.items()]
-        request = Request(channel, method, path.encode("latin-1"), named, max_body=self._max_body)
-        whole = len(chunks) == 1 and lowered.get("content-length", str(len(body))) == str(len(body))
-        if whole and self.app.begin(request):
-            await until(lambda: channel.answered is not None)
-        else:
-            await self.app(request)
+        request = Request(channel, method, path.encode("latin-1"), joined(named))
+        await self.app(request)
         assert channel.answered is not None
         return channel.answered
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Turns of the event loop until something holds; a thousand at most."""
-    for _ in range(1000):
-        if holds():
-            return
-        await asyncio.sleep(0)

@@ -62,19 +62,17 @@ class Live:
         self._stop = asyncio.Event()
         listening = bind("127.0.0.1", 0)
         self.http_port = listening.getsockname()[1]
-        server = http_server(self.front.app, self._settings)
-        serving = asyncio.ensure_future(server.serve(sockets=[listening]))
+        self.server = server = http_server(self.front.app, self._settings)
+        await server.start(listening)
         grpc = None
         if self._with_grpc:
             grpc = GrpcServer(self.front.plane, self.front.metrics, self._settings)
             self.grpc_port = await grpc.start(0)
-        await server.listening.wait()
         self._started.set()
         await self._stop.wait()
-        server.should_exit = server.force_exit = True
         if grpc is not None:
             await grpc.stop(0)
-        await serving
+        await server.stop(0)
 
 
 def read_all(connection: socket.socket) -> bytes:

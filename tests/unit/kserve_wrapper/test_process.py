@@ -1,4 +1,4 @@
-"""The wrapper as a process: started in every way, stopped, with several workers, before a stand-in for TorchServe."""
+"""The wrapper as a process: started in every way, stopped, with several server processes; a stand-in is TorchServe."""
 
 from __future__ import annotations
 
@@ -133,7 +133,9 @@ def test_what_is_in_flight_is_answered(start: Callable[..., Process], number: in
     process.wait(process.ready)
     with socket.create_connection(("127.0.0.1", serving["http_port"]), 20) as connection:
         body = b'{"instances":[5.0]}'
-        connection.sendall(b"POST /v1/models/m:predict HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        connection.sendall(
+            b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        )
         process.wait(lambda: b"in_flight 1.0" in process.call("/metrics")[1])
         process.process.send_signal(number)
         process.wait(lambda: process.call("/v2/health/ready")[0] == 503)
@@ -148,13 +150,15 @@ def test_draining_ends_at_its_time(start: Callable[..., Process]) -> None:
     process.wait(process.ready)
     with socket.create_connection(("127.0.0.1", serving["http_port"]), 20) as connection:
         body = b'{"instances":[600]}'
-        connection.sendall(b"POST /v1/models/m:predict HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        connection.sendall(
+            b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        )
         process.wait(lambda: b"in_flight 1.0" in process.call("/metrics")[1])
         assert process.stop() == 0
         assert connection.recv(65536).startswith(b"HTTP/1.1 503 ")
 
 
-def test_workers_share_the_ports(start: Callable[..., Process]) -> None:
+def test_server_processes_share_the_ports(start: Callable[..., Process]) -> None:
     process = start("--workers", "2")
     lines = process.serving(2)
     assert len({line["pid"] for line in lines}) == 2
@@ -174,14 +178,14 @@ def test_workers_share_the_ports(start: Callable[..., Process]) -> None:
     assert process.stop() == 0
 
 
-def test_a_worker_that_dies_takes_all_down(start: Callable[..., Process]) -> None:
+def test_a_server_process_that_dies_takes_all_down(start: Callable[..., Process]) -> None:
     process = start("--workers", "2", "--enable_grpc", "false")
     victim = process.serving(2)[0]["pid"]
     os.kill(victim, signal.SIGKILL)
     assert process.process.wait(30) == 1
 
 
-def test_workers_end_with_a_parent_that_was_killed(start: Callable[..., Process]) -> None:
+def test_server_processes_end_with_a_parent_that_was_killed(start: Callable[..., Process]) -> None:
     process = start("--workers", "2", "--enable_grpc", "false")
     lines = process.serving(2)
     os.kill(process.process.pid, signal.SIGKILL)
@@ -198,6 +202,66 @@ def test_workers_end_with_a_parent_that_was_killed(start: Callable[..., Process]
             return True
 
     process.wait(free, ended=True)
+
+
+def children(pid: int) -> List[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("wanted", [1, 2, 4])
+def test_a_signal_while_server_processes_start_ends_them_all(start: Callable[..., Process], wanted: int) -> None:
+    process = start("--workers", "4", "--enable_grpc", "false")
+    process.wait(lambda: len(children(process.process.pid)) >= wanted)
+    assert process.stop() == 0
+    with socket.socket() as port:
+        started = [line["http_port"] for line in process.log() if line["message"] == "serving"]
+        port.bind(("127.0.0.1", started[0] if started else 0))
+
+
+def test_the_gauges_of_a_model_go_with_it_in_all_processes(start: Callable[..., Process], config: Path) -> None:
+    process = start("--workers", "2", "--enable_grpc", "false")
+    process.serving(2)
+    process.wait(process.ready)
+    process.wait(lambda: b'model_ready{model="n"} 1.0' in process.call("/metrics")[1])
+    address = config.read_text().split("management_address=")[1].split()[0]
+    with urllib.request.urlopen(urllib.request.Request(f"{address}/models/n", method="DELETE"), timeout=20):
+        pass
+    # Each process learns of it by itself; whichever answers, in the end none shows it.
+    process.wait(lambda: all(b'"n"' not in process.call("/metrics")[1] for _ in range(20)))
+    assert b'model_ready{model="m"} 1.0' in process.call("/metrics")[1]
+    assert process.call("/v1/models/n")[0] == 404
+
+
+#: Serves on a port that somebody else came to listen at after it was bound.
+LATE = """
+import sys
+from kserve_wrapper.core.sockets import bind
+from kserve_wrapper.process import run
+from kserve_wrapper.settings import Settings
+from kserve_wrapper.torchserve.config import load
+first = bind("127.0.0.1", 0)
+second = bind("127.0.0.1", first.getsockname()[1])
+first.listen()
+try:
+    run(Settings(enable_grpc=sys.argv[2] == "grpc", grpc_port=0), load(sys.argv[1], {}), second, 0)
+except OSError as error:
+    sys.exit(f"refused: {error}")
+"""
+
+
+@pytest.mark.parametrize("front", ["http", "grpc"])
+def test_a_listen_that_fails_ends_the_process_with_the_reason(config: Path, front: str) -> None:
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        [sys.executable, "-c", LATE, str(config), front], env=environ, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 1
+    assert "refused: " in ended.stderr
+    assert "in use" in ended.stderr
 
 
 def test_a_missing_configuration_is_told(start: Callable[..., Process], tmp_path: Path) -> None:

@@ -77,11 +77,9 @@ def test_tls_is_1_2_or_later(certificate: tuple[Path, Path]) -> None:
 
     async def context() -> ssl.SSLContext:
         settings = Settings(ssl_certfile=str(chain), ssl_keyfile=str(key))
-        config = http_server(None, settings).config  # type: ignore[arg-type]
-        if not config.loaded:
-            config.load()
-        assert config.ssl is not None
-        return config.ssl
+        made = http_server(None, settings).tls  # type: ignore[arg-type]
+        assert made is not None
+        return made
 
     made = asyncio.run(context())
     assert made.minimum_version >= ssl.TLSVersion.TLSv1_2
@@ -93,7 +91,7 @@ def test_dependencies_are_pinned() -> None:
     """Whatever an audit finds is found in what is installed."""
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     pinned = {re.split(r"[=\[; ]", line)[0].lower().replace("_", "-") for line in pins.splitlines() if "==" in line}
-    needed = {"grpcio", "httptools", "orjson", "uvicorn", "uvloop", "torchserve", "torch", "captum", "pillow", "numpy"}
+    needed = {"grpcio", "httptools", "orjson", "uvloop", "torchserve", "torch", "captum", "pillow", "numpy"}
     assert needed <= pinned, needed - pinned
 
 

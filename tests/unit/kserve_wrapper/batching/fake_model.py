@@ -1,18 +1,21 @@
-"""A model behind TorchServe, as the coalescer sees it: answers V1 rows with their own tag, after a scripted delay."""
+"""A model behind TorchServe, as the batcher sees it: answers V1 rows with their own tag, after a scripted delay."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Mapping, Optional, Tuple
 
-from kserve_wrapper.batching.batcher import Coalescer
+from kserve_wrapper.batching.batcher import Batcher
 from kserve_wrapper.batching.dispatch import Observer
-from kserve_wrapper.batching.limits import CoalescerLimits
-from kserve_wrapper.core.calls import Call, ModelMetadata, Reply, V1Call, V1Reply
+from kserve_wrapper.batching.limits import BatchingLimits
+from kserve_wrapper.core.calls import Call, ModelCapacity, ModelMetadata, Reply, V1Call, V1Reply
 from kserve_wrapper.core.errors import InternalError, InvalidRequest
 
-OURS = ModelMetadata("m", ["1"], extensions=["row_errors"])
+NO_HEADERS: Mapping[str, str] = {}
+OURS = ModelMetadata("m", ["1"], extensions=["row_errors", "independent_rows"])
+#: A handler of which nothing is known; and one whose operator says that it answers row by row.
 STOCK = ModelMetadata("m", ["1"])
+BY_ROW = ModelMetadata("m", ["1"], extensions=["independent_rows"])
 
 
 class FakeModel:
@@ -30,7 +33,9 @@ class FakeModel:
         self.most_in_flight = 0
         self.on_send: Callable[[int, V1Call], Optional[Reply]] = lambda index, call: None
 
-    async def send(self, call: Call, metadata: ModelMetadata, deadline: float) -> Reply:
+    async def send(
+        self, call: Call, metadata: ModelMetadata, deadline: float, headers: Mapping[str, str] = NO_HEADERS
+    ) -> Reply:
         if not isinstance(call, V1Call) or metadata is not self.metadata:
             self.misused = True
             raise TypeError("a V1 call and this model's metadata are expected")
@@ -63,7 +68,7 @@ class Watch(Observer):
     """The most that ever waited, as seen whenever something went out; and why requests ended without an answer."""
 
     def __init__(self) -> None:
-        self.coalescer: Optional[Coalescer] = None
+        self.batcher: Optional[Batcher] = None
         self.most_requests = self.most_rows = 0
         self.reasons: List[str] = []
 
@@ -71,13 +76,13 @@ class Watch(Observer):
         self.reasons.append(reason)
 
     def sent(self, call: Call, requests: int, rows: int) -> None:
-        if self.coalescer is not None:
-            self.most_requests = max(self.most_requests, self.coalescer.queued_requests)
-            self.most_rows = max(self.most_rows, self.coalescer.queued_rows)
+        if self.batcher is not None:
+            self.most_requests = max(self.most_requests, self.batcher.waiting.requests)
+            self.most_rows = max(self.most_rows, self.batcher.waiting.rows)
 
 
 class Rig:
-    """A coalescer in front of a fake model, on the running loop's clock; ``slots`` may change.
+    """A batcher in front of a fake model, on the running loop's clock; ``slots`` may change.
 
     Unless ``limits`` say otherwise nothing goes ahead: what does not find a slot waits.
     """
@@ -85,26 +90,27 @@ class Rig:
     def __init__(
         self,
         model: FakeModel,
-        limits: Optional[CoalescerLimits] = None,
+        limits: Optional[BatchingLimits] = None,
         slots: int = 1,
-        answer_came: Callable[[int, int], None] = lambda in_flight, workers: None,
+        batch_size: Optional[int] = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.model = model
         self.slots = slots
+        self.batch_size = batch_size
         self.start = self.loop.time()
         self.watch = Watch()
-        self.coalescer = Coalescer(
+        self.batcher = Batcher(
             model.send,
-            limits or CoalescerLimits(ahead=False),
-            lambda name, version: self.slots,
+            limits or BatchingLimits(pipelining=False),
+            lambda name, version: ModelCapacity(self.slots, self.batch_size),
             lambda name, version: model.metadata,
             lambda name: "1.0",
+            None,
             self.loop.time,
             self.watch,
-            answer_came,
         )
-        self.watch.coalescer = self.coalescer
+        self.watch.batcher = self.batcher
 
     def submit(self, *ids: str, timeout: float = 60.0, bad: bool = False, **fields: Any) -> asyncio.Task[Any]:
         """Starts a request with a row for each id; its task ends with the results, or raises."""
@@ -113,7 +119,7 @@ class Rig:
         call = V1Call(**{"model": "m", "version": None, "explain": False, "instances": rows, "size": size, **fields})
 
         async def results() -> Any:
-            reply = await self.coalescer.submit(call, self.loop.time() + timeout)
+            reply = await self.batcher.submit(call, self.loop.time() + timeout)
             assert isinstance(reply, V1Reply)
             return reply.results
 

@@ -1,4 +1,4 @@
-"""A failed batch: only the requests at fault fail, within a bounded number of sends."""
+"""A failed batch: only the requests at fault fail, and n requests cost at most 2n - 1 sends."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kserve_wrapper.batching.limits import CoalescerLimits
-from kserve_wrapper.batching.queue import DISTRUST
+from kserve_wrapper.batching.limits import BatchingLimits
+from kserve_wrapper.batching.trust import FIRST
 from kserve_wrapper.core.calls import Call, ModelMetadata, Reply, V1Call, V1Reply
 from kserve_wrapper.core.errors import (
     BadGateway,
@@ -24,8 +24,8 @@ from kserve_wrapper.core.errors import (
     WrapperError,
 )
 from kserve_wrapper.upstream.connection import Interrupted
-from kserve_wrapper.upstream.errors import Busy, NotReached, Refused
-from tests.unit.kserve_wrapper.batching.fake_model import OURS, STOCK, FakeModel, Rig, answers
+from kserve_wrapper.upstream.errors import Busy, NotReached, NotRegistered, Refused, WorkerLost
+from tests.unit.kserve_wrapper.batching.fake_model import BY_ROW, OURS, FakeModel, Rig, answers
 from tests.unit.kserve_wrapper.batching.virtual_time import run
 
 
@@ -73,13 +73,13 @@ def test_rows_at_fault_are_counted_within_their_own_request() -> None:
 class RefusingModel(FakeModel):
     """Refuses more than two rows before anything is sent."""
 
-    def send(self, call: Call, metadata: ModelMetadata, deadline: float) -> Any:
+    def send(self, call: Call, metadata: ModelMetadata, deadline: float, headers: Any = None) -> Any:
         if isinstance(call, V1Call) and len(call.instances) > 2:
             raise TooLarge("more than max_request_size")
-        return super().send(call, metadata, deadline)
+        return super().send(call, metadata, deadline, headers or {})
 
 
-def test_what_cannot_be_sent_is_narrowed_down_as_well() -> None:
+def test_what_cannot_be_sent_is_taken_apart_as_well() -> None:
     async def main() -> None:
         rig = Rig(RefusingModel())
         tasks = [rig.submit("a"), rig.submit("b", "c", "d"), rig.submit("e"), rig.submit("f")]
@@ -94,11 +94,11 @@ def test_what_cannot_be_sent_is_narrowed_down_as_well() -> None:
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_fault_of_the_wrapper_itself_fails_its_batch_alone(at_once: bool, caplog: pytest.LogCaptureFixture) -> None:
     class Faulty(FakeModel):
-        def send(self, call: Call, metadata: ModelMetadata, deadline: float) -> Any:
+        def send(self, call: Call, metadata: ModelMetadata, deadline: float, headers: Any = None) -> Any:
             if at_once and not self.sent:
                 self.sent.append((0.0, V1Call("m", None, False, [])))
                 raise ZeroDivisionError
-            return super().send(call, metadata, deadline)
+            return super().send(call, metadata, deadline, headers or {})
 
     async def main() -> None:
         model = Faulty()
@@ -118,7 +118,7 @@ def test_one_fault_without_rows_is_found_in_few_sends(size: int, data: st.DataOb
     culprit = data.draw(st.integers(0, size - 1))
 
     async def main() -> None:
-        rig = Rig(FakeModel(metadata=STOCK))
+        rig = Rig(FakeModel(metadata=BY_ROW))
         results = await outcomes(rig, [index == culprit for index in range(size)])
         for index, result in enumerate(results):
             if index == culprit:
@@ -130,22 +130,20 @@ def test_one_fault_without_rows_is_found_in_few_sends(size: int, data: st.DataOb
     run(main())
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=24), st.integers(0, 30), st.sampled_from([OURS, STOCK]))
-def test_sends_are_bounded_and_nobody_is_left(bad: List[bool], resends: int, metadata: Any) -> None:
+@given(st.lists(st.booleans(), min_size=1, max_size=24), st.sampled_from([OURS, BY_ROW]))
+def test_sends_are_bounded_and_only_the_bad_fail(bad: List[bool], metadata: Any) -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(metadata=metadata), CoalescerLimits(resends_per_batch=resends))
+        rig = Rig(FakeModel(metadata=metadata))
         results = await outcomes(rig, bad)
-        assert len(rig.model.sent) <= 1 + resends
+        assert len(rig.model.sent) <= 2 * len(bad) - 1
         for index, (is_bad, result) in enumerate(zip(bad, results)):
-            if isinstance(result, Unavailable):
-                assert len(rig.model.sent) == 1 + resends
-            else:
-                assert isinstance(result, WrapperError) if is_bad else result == answers(str(index))
+            assert isinstance(result, WrapperError) if is_bad else result == answers(str(index))
+        assert not any(isinstance(result, Unavailable) for result in results)
 
     run(main())
 
 
-def test_refusal_of_what_requests_have_in_common_costs_two_sends() -> None:
+def test_refusal_of_what_requests_have_in_common_reaches_each_from_its_own_send() -> None:
     async def main() -> None:
         rig = Rig(FakeModel())
 
@@ -155,12 +153,12 @@ def test_refusal_of_what_requests_have_in_common_costs_two_sends() -> None:
         rig.model.on_send = fail
         results = await outcomes(rig, [False] * 64)
         assert {(type(r), r.message) for r in results} == {(InvalidRequest, "parameter target is no number (1 rows)")}
-        assert [len(batch) for batch in rig.model.batches] == [64, 1]
+        assert [len(batch) for batch in rig.model.batches] == [64] + [1] * 64
 
     run(main())
 
 
-def test_refusal_that_names_no_rows_is_narrowed_down_when_one_request_passes() -> None:
+def test_refusal_that_names_no_rows_speaks_for_nobody_but_who_was_alone() -> None:
     async def main() -> None:
         rig = Rig(FakeModel())
 
@@ -181,7 +179,7 @@ def test_refusal_that_names_no_rows_is_narrowed_down_when_one_request_passes() -
 
 def test_request_that_fails_only_in_company_succeeds_alone() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(metadata=STOCK))
+        rig = Rig(FakeModel(metadata=BY_ROW))
 
         def fail(index: int, call: V1Call) -> Optional[Reply]:
             if len(call.instances) > 1:
@@ -211,8 +209,8 @@ def test_too_large_a_batch_is_halved(kind: Type[WrapperError]) -> None:
     run(main())
 
 
-@pytest.mark.parametrize("error", [Interrupted(answered=True), Unavailable("gone", 1.0), NotFound("gone")])
-def test_each_request_of_a_batch_gets_the_error_whatever_its_class_is_made_of(error: WrapperError) -> None:
+@pytest.mark.parametrize("error", [Interrupted(answered=True), NotRegistered("gone", 1.0)])
+def test_what_no_request_can_be_the_cause_of_ends_all_at_once(error: WrapperError) -> None:
     def fail(index: int, call: V1Call) -> Optional[Reply]:
         raise error
 
@@ -232,26 +230,47 @@ def test_each_request_of_a_batch_gets_the_error_whatever_its_class_is_made_of(er
     run(main())
 
 
-@pytest.mark.parametrize("kind", [Unavailable, DeadlineExceeded, NotFound])
-def test_what_is_no_requests_fault_fails_all_at_once(kind: Type[WrapperError]) -> None:
+@pytest.mark.parametrize("metadata", [OURS, BY_ROW])
+@pytest.mark.parametrize("kind", [Unavailable, DeadlineExceeded, NotFound, InternalError, BadGateway, InvalidRequest])
+def test_a_handlers_own_error_for_one_request_is_nobody_elses(kind: Type[WrapperError], metadata: Any) -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(metadata=metadata))
+
+        def fail(index: int, call: V1Call) -> Optional[Reply]:
+            if any(row["id"] == "2" for row in call.instances):
+                raise kind("no such customer")
+            return None
+
+        rig.model.on_send = fail
+        results = await outcomes(rig, [False] * 6)
+        assert [index for index, result in enumerate(results) if isinstance(result, kind)] == [2]
+        assert [results[index] for index in (0, 1, 3, 4, 5)] == [answers(str(index)) for index in (0, 1, 3, 4, 5)]
+
+    run(main())
+
+
+def test_a_request_that_ends_the_worker_costs_its_company_one_more_send() -> None:
     async def main() -> None:
         rig = Rig(FakeModel())
 
         def fail(index: int, call: V1Call) -> Optional[Reply]:
-            raise kind("down", retry_after=3)
+            if any(row["id"] == "poison" for row in call.instances):
+                raise WorkerLost("lost", 1.0)
+            return None
 
         rig.model.on_send = fail
-        results = await outcomes(rig, [False] * 4)
-        assert [(type(result), result.message, result.retry_after) for result in results] == [(kind, "down", 3)] * 4
-        assert len({id(result) for result in results}) == 4
-        assert len(rig.model.sent) == 1
+        tasks = [rig.submit("a"), rig.submit("poison"), rig.submit("b")]
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [results[0], results[2]] == [answers("a"), answers("b")]
+        assert isinstance(results[1], WorkerLost)
+        assert rig.model.batches == [["a", "poison", "b"], ["a"], ["poison"], ["b"]]
 
     run(main())
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])
-@pytest.mark.parametrize("kind", [NotReached, Busy, Refused])
-def test_what_no_worker_has_seen_is_tried_once_more(times: int, kind: Type[WrapperError]) -> None:
+@pytest.mark.parametrize("kind", [NotReached, Refused])
+def test_what_cannot_be_reached_is_tried_once_more(times: int, kind: Type[WrapperError]) -> None:
     async def main() -> None:
         rig = Rig(FakeModel())
 
@@ -271,20 +290,77 @@ def test_what_no_worker_has_seen_is_tried_once_more(times: int, kind: Type[Wrapp
     run(main())
 
 
-@pytest.mark.parametrize("metadata", [OURS, STOCK])
+def test_what_has_no_room_is_offered_again_until_it_has() -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel())
+        rig.model.on_send = lambda index, call: busy() if rig.elapsed < 3.0 else None
+        assert await outcomes(rig, [False] * 3) == [answers(str(index)) for index in range(3)]
+        assert rig.elapsed < 3.5
+        assert {len(batch) for batch in rig.model.batches} == {3}
+
+    run(main())
+
+
+def test_what_never_has_room_ends_after_a_while() -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(), BatchingLimits(busy_timeout=5.0))
+        rig.model.on_send = lambda index, call: busy()
+        results = await outcomes(rig, [False] * 3)
+        assert [type(result) for result in results] == [Busy] * 3
+        assert 4.0 < rig.elapsed < 5.5
+
+    run(main())
+
+
+def busy() -> Optional[Reply]:
+    raise Busy("no free worker")
+
+
+@pytest.mark.parametrize("metadata", [OURS, BY_ROW])
 def test_wrong_number_of_rows_never_reaches_a_neighbour(metadata: Any) -> None:
     async def main() -> None:
         rig = Rig(FakeModel(metadata=metadata))
         rig.model.on_send = lambda index, call: V1Reply(answers(*[row["id"] for row in call.instances][:1]))
         results = await outcomes(rig, [False] * 4)
         assert results == [answers(str(index)) for index in range(4)]
-        # And for a while nobody shares.
+        # And for a while nobody shares; for twice as long where it happens again.
         rig.model.sent.clear()
         await outcomes(rig, [False] * 4)
         assert [len(batch) for batch in rig.model.batches] == [1] * 4
-        await asyncio.sleep(DISTRUST)
+        await asyncio.sleep(FIRST)
         rig.model.sent.clear()
         rig.model.on_send = lambda index, call: None
+        await outcomes(rig, [False] * 4)
+        assert [len(batch) for batch in rig.model.batches] == [4]
+
+    run(main())
+
+
+def test_trust_lost_again_is_lost_for_longer() -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(metadata=BY_ROW))
+
+        def fail(index: int, call: V1Call) -> Optional[Reply]:
+            if len(call.instances) > 1:
+                raise InternalError("too many at once")
+            return None
+
+        rig.model.on_send = fail
+        for seconds in (FIRST, 2 * FIRST, 4 * FIRST):
+            for sends in (7, 4):
+                rig.model.sent.clear()
+                assert await outcomes(rig, [False] * 4) == [answers(str(index)) for index in range(4)]
+                assert len(rig.model.sent) == sends
+            await asyncio.sleep(seconds)
+
+    run(main())
+
+
+def test_a_request_at_fault_costs_nobody_the_trust() -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(metadata=BY_ROW))
+        await outcomes(rig, [False, True, False, False])
+        rig.model.sent.clear()
         await outcomes(rig, [False] * 4)
         assert [len(batch) for batch in rig.model.batches] == [4]
 
@@ -319,9 +395,9 @@ def test_fault_of_the_wrapper_itself_resolves_every_waiter(caplog: pytest.LogCap
     assert "secret" in caplog.text
 
 
-def test_requests_that_end_while_it_is_narrowed_down_are_not_sent_again() -> None:
+def test_requests_that_end_while_it_is_taken_apart_are_not_sent_again() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=1.0, metadata=STOCK))
+        rig = Rig(FakeModel(delay=1.0, metadata=BY_ROW))
         tasks = [rig.submit("a"), rig.submit("b", timeout=0.5), rig.submit("c", bad=True), rig.submit("d")]
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(results[1], DeadlineExceeded)
@@ -334,7 +410,7 @@ def test_requests_that_end_while_it_is_narrowed_down_are_not_sent_again() -> Non
 
 def test_large_answers_are_foreseen() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(), CoalescerLimits(reply_bytes_per_batch=1000))
+        rig = Rig(FakeModel(), BatchingLimits(reply_bytes_per_batch=1000))
         rig.model.on_send = lambda index, call: V1Reply(
             answers(*[row["id"] for row in call.instances]), size=250 * len(call.instances)
         )

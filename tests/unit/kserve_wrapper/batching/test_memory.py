@@ -73,6 +73,6 @@ def test_expired_calls_are_free_at_once() -> None:
 async def send_all(rig: Rig, calls: List[V1Call], timeout: float) -> None:
     async def one(call: V1Call) -> None:
         with pytest.raises(WrapperError):
-            await rig.coalescer.submit(call, rig.loop.time() + timeout)
+            await rig.batcher.submit(call, rig.loop.time() + timeout)
 
     await asyncio.gather(*[one(call) for call in calls])

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kserve_wrapper.batching.rows import Portion, RowsMismatch, merge, prepare, split
+from kserve_wrapper.batching import rows
+from kserve_wrapper.batching.rows import BatchSlice, RowsMismatch, answers_by_row, merge, split
 from kserve_wrapper.core.calls import Call, ModelMetadata, Tensor, TensorMetadata, V1Call, V1Reply, V2Call, V2Reply
-from kserve_wrapper.tensors.datatypes import DATATYPES, DTYPES, bytes_elements, check_buffer, join_bytes
+from kserve_wrapper.tensors.datatypes import DATATYPES, DTYPES, ITEM_SIZES, bytes_elements, check_buffer, join_bytes
 
-OURS = ["binary_tensor_data", "raw_body", "row_errors"]
+OURS = ["binary_tensor_data", "raw_body", "row_errors", "independent_rows"]
 IMAGES = ModelMetadata("m", ["1"], inputs=[TensorMetadata("image", "FP32", (-1, 1, 28, 28))], extensions=OURS)
 TEXTS = ModelMetadata("m", ["1"], inputs=[TensorMetadata("text", "BYTES", (-1,))], extensions=OURS)
 PAIR = ModelMetadata(
@@ -42,18 +43,23 @@ def predict(*instances: Any, **fields: Any) -> V1Call:
     return V1Call(**{"model": "m", "version": None, "explain": False, "instances": list(instances), **fields})
 
 
-def inputs_of(portion: Portion) -> List[Tensor]:
-    assert isinstance(portion.call, V2Call)
-    return portion.call.inputs
+def prepare(call: Call, metadata: ModelMetadata, sharing: bool = True) -> BatchSlice:
+    """As where the operator declares the model to answer row by row."""
+    return rows.prepare(call, metadata, answers_by_row(call.model, metadata, {"m", "n"}), sharing)
+
+
+def inputs_of(part: BatchSlice) -> List[Tensor]:
+    assert isinstance(part.call, V2Call)
+    return part.call.inputs
 
 
 @pytest.mark.parametrize(("shape", "rows"), [((1, 28, 28), 1), ((1, 1, 28, 28), 1), ((5, 1, 28, 28), 5)])
 def test_row_without_batch_dimension_gets_one(shape: Tuple[int, ...], rows: int) -> None:
-    portion = prepare(infer(zeros("input-0", "FP32", shape)), IMAGES)
-    assert portion.rows == rows
-    assert inputs_of(portion)[0].shape == (rows, 1, 28, 28)
-    assert inputs_of(portion)[0].name == "image"
-    assert portion.key == prepare(infer(zeros("c0ffee", "FP32", (1, 28, 28))), IMAGES).key
+    part = prepare(infer(zeros("input-0", "FP32", shape)), IMAGES)
+    assert part.rows == rows
+    assert inputs_of(part)[0].shape == (rows, 1, 28, 28)
+    assert inputs_of(part)[0].name == "image"
+    assert part.key == prepare(infer(zeros("c0ffee", "FP32", (1, 28, 28))), IMAGES).key
 
 
 @pytest.mark.parametrize(
@@ -70,15 +76,15 @@ def test_row_without_batch_dimension_gets_one(shape: Tuple[int, ...], rows: int)
     ],
 )
 def test_what_does_not_fit_goes_alone_unchanged(call: V2Call) -> None:
-    portion = prepare(call, IMAGES)
-    assert portion.key is None
-    assert [replace(t, name="x") for t in inputs_of(portion)] == [replace(t, name="x") for t in call.inputs]
+    part = prepare(call, IMAGES)
+    assert part.key is None
+    assert [replace(t, name="x") for t in inputs_of(part)] == [replace(t, name="x") for t in call.inputs]
 
 
 def test_encoded_images_in_the_place_of_numbers_are_rows() -> None:
-    portion = prepare(infer(texts("312a4eb0", b"png", b"png")), IMAGES)
-    assert (portion.rows, portion.key is not None) == (2, True)
-    assert portion.key != prepare(infer(zeros("x", "FP32", (2, 1, 28, 28))), IMAGES).key
+    part = prepare(infer(texts("312a4eb0", b"png", b"png")), IMAGES)
+    assert (part.rows, part.key is not None) == (2, True)
+    assert part.key != prepare(infer(zeros("x", "FP32", (2, 1, 28, 28))), IMAGES).key
 
 
 def test_inputs_of_one_call_must_agree_on_their_rows() -> None:
@@ -93,9 +99,9 @@ def test_inputs_of_one_call_must_agree_on_their_rows() -> None:
 @pytest.mark.parametrize("datatype", ["UINT8", "FP16", "FP64"])
 def test_other_numbers_than_the_handlers_share_among_themselves(datatype: str) -> None:
     """The handler may convert them; that is for it to say."""
-    portion = prepare(infer(zeros("x", datatype, (1, 28, 28))), IMAGES)
-    assert portion.key == prepare(infer(zeros("y", datatype, (2, 1, 28, 28))), IMAGES).key
-    assert portion.key not in (None, prepare(BASE, IMAGES).key)
+    part = prepare(infer(zeros("x", datatype, (1, 28, 28))), IMAGES)
+    assert part.key == prepare(infer(zeros("y", datatype, (2, 1, 28, 28))), IMAGES).key
+    assert part.key not in (None, prepare(BASE, IMAGES).key)
 
 
 BASE = infer(zeros("x", "FP32", (1, 1, 28, 28)))
@@ -149,7 +155,7 @@ def test_stock_handlers_explain_each_request_alone(call: Call) -> None:
 
 def test_turned_off_has_the_same_form_and_shares_with_nobody() -> None:
     call = infer(zeros("input-0", "FP32", (1, 28, 28)))
-    assert prepare(call, IMAGES, merging=False) == replace(prepare(call, IMAGES), key=None)
+    assert prepare(call, IMAGES, sharing=False) == replace(prepare(call, IMAGES), key=None)
 
 
 @st.composite
@@ -159,7 +165,7 @@ def tensors(draw: st.DrawFn, name: str, datatype: str, tail: Tuple[int, ...]) ->
     count = int(np.prod(shape))
     if datatype == "BYTES":
         return Tensor(name, datatype, shape, join_bytes([draw(st.binary(max_size=3)) for _ in range(count)]))
-    size = count * DTYPES[datatype].itemsize
+    size = count * ITEM_SIZES[datatype]
     return Tensor(name, datatype, shape, draw(st.binary(min_size=size, max_size=size)))
 
 
@@ -175,25 +181,25 @@ def calls_of_one_key(draw: st.DrawFn) -> Tuple[ModelMetadata, List[V2Call]]:
 @given(calls_of_one_key())
 def test_echoed_rows_come_back_to_their_senders(drawn: Tuple[ModelMetadata, List[V2Call]]) -> None:
     metadata, calls = drawn
-    portions = [prepare(call, metadata) for call in calls]
-    assert len({portion.key for portion in portions}) == 1
-    merged = merge(portions)
+    slices = [prepare(call, metadata) for call in calls]
+    assert len({part.key for part in slices}) == 1
+    merged = merge(slices)
     assert isinstance(merged, V2Call)
     check_buffer(merged.inputs[0])
     reply = V2Reply([merged.inputs[0], replace(merged.inputs[0], name="again")], "1", {"p": 1})
-    for call, own in zip(calls, split(reply, portions)):
+    for call, own in zip(calls, split(reply, slices)):
         assert isinstance(own, V2Reply)
-        assert (own.model_version, own.parameters) == ("1", {"p": 1} if len(portions) == 1 else {})
+        assert (own.model_version, own.parameters) == ("1", {"p": 1} if len(slices) == 1 else {})
         assert own.outputs == [replace(call.inputs[0], name="x"), replace(call.inputs[0], name="again")]
 
 
 @given(calls_of_one_key(), st.integers(-2, 2).filter(bool))
 def test_other_rows_than_sent_are_noticed(drawn: Tuple[ModelMetadata, List[V2Call]], off: int) -> None:
     metadata, calls = drawn
-    portions = [prepare(call, metadata) for call in calls]
-    rows = max(0, sum(portion.rows for portion in portions) + off)
+    slices = [prepare(call, metadata) for call in calls]
+    rows = max(0, sum(part.rows for part in slices) + off)
     with pytest.raises(RowsMismatch):
-        split(V2Reply([zeros("y", "FP32", (rows, 2))]), portions)
+        split(V2Reply([zeros("y", "FP32", (rows, 2))]), slices)
 
 
 @pytest.mark.parametrize("outputs", [[], [zeros("y", "FP32", ())]])
@@ -204,59 +210,92 @@ def test_outputs_without_rows_are_noticed(outputs: List[Tensor]) -> None:
 
 @given(st.lists(st.lists(st.integers(), min_size=1, max_size=4), min_size=1, max_size=6))
 def test_v1_rows_come_back_to_their_senders(everyone: List[List[int]]) -> None:
-    portions = [prepare(predict(*instances), IMAGES) for instances in everyone]
-    merged = merge(portions)
+    slices = [prepare(predict(*instances), IMAGES) for instances in everyone]
+    merged = merge(slices)
     assert isinstance(merged, V1Call)
-    assert split(V1Reply(merged.instances), portions) == [V1Reply(instances) for instances in everyone]
+    assert split(V1Reply(merged.instances), slices) == [V1Reply(instances) for instances in everyone]
 
 
-@given(st.lists(st.lists(st.binary(max_size=3), min_size=1, max_size=4), min_size=1, max_size=5))
-def test_stock_handlers_get_each_bytes_element_as_an_input(everyone: List[List[bytes]]) -> None:
-    portions = [prepare(infer(texts(f"name-{i}", *elements)), STOCK) for i, elements in enumerate(everyone)]
-    assert len({portion.key for portion in portions}) == 1
-    merged = merge(portions)
+@given(st.lists(st.binary(max_size=3), min_size=1, max_size=5))
+def test_inputs_of_one_element_are_the_rows_of_stock_envelopes(everyone: List[bytes]) -> None:
+    slices = [prepare(infer(texts(f"name-{i}", element)), STOCK) for i, element in enumerate(everyone)]
+    assert len({part.key for part in slices}) == 1
+    merged = merge(slices)
     assert isinstance(merged, V2Call)
-    assert [bytes_elements(t.data) for t in merged.inputs] == [[e] for elements in everyone for e in elements]
-    replies = split(V2Reply([replace(tensor, name=tensor.name) for tensor in merged.inputs]), portions)
-    for i, (elements, own) in enumerate(zip(everyone, replies)):
+    assert [bytes_elements(t.data) for t in merged.inputs] == [[element] for element in everyone]
+    for i, own in enumerate(split(V2Reply(list(merged.inputs)), slices)):
         assert isinstance(own, V2Reply)
-        assert [(t.name, t.shape) for t in own.outputs] == [(f"name-{i}", (len(elements),))]
-        assert bytes_elements(own.outputs[0].data) == elements
+        assert own.outputs == [texts(f"name-{i}", everyone[i])]
 
 
-def test_stock_answers_of_several_elements_are_stacked() -> None:
-    portion = prepare(infer(texts("x", b"a", b"b")), STOCK)
-    reply = split(V2Reply([zeros("x", "FP64", (10,)), zeros("x", "FP64", (10,))]), [portion])[0]
-    assert reply == V2Reply([zeros("x", "FP64", (2, 10))])
-    with pytest.raises(RowsMismatch, match="different datatypes or shapes"):
-        split(V2Reply([zeros("x", "FP64", (10,)), zeros("x", "FP64", (9,))]), [portion])
-    with pytest.raises(RowsMismatch, match="1 outputs to 2 inputs"):
-        split(V2Reply([zeros("x", "FP64", (10,))]), [portion])
+@pytest.mark.parametrize("answered", [1, 3])
+def test_stock_answers_of_another_number_are_noticed(answered: int) -> None:
+    slices = [prepare(infer(zeros("x", "FP32", (7,))), STOCK)] * 2
+    with pytest.raises(RowsMismatch, match=f"{answered} outputs to 2 inputs"):
+        split(V2Reply([zeros("x", "FP64", (10,))] * answered), slices)
+
+
+@pytest.mark.parametrize("elements", [[], [b"a", b"b"]])
+def test_bytes_of_several_elements_reach_stock_handlers_as_the_client_sent_them(elements: List[bytes]) -> None:
+    call = infer(texts("x", *elements))
+    part = prepare(call, STOCK)
+    assert (part.call, part.key) == (call, None)
+    reply = V2Reply([texts("y", b"one answer"), texts("z", b"and another")])
+    assert split(reply, [part]) == [reply]
+
+
+CALLS: List[Call] = [
+    predict([1.0]),
+    predict({"data": "a"}),
+    predict("a", "b", explain=True),
+    infer(zeros("x", "FP32", (1, 1, 28, 28))),
+    infer(zeros("x", "FP32", (7,))),
+    infer(texts("x", b"a")),
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "metadata", [STOCK, replace(IMAGES, extensions=[name for name in OURS if name != "independent_rows"])]
+)
+def test_who_does_not_declare_independent_rows_shares_with_nobody(call: Call, metadata: ModelMetadata) -> None:
+    """And the answer is taken as it comes, however many rows it has."""
+    assert not answers_by_row("m", metadata)
+    part = rows.prepare(call, metadata, by_row=False)
+    assert part.key is None
+    reply = V1Reply([1, 2, 3]) if isinstance(call, V1Call) else V2Reply([zeros("y", "FP32", (3, 2))])
+    assert split(reply, [part]) == [reply]
+
+
+def test_operator_or_handler_declare_independent_rows() -> None:
+    assert answers_by_row("m", IMAGES)
+    assert answers_by_row("m", STOCK, {"m"})
+    assert not answers_by_row("m", STOCK, {"n"})
 
 
 @pytest.mark.parametrize("outputs", [[], ["only"]])
 def test_stock_request_with_several_inputs_goes_alone_and_is_taken_as_it_comes(outputs: List[str]) -> None:
-    portion = prepare(infer(zeros("a", "FP32", (3,)), zeros("b", "FP32", (3,))), STOCK)
-    assert portion.key is None
+    part = prepare(infer(zeros("a", "FP32", (3,)), zeros("b", "FP32", (3,))), STOCK)
+    assert part.key is None
     reply = V2Reply([zeros(name, "FP32", (1,)) for name in outputs])
-    assert split(reply, [portion]) == [reply]
+    assert split(reply, [part]) == [reply]
 
 
 @given(st.lists(st.integers(1, 4), min_size=2, max_size=6))
 def test_parameters_by_row_go_to_their_rows_and_others_to_nobody(counts: List[int]) -> None:
-    portions = [prepare(infer(zeros("x", "FP32", (count, 1, 28, 28)), explain=True), IMAGES) for count in counts]
+    slices = [prepare(infer(zeros("x", "FP32", (count, 1, 28, 28)), explain=True), IMAGES) for count in counts]
     rows = sum(counts)
     parameters = {"targets": ",".join(str(row) for row in range(rows)), "note": "of all", "seconds": 1.5}
     reply = V2Reply([zeros("explain", "FP32", (rows, 1, 28, 28))], "1", parameters)
     starts = [sum(counts[:index]) for index in range(len(counts))]
     wanted = [{"targets": ",".join(map(str, range(s, s + count)))} for s, count in zip(starts, counts)]
-    assert [own.parameters for own in split(reply, portions) if isinstance(own, V2Reply)] == wanted
+    assert [own.parameters for own in split(reply, slices) if isinstance(own, V2Reply)] == wanted
 
 
 def test_a_request_that_was_alone_keeps_all_parameters() -> None:
-    portion = prepare(infer(zeros("x", "FP32", (2, 1, 28, 28)), explain=True), IMAGES)
+    part = prepare(infer(zeros("x", "FP32", (2, 1, 28, 28)), explain=True), IMAGES)
     reply = V2Reply([zeros("explain", "FP32", (2, 1, 28, 28))], "1", {"targets": "1,2", "note": "of all"})
-    [own] = split(reply, [portion])
+    [own] = split(reply, [part])
     assert isinstance(own, V2Reply)
     assert own.parameters == {"targets": "1,2", "note": "of all"}
 
@@ -265,12 +304,36 @@ def test_a_request_that_was_alone_keeps_all_parameters() -> None:
     ("one", "other", "share"),
     [
         ([{"data": "a"}], [{"data": "b"}, {"data": "c"}], True),
-        ([[1.0]], ["text"], True),
+        ([[1.0]], [[2.0], [3.0]], True),
+        ([[[1, 2], [3, 4]]], [[[5, 6], [7, 8]]], True),
+        ([1.0], ["text"], True),
+        ([[1.0]], ["text"], False),
+        ([[1, 2]], [[3]], False),
+        ([[]], [[3]], False),
+        ([[1, 2], [3]], [[1, 2], [3]], False),
+        ([[[1, 2], [3, 4]]], [[[5, 6]]], False),
+        ([{"a": [1, 2]}], [{"a": [1]}], False),
         ([{"a": 1}], [{"a": 1, "b": 2}], False),
         ([{"data": "a"}], ["a"], False),
         ([{"data": "a"}, "a"], [{"data": "a"}, "a"], False),
     ],
 )
-def test_v1_rows_share_where_they_have_the_same_keys(one: List[Any], other: List[Any], share: bool) -> None:
-    first, second = (prepare(predict(*rows), IMAGES).key for rows in (one, other))
+def test_v1_rows_share_where_they_have_the_same_keys_and_shapes(one: List[Any], other: List[Any], share: bool) -> None:
+    first, second = (prepare(predict(*instances), IMAGES).key for instances in (one, other))
+    assert (first is not None and first == second) is share
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "share"),
+    [
+        ([[1, 2]], [[3]], True),
+        ([[1, 2], [3]], [[4]], True),
+        ([{"a": [1, 2]}], [{"a": [1]}], True),
+        ([[1, 2]], ["text"], False),
+        ([{"a": 1}], [{"b": 1}], False),
+    ],
+)
+def test_unequal_v1_rows_share_where_the_handler_pads_them(one: List[Any], other: List[Any], share: bool) -> None:
+    ragged = replace(IMAGES, extensions=[*OURS, "ragged_rows"])
+    first, second = (prepare(predict(*instances), ragged).key for instances in (one, other))
     assert (first is not None and first == second) is share

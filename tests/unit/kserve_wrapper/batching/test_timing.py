@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Dict, List
+import contextlib
+from typing import Any, Dict, List, Optional
 
 import pytest
 
-from kserve_wrapper.batching.limits import CoalescerLimits
+from kserve_wrapper.batching.limits import BatchingLimits
+from kserve_wrapper.batching.queue import Waiting
 from kserve_wrapper.core.calls import Call, ModelMetadata
-from kserve_wrapper.core.errors import DeadlineExceeded, NotFound, Unavailable
-from tests.unit.kserve_wrapper.batching.fake_model import STOCK, FakeModel, Rig, answers
+from kserve_wrapper.core.errors import DeadlineExceeded, NotFound, QueueFull, Unavailable
+from tests.unit.kserve_wrapper.batching.fake_model import OURS, STOCK, FakeModel, Rig, answers
 from tests.unit.kserve_wrapper.batching.virtual_time import run
 
 
@@ -50,8 +52,8 @@ def test_requests_read_in_one_turn_of_the_loop_share_a_batch() -> None:
 class PlainModel(FakeModel):
     """Sends when it is called, not only when it is awaited."""
 
-    def send(self, call: Call, metadata: ModelMetadata, deadline: float) -> Any:
-        self.started = super().send(call, metadata, deadline)
+    def send(self, call: Call, metadata: ModelMetadata, deadline: float, headers: Any = None) -> Any:
+        self.started = super().send(call, metadata, deadline, headers or {})
         return asyncio.ensure_future(self.started)
 
 
@@ -71,7 +73,7 @@ def test_a_batch_is_sent_in_the_turn_of_the_loop_that_makes_it() -> None:
 
 def test_slots_bound_what_is_in_flight() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(rows_per_batch=1, ahead=False), slots=3)
+        rig = Rig(FakeModel(delay=1.0), BatchingLimits(rows_per_batch=1, pipelining=False), slots=3)
         await asyncio.gather(*[rig.submit(str(i)) for i in range(9)])
         assert rig.model.most_in_flight == 3
         assert rig.elapsed == 3.0
@@ -81,7 +83,7 @@ def test_slots_bound_what_is_in_flight() -> None:
 
 def test_those_who_name_the_default_version_share_its_slots() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(ahead=False))
+        rig = Rig(FakeModel(delay=1.0), BatchingLimits(pipelining=False))
         tasks = [rig.submit("a"), rig.submit("b", version="1.0"), rig.submit("c", version="2.0")]
         await asyncio.gather(*tasks)
         assert [(when - rig.start, call.version) for when, call in rig.model.sent] == [
@@ -95,7 +97,7 @@ def test_those_who_name_the_default_version_share_its_slots() -> None:
 
 def test_a_batch_as_large_as_those_under_way_goes_ahead() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=1.0), CoalescerLimits())
+        rig = Rig(FakeModel(delay=1.0), BatchingLimits())
         tasks = [rig.submit("a"), rig.submit("b")]
         await asyncio.sleep(0.1)
         tasks.append(rig.submit("c"))
@@ -112,7 +114,7 @@ def test_a_batch_as_large_as_those_under_way_goes_ahead() -> None:
 
 def test_what_goes_ahead_leaves_half_of_all_rows_to_the_next() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=1.0), CoalescerLimits())
+        rig = Rig(FakeModel(delay=1.0), BatchingLimits())
         tasks = [rig.submit("a")]
         await asyncio.sleep(0.1)
         tasks += [rig.submit(row) for row in "bcdef"]
@@ -137,13 +139,13 @@ def test_idle_workers_share_what_comes_in_one_turn() -> None:
 @pytest.mark.parametrize(
     ("limits", "slots", "sizes"),
     [
-        (CoalescerLimits(in_flight_per_worker=4), 1, [8]),  # a worker has one batch at a time, however many wait for it
-        (CoalescerLimits(processes=2), 2, [8]),  # the other process may have as many rows for the other worker
-        (CoalescerLimits(processes=2), 4, [4, 4]),
-        (CoalescerLimits(), 3, [3, 3, 2]),
+        (BatchingLimits(in_flight_per_worker=4), 1, [8]),  # a worker has one batch at a time, however many wait for it
+        (BatchingLimits(processes=2), 2, [8]),  # the other process may have as many rows for the other worker
+        (BatchingLimits(processes=2), 4, [4, 4]),
+        (BatchingLimits(), 3, [3, 3, 2]),
     ],
 )
-def test_shares_are_of_workers(limits: CoalescerLimits, slots: int, sizes: List[int]) -> None:
+def test_shares_are_of_workers(limits: BatchingLimits, slots: int, sizes: List[int]) -> None:
     async def main() -> None:
         rig = Rig(FakeModel(), limits, slots=slots)
         await asyncio.gather(*[rig.submit(str(number)) for number in range(8)])
@@ -157,7 +159,7 @@ def test_nothing_goes_ahead_that_torchserves_queue_might_not_hold(queue: int, mo
     """Three processes with four workers: beyond the workers' own, 3 x 5 - 4 requests would wait."""
 
     async def main() -> None:
-        rig = Rig(FakeModel(), CoalescerLimits(rows_per_batch=1, processes=3, upstream_queue=queue), slots=4)
+        rig = Rig(FakeModel(), BatchingLimits(rows_per_batch=1, processes=3, job_queue_size=queue), slots=4)
         await asyncio.gather(*[rig.submit(str(number)) for number in range(20)])
         assert rig.model.most_in_flight == most
 
@@ -166,7 +168,7 @@ def test_nothing_goes_ahead_that_torchserves_queue_might_not_hold(queue: int, mo
 
 def test_a_request_that_shares_with_nobody_goes_ahead_at_once() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=1.0, metadata=STOCK), CoalescerLimits())
+        rig = Rig(FakeModel(delay=1.0, metadata=STOCK), BatchingLimits())
         tasks = [rig.submit("a1", "a2", "a3")]
         await asyncio.sleep(0.1)
         tasks.append(rig.submit("b", explain=True))  # stock handlers explain with the target of row 0
@@ -176,8 +178,8 @@ def test_a_request_that_shares_with_nobody_goes_ahead_at_once() -> None:
     run(main())
 
 
-@pytest.mark.parametrize("limits", [CoalescerLimits(rows_per_batch=2), CoalescerLimits(bytes_per_batch=18)])
-def test_a_full_batch_goes_ahead_at_once(limits: CoalescerLimits) -> None:
+@pytest.mark.parametrize("limits", [BatchingLimits(rows_per_batch=2), BatchingLimits(bytes_per_batch=18)])
+def test_a_full_batch_goes_ahead_at_once(limits: BatchingLimits) -> None:
     """It would gain nothing by waiting; the one behind it waits for an answer, as one may be ahead."""
 
     async def main() -> None:
@@ -198,7 +200,7 @@ def test_a_full_batch_goes_ahead_at_once(limits: CoalescerLimits) -> None:
 
 def test_what_was_counted_for_a_batch_may_have_ended() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=1.0), CoalescerLimits())
+        rig = Rig(FakeModel(delay=1.0), BatchingLimits())
         first = rig.submit("a1", "a2", "a3")
         await asyncio.sleep(0.1)
         gone = rig.submit("gone", "too")
@@ -213,7 +215,7 @@ def test_what_was_counted_for_a_batch_may_have_ended() -> None:
 
 def test_workers_that_come_and_go_change_what_is_in_flight() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(rows_per_batch=1, ahead=False))
+        rig = Rig(FakeModel(delay=1.0), BatchingLimits(rows_per_batch=1, pipelining=False))
         tasks = [rig.submit(str(number)) for number in range(12)]
         await asyncio.sleep(0.5)
         assert rig.model.in_flight == 1
@@ -232,7 +234,7 @@ def test_workers_that_come_and_go_change_what_is_in_flight() -> None:
 
 def test_a_new_worker_is_given_what_comes_while_another_is_busy() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=10.0), CoalescerLimits(ahead=False))
+        rig = Rig(FakeModel(delay=10.0), BatchingLimits(pipelining=False))
         await rig.submit("a")
         tasks = [rig.submit("b")]
         await asyncio.sleep(1)
@@ -257,7 +259,7 @@ def test_no_ready_worker_counts_as_one_slot() -> None:
 
 def test_group_with_the_oldest_request_goes_first() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(rows_per_batch=2, ahead=False))
+        rig = Rig(FakeModel(delay=1.0), BatchingLimits(rows_per_batch=2, pipelining=False))
         tasks = [rig.submit("first")]
         await asyncio.sleep(0.1)
         for row, extra in [("a1", "a"), ("b1", "b"), ("a2", "a"), ("a3", "a"), ("b2", "b")]:
@@ -271,7 +273,7 @@ def test_group_with_the_oldest_request_goes_first() -> None:
 
 def test_rows_are_counted_not_requests() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(rows_per_batch=4))
+        rig = Rig(FakeModel(delay=1.0), BatchingLimits(rows_per_batch=4))
         tasks = [rig.submit("first")]
         await asyncio.sleep(0.1)
         tasks += [rig.submit("a", "b", "c"), rig.submit("d", "e"), rig.submit("f")]
@@ -283,7 +285,7 @@ def test_rows_are_counted_not_requests() -> None:
 
 def test_request_larger_than_a_batch_goes_alone() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(rows_per_batch=2))
+        rig = Rig(FakeModel(delay=1.0), BatchingLimits(rows_per_batch=2))
         tasks = [rig.submit("a", "b", "c"), rig.submit("d")]
         assert await asyncio.gather(*tasks) == [answers("a", "b", "c"), answers("d")]
         assert rig.model.batches == [["a", "b", "c"], ["d"]]
@@ -293,7 +295,7 @@ def test_request_larger_than_a_batch_goes_alone() -> None:
 
 def test_bytes_bound_a_batch() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=1.0), CoalescerLimits(bytes_per_batch=100))
+        rig = Rig(FakeModel(delay=1.0), BatchingLimits(bytes_per_batch=100))
         await asyncio.gather(*[rig.submit(letter * 40) for letter in "abcd"])
         assert [len(batch) for batch in rig.model.batches] == [2, 2]
 
@@ -309,7 +311,7 @@ def test_waiting_request_expires_on_time_and_is_not_sent() -> None:
         with pytest.raises(DeadlineExceeded):
             await expiring
         assert rig.elapsed == 0.4
-        assert rig.coalescer.queued_requests == 1
+        assert rig.batcher.waiting.requests == 1
         assert [await first, await other] == [answers("a"), answers("c")]
         assert rig.model.batches == [["a"], ["c"]]
 
@@ -339,7 +341,7 @@ def test_earlier_deadline_of_a_later_request_is_kept() -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.sleep(0)
         assert [ends[task] for task in tasks] == [5.0, 3.0, 4.0]
-        await rig.coalescer.drain(10)
+        await rig.batcher.drain(10)
 
     run(main())
 
@@ -364,7 +366,7 @@ def test_cancelled_request_is_not_sent_and_leaves_its_neighbours() -> None:
         cancelled.cancel()
         assert [await first, await other] == [answers("a"), answers("c")]
         assert rig.model.batches == [["a"], ["c"]]
-        assert rig.coalescer.queued_rows == 0
+        assert rig.batcher.waiting.rows == 0
 
     run(main())
 
@@ -385,9 +387,9 @@ def test_cancelled_in_flight_leaves_its_neighbours_and_its_slot_taken() -> None:
 
 @pytest.mark.parametrize(
     "limits",
-    [CoalescerLimits(queued_requests=2), CoalescerLimits(queued_rows=2), CoalescerLimits(queued_bytes=18)],
+    [BatchingLimits(queued_requests=2), BatchingLimits(queued_rows=2), BatchingLimits(queued_bytes=18)],
 )
-def test_full_queue_refuses_with_retry_after(limits: CoalescerLimits) -> None:
+def test_full_queue_refuses_with_retry_after(limits: BatchingLimits) -> None:
     async def main() -> None:
         rig = Rig(FakeModel(delay=1.0), limits)
         first = rig.submit("a")
@@ -402,13 +404,99 @@ def test_full_queue_refuses_with_retry_after(limits: CoalescerLimits) -> None:
     run(main())
 
 
-def test_turned_off_each_goes_alone_in_bounded_number() -> None:
+@pytest.mark.parametrize(
+    ("metadata", "enabled", "batch_size", "most"),
+    [
+        (OURS, False, None, 4),  # two workers are at it, and as many requests wait for them
+        (STOCK, True, None, 4),
+        (STOCK, True, 3, 12),
+        (STOCK, True, 30, 80),  # what the workers take, and what TorchServe's queue holds
+    ],
+)
+def test_where_nobody_shares_each_goes_alone_as_many_as_torchserve_takes(
+    metadata: ModelMetadata, enabled: bool, batch_size: Optional[int], most: int
+) -> None:
     async def main() -> None:
-        limits = CoalescerLimits(enabled=False, in_flight_per_worker_alone=4)
-        rig = Rig(FakeModel(delay=1.0), limits, slots=2)
-        await asyncio.gather(*[rig.submit(str(i)) for i in range(20)])
+        limits = BatchingLimits(enabled=enabled, job_queue_size=20)
+        rig = Rig(FakeModel(delay=1.0, metadata=metadata), limits, slots=2, batch_size=batch_size)
+        await asyncio.gather(*[rig.submit(str(i)) for i in range(80)])
         assert all(len(batch) == 1 for batch in rig.model.batches)
-        assert rig.model.most_in_flight == 8
+        assert rig.model.most_in_flight == most
+
+    run(main())
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_behind_a_stock_envelope_torchserve_has_nothing_to_batch(declared: bool) -> None:
+    """Of the requests that a worker gets together, the envelope answers the first alone."""
+
+    async def main() -> None:
+        limits = BatchingLimits(stock_envelope=True, independent_rows=frozenset("m" if declared else ""))
+        rig = Rig(FakeModel(delay=1.0, metadata=STOCK), limits, slots=2, batch_size=4)
+        tasks = [rig.submit(str(i)) for i in range(5)]
+        await asyncio.sleep(0.5)
+        await asyncio.gather(*tasks, *[rig.submit(str(i)) for i in range(5)])
+        assert rig.model.most_in_flight == 1
+        assert len(rig.model.batches) == (2 if declared else 10)
+
+    run(main())
+
+
+def test_an_idle_model_is_not_refused_for_a_hung_one() -> None:
+    async def main() -> None:
+        limits = BatchingLimits(queued_requests=8, total_queued_bytes=80, bytes_per_batch=30, pipelining=False)
+        rig = Rig(FakeModel(delay=50.0), limits)
+        hung = [rig.submit("under way", model="hung")]
+        await asyncio.sleep(0.1)
+        hung += [rig.submit(letter, model="hung") for letter in "abcdefgh"]
+        await asyncio.sleep(0.1)
+        outcomes = await asyncio.gather(rig.submit("more", model="hung", timeout=1), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [QueueFull]
+        rig.model.delay = 0.1
+        # Both are beyond what all models together may have waiting, and within one batch of their own.
+        assert await asyncio.gather(rig.submit("x"), rig.submit("y")) == [answers("x"), answers("y")]
+        for task in hung:
+            task.cancel()
+        await asyncio.gather(*hung, return_exceptions=True)
+        await rig.batcher.drain(1.0)
+
+    run(main())
+
+
+@pytest.mark.parametrize("end", ["cancel", "expire"])
+def test_what_nobody_waits_for_is_free_at_once(end: str) -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(delay=100.0))
+        first = rig.submit("a", timeout=1.0)
+        await asyncio.sleep(0.1)
+        waiting = [rig.submit(f"{number}", timeout=0.5 if end == "expire" else 50.0) for number in range(10)]
+        await asyncio.sleep(0.1)
+        assert rig.batcher.waiting.requests == 10
+        if end == "cancel":
+            for task in waiting:
+                task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert rig.batcher.waiting == Waiting()
+        [queue] = rig.batcher._queues.values()
+        assert not queue._groups
+        await asyncio.gather(first, return_exceptions=True)
+        await rig.batcher.drain(1.0)
+
+    run(main())
+
+
+@pytest.mark.parametrize(("model", "size", "room"), [("m", 1, False), ("other", 1, True), ("m2", 10**9, True)])
+def test_room_is_told_before_a_body_is_read(model: str, size: int, room: bool) -> None:
+    async def main() -> None:
+        rig = Rig(FakeModel(delay=1.0), BatchingLimits(queued_requests=2, pipelining=False))
+        tasks = [rig.submit("a")]
+        await asyncio.sleep(0.1)
+        tasks += [rig.submit("b"), rig.submit("c")]
+        await asyncio.sleep(0.1)
+        with contextlib.nullcontext() if room else pytest.raises(QueueFull):
+            rig.batcher.check_room(model, None, size)
+        await asyncio.gather(*tasks)
+        rig.batcher.check_room("m", None, size)
 
     run(main())
 
@@ -430,10 +518,10 @@ def test_unknown_model_is_refused_and_leaves_nothing() -> None:
         def unknown(name: str, version: object) -> ModelMetadata:
             raise NotFound(f"model {name} is not known")
 
-        rig.coalescer._metadata = unknown
+        rig.batcher._metadata = unknown
         with pytest.raises(NotFound):
             await rig.submit("a")
-        assert rig.coalescer.queued_requests == 0
+        assert rig.batcher.waiting.requests == 0
 
     run(main())
 
@@ -445,7 +533,7 @@ def test_drain_finishes_what_is_here_and_refuses_what_is_new() -> None:
         await asyncio.sleep(0.1)
         tasks.append(rig.submit("b"))
         await asyncio.sleep(0.1)
-        drained = asyncio.ensure_future(rig.coalescer.drain(10))
+        drained = asyncio.ensure_future(rig.batcher.drain(10))
         await asyncio.sleep(0)
         with pytest.raises(Unavailable, match="shutting down"):
             await rig.submit("c")
@@ -458,12 +546,12 @@ def test_drain_finishes_what_is_here_and_refuses_what_is_new() -> None:
 
 def test_drain_with_a_batch_ahead_and_another_behind_it() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=0.5), CoalescerLimits())
+        rig = Rig(FakeModel(delay=0.5), BatchingLimits())
         tasks = []
         for row in "abc":
             tasks.append(rig.submit(row))
             await asyncio.sleep(0.1)
-        await rig.coalescer.drain(10)
+        await rig.batcher.drain(10)
         assert await asyncio.gather(*tasks) == [answers(row) for row in "abc"]
         assert [round(when - rig.start, 6) for when, _ in rig.model.sent] == [0.0, 0.1, 0.5]
         assert rig.elapsed == 1.0
@@ -473,13 +561,13 @@ def test_drain_with_a_batch_ahead_and_another_behind_it() -> None:
 
 def test_drain_in_vain_leaves_nothing_that_sends() -> None:
     async def main() -> None:
-        rig = Rig(FakeModel(delay=0.5), CoalescerLimits(ahead=False))
+        rig = Rig(FakeModel(delay=0.5), BatchingLimits(pipelining=False))
         await rig.submit("a")
         tasks = [rig.submit("b")]
         await asyncio.sleep(0.1)
         tasks.append(rig.submit("c"))
         await asyncio.sleep(0)
-        assert not await rig.coalescer.drain(0.2)
+        assert not await rig.batcher.drain(0.2)
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [Unavailable, Unavailable]
         await asyncio.sleep(5)
@@ -495,7 +583,7 @@ def test_drain_ends_in_time_and_leaves_nobody_waiting() -> None:
         await asyncio.sleep(0.1)
         tasks.append(rig.submit("b"))
         await asyncio.sleep(0)
-        assert not await rig.coalescer.drain(1.0)
+        assert not await rig.batcher.drain(1.0)
         assert rig.elapsed == 1.1
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [Unavailable, Unavailable]

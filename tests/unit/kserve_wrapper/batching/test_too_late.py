@@ -7,7 +7,7 @@ from typing import Any, List, Optional, Tuple
 
 import pytest
 
-from kserve_wrapper.batching.limits import CoalescerLimits
+from kserve_wrapper.batching.limits import BatchingLimits
 from kserve_wrapper.core.calls import Call, ModelMetadata, Reply
 from kserve_wrapper.core.errors import DeadlineExceeded, QueueFull
 from tests.unit.kserve_wrapper.batching.fake_model import FakeModel, Rig, answers
@@ -27,7 +27,7 @@ class BusyModel(FakeModel):
         self._batch_seconds, self._row_seconds = batch_seconds, row_seconds
         self._free = asyncio.Semaphore(workers)
 
-    async def send(self, call: Call, metadata: ModelMetadata, deadline: float) -> Reply:
+    async def send(self, call: Call, metadata: ModelMetadata, deadline: float, headers: Any = None) -> Reply:
         work = asyncio.ensure_future(self._work(call, metadata, deadline))
         try:
             return await asyncio.wait_for(asyncio.shield(work), deadline - asyncio.get_running_loop().time())
@@ -79,7 +79,7 @@ def test_goodput_stays_near_the_peak(
     batch_seconds: float, row_seconds: float, workers: int, timeout: float, overload: float
 ) -> None:
     async def main() -> None:
-        limits = CoalescerLimits()
+        limits = BatchingLimits()
         peak = workers * limits.rows_per_batch / (batch_seconds + row_seconds * limits.rows_per_batch)
         seconds = 30 * timeout if row_seconds > 0.01 else 10 * timeout
         rig = Rig(BusyModel(batch_seconds, row_seconds, workers), limits, workers)
@@ -90,7 +90,7 @@ def test_goodput_stays_near_the_peak(
         assert len(right) + len(refused) > 0.95 * len(outcomes)
         assert refused[len(refused) // 2] == 0.0
         assert max(took for _, took in outcomes) <= timeout + 1e-6
-        await asyncio.sleep(limits.linger)
+        await asyncio.sleep(limits.orphan_timeout)
 
     run(main())
 
@@ -100,7 +100,7 @@ def test_nobody_is_refused_while_the_model_keeps_up(
     batch_seconds: float, row_seconds: float, workers: int, timeout: float
 ) -> None:
     async def main() -> None:
-        limits = CoalescerLimits()
+        limits = BatchingLimits()
         peak = workers * limits.rows_per_batch / (batch_seconds + row_seconds * limits.rows_per_batch)
         rig = Rig(BusyModel(batch_seconds, row_seconds, workers), limits, workers)
         outcomes = await offer(rig, 0.8 * peak, 20 * timeout, timeout)
@@ -154,7 +154,7 @@ def test_who_is_alone_is_never_refused() -> None:
 async def busy_rig(seconds: float = 1.0) -> Rig:
     """A row takes a second, which is known, and one has just left that takes ``seconds``."""
     model = BusyModel(0.0, 1.0)
-    rig = Rig(model, CoalescerLimits(ahead=False))
+    rig = Rig(model, BatchingLimits(pipelining=False))
     await asyncio.gather(*[rig.submit(f"before {number}") for number in range(4)])
     await asyncio.gather(*[rig.submit(f"before {number}") for number in range(2)])
     model._row_seconds = seconds
@@ -171,7 +171,7 @@ def test_who_would_be_answered_too_late_hears_so_at_once() -> None:
         with pytest.raises(QueueFull, match="deadline") as caught:
             await rig.submit("hasty", timeout=1.5)  # answered after 1.99 s
         assert rig.loop.time() == now
-        assert caught.value.retry_after == CoalescerLimits().retry_after
+        assert caught.value.retry_after == BatchingLimits().retry_after
         assert await rig.submit("patient", timeout=4.0) == answers("patient")
 
     run(main())
@@ -194,7 +194,7 @@ def test_who_became_too_late_makes_room_for_those_behind() -> None:
 
 def test_an_upstream_request_keeps_its_slot_until_it_is_answered() -> None:
     async def main() -> None:
-        rig = Rig(BusyModel(0.0, 5.0), CoalescerLimits(ahead=False))
+        rig = Rig(BusyModel(0.0, 5.0), BatchingLimits(pipelining=False))
         first = rig.submit("a", timeout=1.0)
         await asyncio.sleep(0.5)
         second = rig.submit("b", timeout=60.0)
@@ -211,15 +211,15 @@ def test_an_upstream_request_keeps_its_slot_until_it_is_answered() -> None:
 def test_an_upstream_request_that_is_never_answered_does_not_keep_its_slot_for_ever() -> None:
     async def main() -> None:
         model = BusyModel(0.0, 1000.0)
-        rig = Rig(model, CoalescerLimits(ahead=False, linger=10.0))
+        rig = Rig(model, BatchingLimits(pipelining=False, orphan_timeout=10.0))
         first = rig.submit("a", timeout=1.0)
         await asyncio.sleep(0.5)
         second = rig.submit("b", timeout=60.0)
         with pytest.raises(DeadlineExceeded):
             await first
         await asyncio.sleep(20.0)
-        assert rig.coalescer.in_flight == 1
-        assert rig.coalescer.queued_requests == 0
+        assert rig.batcher.in_flight == 1
+        assert rig.batcher.waiting.requests == 0
         with pytest.raises(DeadlineExceeded):
             await second
         await asyncio.sleep(3000.0)
@@ -232,8 +232,8 @@ def test_a_drain_does_not_wait_for_answers_that_nobody_waits_for() -> None:
         rig = Rig(FakeModel(delay=30.0))
         with pytest.raises(DeadlineExceeded):
             await rig.submit("a", timeout=1.0)
-        await rig.coalescer.drain(10.0)
+        await rig.batcher.drain(10.0)
         assert rig.elapsed == 1.0
-        assert rig.coalescer.in_flight == 0
+        assert rig.batcher.in_flight == 0
 
     run(main())

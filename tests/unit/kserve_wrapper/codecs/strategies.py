@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from kserve_wrapper.core.calls import Tensor
+from kserve_wrapper.tensors.bfloat16 import narrow, widen
 from kserve_wrapper.tensors.datatypes import DATATYPES, DTYPES, join_bytes
 
 names = st.text(min_size=1, max_size=8)
@@ -28,10 +29,12 @@ def _data(draw: Any, datatype: str, count: int, text: bool) -> bytes:
     if datatype == "BYTES":
         element = st.text(max_size=5).map(str.encode) if text else st.binary(max_size=5)
         return join_bytes(draw(st.lists(element, min_size=count, max_size=count)))
-    dtype = DTYPES[datatype]
+    dtype = DTYPES["UINT16" if datatype == "BF16" else datatype]
     raw: bytes = draw(st.binary(min_size=count * dtype.itemsize, max_size=count * dtype.itemsize))
     if datatype == "BOOL":
         return bytes(byte & 1 for byte in raw)
+    if datatype == "BF16":
+        return narrow(widen(raw)).tobytes()
     array = np.frombuffer(raw, dtype)
     # One NaN is as good as another; its bits need not survive text.
     return np.where(np.isnan(array), np.array(np.nan, dtype), array).tobytes() if dtype.kind == "f" else raw

@@ -31,7 +31,7 @@ def test_the_whole_document() -> None:
     output = {"name": "input-0", "shape": [1], "datatype": "INT64", "parameters": None, "data": [1]}
     wanted = {
         "model_name": "mnist",
-        "model_version": None,
+        "model_version": "1.0",
         "id": "seven",
         "parameters": None,
         "outputs": [output],

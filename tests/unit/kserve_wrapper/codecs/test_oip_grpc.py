@@ -18,7 +18,7 @@ from tests.unit.kserve_wrapper.codecs.strategies import parameters, tensor_lists
 
 messages = load_messages()
 DOUBLES = "double_param" in messages.InferParameter.DESCRIPTOR.fields_by_name
-TYPED = [name for name in DATATYPES if name != "FP16"]
+TYPED = [name for name in DATATYPES if name not in ("FP16", "BF16")]
 
 
 def as_request(reply: Any) -> Any:
@@ -104,8 +104,13 @@ def infer(**changes: Any) -> Any:
         (infer(tensor={"datatype": "BYTES", "contents": {"bytes_contents": [b"a"]}}), "tensor 'x'"),
         (infer(inputs=[]), "one tensor"),
         (infer(parameters={"explain": parameter(int64_param=1)}), "explain"),
-        (infer(parameters={"nothing": parameter()}), "nothing"),
-        (infer(outputs=[{"name": "o", "parameters": {"classification": parameter(int64_param=3)}}]), "classification"),
+        (infer(parameters={"sequence_id": parameter(int64_param=7)}), "sequence_id"),
+        (infer(parameters={"timeout": parameter(string_param="1s")}), "timeout.*microseconds"),
+        (infer(tensor={"parameters": {"shared_memory_region": parameter(string_param="r")}}), "shared_memory_region"),
+        (
+            infer(outputs=[{"name": "o", "parameters": {"classification": parameter(bool_param=True)}}]),
+            "classification",
+        ),
     ],
 )
 def test_a_wrong_request_is_named(message: Any, text: str) -> None:
@@ -136,11 +141,11 @@ def test_what_the_request_asks_for() -> None:
         },
         outputs=[{"name": "o"}],
     )
-    asked = oip_grpc.decode_request(message, {"traceparent": "t"})
+    asked = oip_grpc.decode_request(message, {b"traceparent": b"t"})
     assert asked.call.explain
     assert asked.raw
     assert (asked.call.parameters, asked.call.outputs) == ({"a": 1}, ["o"])
-    assert (asked.call.version, asked.call.trace) == (None, {"traceparent": "t"})
+    assert (asked.call.version, asked.call.headers) == (None, {b"traceparent": b"t"})
     assert asked.call.inputs[0].data == struct.pack("<2f", 1, 2)
 
 
@@ -167,3 +172,24 @@ def test_nothing_but_invalid_request(content: bytes) -> None:
     except InvalidRequest:
         return
     assert asked.call.inputs
+
+
+def test_what_steers_triton_stays_here() -> None:
+    given = {
+        "triton_enable_empty_final_response": parameter(bool_param=True),
+        "priority": parameter(int64_param=1),
+        "sequence_id": parameter(int64_param=0),
+        "timeout": parameter(int64_param=1_500_000),
+        "unset": parameter(),
+        "own": parameter(string_param="stays"),
+    }
+    call = oip_grpc.decode_request(infer(parameters=given), {}).call
+    assert call.parameters == {"own": "stays"}
+    assert call.timeout == 1.5
+
+
+@pytest.mark.parametrize("shape", [[], [-1], [2]])
+def test_raw_bytes_with_an_open_shape(shape: List[int]) -> None:
+    tensor = {"datatype": "BYTES", "shape": shape, "contents": {}}
+    call = oip_grpc.decode_request(infer(tensor=tensor, raw_input_contents=[join_bytes([b"a", b"bc"])]), {}).call
+    assert (call.inputs[0].shape, bytes_elements(call.inputs[0].data)) == ((2,), [b"a", b"bc"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import re
+import threading
 import time
 from typing import Iterator
 
@@ -191,3 +193,82 @@ def test_draining_gives_up_at_its_time() -> None:
             connection.sendall(post(BODY))
             wait_for(lambda: len(front.submitter.calls) == 1)
             assert asyncio.run_coroutine_threadsafe(front.plane.drain(0.05), live.loop).result(10) is False
+
+
+def test_a_refused_body_ends_the_connection_at_once(live: Live) -> None:
+    started = time.monotonic()
+    with live.connect() as connection:
+        connection.sendall(post(b"").replace(b"Length: 0", b"Length: 99999999999"))
+        received = read_all(connection)
+    assert received.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close" in received
+    assert b"max_body_size, 1000 bytes" in received
+    assert time.monotonic() - started < 10  # the client waits no longer than that for anything
+
+
+def test_a_client_that_sends_much_before_it_listens_hears_why_it_is_refused(live: Live) -> None:
+    """Its bytes are taken off the wire while it reads the answer, so that nothing resets the connection."""
+    for refused, status in (
+        (post(b"x" * 5_000_000), b"413"),
+        (post(b"x" * 5_000_000, path="/nowhere"), b"404"),
+        (b"nonsense\r\n\r\n" + b"x" * 5_000_000, b"400"),
+    ):
+        with live.connect() as connection:
+            connection.sendall(refused)
+            assert read_all(connection).startswith(b"HTTP/1.1 " + status)
+
+
+def test_refusals_are_counted_as_what_went_over_the_wire() -> None:
+    front = Front()
+    with Live(front, max_body_size=1000, max_header_size=4096, read_timeout=0.3) as live:
+        for sent in (
+            post(BODY)[:-3],
+            b"GET / HT",
+            b"nonsense\r\n\r\n",
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/2.0\r\nHost: h\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 8000,
+            post(b"x" * 2000),
+        ):
+            with live.connect() as connection:
+                connection.sendall(sent)
+                status = int(read_all(connection).split(b" ")[1])
+            wait_for(lambda: front.seen)
+            [(route, counted)] = front.seen
+            front.seen.clear()
+            assert counted == status
+            assert (route == "none") == (status not in (408, 413) or sent.startswith(b"GET"))
+
+
+def test_connections_beyond_the_limit_hear_so() -> None:
+    front = Front()
+    with Live(front, max_connections=3) as live:
+        kept = [live.connect() for _ in range(3)]
+        for connection in kept:
+            connection.sendall(post(BODY))
+            assert connection.recv(65536).endswith(b'{"predictions":[1]}')
+        for _ in range(5):
+            with live.connect() as connection:
+                connection.sendall(post(BODY))
+                received = read_all(connection)
+            assert received.startswith(b"HTTP/1.1 503 ")
+            assert b"max_connections, 3," in received
+        kept.pop().close()
+        wait_for(lambda: live.server.connections < 3)
+        with live.connect() as connection:
+            connection.sendall(post(BODY, "Connection: close"))
+            assert read_all(connection).startswith(b"HTTP/1.1 200 ")
+        for connection in kept:
+            connection.close()
+
+
+def test_a_thousand_pipelined_requests_lose_no_answer(live: Live) -> None:
+    count = 1000
+    stream = b"".join(post(b'{"instances":[%d]}' % number) for number in range(count - 1))
+    stream += post(b'{"instances":[%d]}' % (count - 1), "Connection: close")
+    with live.connect() as connection:
+        sender = threading.Thread(target=connection.sendall, args=(stream,))
+        sender.start()
+        received = read_all(connection)
+        sender.join()
+    assert re.findall(rb'\{"predictions":\[(\d+)\]\}', received) == [b"%d" % number for number in range(count)]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import logging
+import zlib
 from typing import Optional
 
 import pytest
@@ -11,8 +14,11 @@ import pytest
 from kserve_wrapper.core import errors
 from kserve_wrapper.core.calls import V1Call
 from kserve_wrapper.core.errors import WrapperError
-from kserve_wrapper.httpd.messages import Headers, Request
-from tests.unit.kserve_wrapper.fakes import FakeChannel, Front, until
+from kserve_wrapper.core.headers import trace_of
+from kserve_wrapper.httpd.encoding import inflate
+from kserve_wrapper.httpd.messages import Headers, Request, joined
+from kserve_wrapper.rest.inference import LARGE
+from tests.unit.kserve_wrapper.fakes import FakeChannel, Front
 
 PREDICT = "/v1/models/mnist:predict"
 BODY = b'{"instances":[1]}'
@@ -44,7 +50,7 @@ def test_head_is_get_without_a_body(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/nope", "/v1", "/v1/models/", "/v2/", "//v2", "/v2/models/mnist/nope", "/docs", "/openapi.json"]
+    "path", ["/nope", "/v1", "/v1/models/", "/v2/models/", "//v2", "/v2/models/mnist/nope", "/docs", "/openapi.json"]
 )
 def test_an_unknown_path(path: str) -> None:
     answer = Front().call("GET", path)
@@ -70,24 +76,63 @@ def test_an_encoded_name_is_decoded_once() -> None:
     assert front.call("POST", "/v1/models/mnist%3Apredict", {"instances": [1]}).status == 200
 
 
-@pytest.mark.parametrize("pieces", [1, 7])
-def test_a_body_beyond_the_limit(pieces: int) -> None:
-    front = Front(max_body=64)
-    assert front.call("POST", PREDICT, {"instances": [1]}, pieces=pieces).status == 200
-    answer = front.call("POST", PREDICT, {"instances": ["x" * 200]}, pieces=pieces)
-    assert answer.status == 413
-    assert "64" in answer.json["error"]
-
-
-def test_a_body_that_announces_too_much_is_not_read() -> None:
-    answer = Front(max_body=64).call("POST", PREDICT, b"{}", {"content-length": "1000000", "expect": "100-continue"})
-    assert answer.status == 413
-
-
-def test_a_compressed_body_is_refused() -> None:
+@pytest.mark.parametrize("path", [PREDICT, "/v2/models/mnist/versions/1.0/infer"])
+def test_a_request_that_has_no_room_is_refused_before_it_is_read(path: str) -> None:
     front = Front()
-    assert front.call("POST", PREDICT, {"instances": [1]}, {"content-encoding": "gzip"}).status == 415
-    assert front.call("POST", PREDICT, {"instances": [1]}, {"content-encoding": "identity"}).status == 200
+    front.submitter.full = errors.QueueFull("full", retry_after=1)
+    answer = front.call("POST", path, b"not even JSON", {"content-length": "1000000"})
+    assert (answer.status, answer.json, answer.headers["retry-after"]) == (503, {"error": "full"}, "1")
+    assert front.submitter.checked == [("mnist", "1.0" if "1.0" in path else None, 1000000)]
+    assert front.submitter.calls == []
+
+
+def test_a_large_request_that_came_in_chunks_is_refused_before_it_is_parsed() -> None:
+    front = Front()
+    front.submitter.full = errors.QueueFull("full", retry_after=1)
+    answer = front.call("POST", PREDICT, b"x" * (LARGE + 1), {"content-length": "0"})
+    assert (answer.status, answer.json) == (503, {"error": "full"})
+    assert front.submitter.checked == [("mnist", None, LARGE + 1)]
+
+
+def test_a_small_request_is_not_asked_about() -> None:
+    front = Front()
+    assert front.call("POST", PREDICT, {"instances": [1]}).status == 200
+    assert front.submitter.checked == []
+
+
+def test_a_model_that_is_not_ready_is_told_before_a_large_request_is_read() -> None:
+    front, large = Front(), {"content-length": "1000000"}
+    assert front.call("POST", "/v1/models/loading:predict", b"not even JSON", large).status == 503
+    assert front.call("POST", "/v1/models/nobody:predict", b"not even JSON", large).status == 404
+    assert front.submitter.checked == []
+
+
+def test_what_never_became_a_request_is_counted() -> None:
+    front = Front()
+    assert front.app.refuse(errors.InvalidRequest("no HTTP")).status == 400
+    assert front.seen == [("none", 400)]
+
+
+def test_compressed_bodies_are_read() -> None:
+    front = Front()
+    for coding, body in (("gzip", gzip.compress(BODY)), ("deflate", zlib.compress(BODY)), ("identity", BODY)):
+        answer = front.call("POST", PREDICT, body, {"content-encoding": coding})
+        assert (answer.status, answer.json) == (200, {"predictions": [1]})
+    assert front.call("POST", PREDICT, BODY, {"content-encoding": "gzip"}).status == 400
+    assert front.call("POST", PREDICT, BODY, {"content-encoding": "br"}).status == 415
+
+
+def test_a_second_content_encoding_is_seen() -> None:
+    async def main() -> None:
+        front = Front()
+        for encodings in ([b"gzip", b"identity"], [b"identity", b"gzip"], [b"", b"gzip"]):
+            channel = FakeChannel(BODY)
+            headers: Headers = [(b"content-encoding", encoding) for encoding in encodings]
+            await front.app(Request(channel, "POST", PREDICT.encode(), joined(headers)))
+            assert channel.answered is not None
+            assert channel.answered.status == 415
+
+    asyncio.run(main())
 
 
 def test_too_many_rows() -> None:
@@ -131,36 +176,6 @@ def test_a_fault_of_ours_tells_nothing_of_the_inside(caplog: pytest.LogCaptureFi
     assert "r-1" in caplog.text
 
 
-@pytest.mark.parametrize("path", ["/v1/models/mnist:predict", "/v1/models/loading:predict"])
-def test_a_request_that_is_refused_at_once_is_answered_in_another_turn(path: str) -> None:
-    """Who hands it over may not be ready for the answer."""
-
-    async def main() -> None:
-        front = Front()
-        channel = FakeChannel([b"no JSON" if "mnist" in path else BODY])
-        assert front.app.begin(Request(channel, "POST", path.encode(), []))
-        assert channel.answered is None
-        await asyncio.sleep(0)
-        assert channel.answered is not None
-        assert channel.answered.status == (400 if "mnist" in path else 503)
-        assert front.seen == [("/v1/models/{model}:predict", channel.answered.status)]
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize(
-    "asked", ["GET /", "POST /nope", "GET /v1/models/mnist:predict", "POST /v1/models/a%2", "HEAD /v2"]
-)
-def test_only_inference_goes_without_a_task(asked: str) -> None:
-    async def main() -> None:
-        method, path = asked.split()
-        channel = FakeChannel([b""])
-        assert not Front().app.begin(Request(channel, method, path.encode(), []))
-        assert channel.answered is None
-
-    asyncio.run(main())
-
-
 def test_an_answer_that_cannot_be_written_is_a_500(caplog: pytest.LogCaptureFixture) -> None:
     class Choosy(FakeChannel):
         def answer(self, status: int, headers: Headers, body: bytes) -> None:
@@ -170,9 +185,8 @@ def test_an_answer_that_cannot_be_written_is_a_500(caplog: pytest.LogCaptureFixt
 
     async def main() -> None:
         front = Front()
-        channel = Choosy([BODY])
-        assert front.app.begin(Request(channel, "POST", PREDICT.encode(), []))
-        await until(lambda: channel.answered is not None)
+        channel = Choosy(BODY)
+        await front.app(Request(channel, "POST", PREDICT.encode(), {}))
         assert channel.answered is not None
         assert channel.answered.status == 500
         assert front.seen == [("/v1/models/{model}:predict", 500)]
@@ -207,7 +221,7 @@ def test_trace_headers_travel_and_made_up_ids_do_not() -> None:
     front.call("POST", PREDICT, {"instances": [1]}, {**trace, "authorization": "secret"})
     front.call("POST", PREDICT, {"instances": [1]})
     calls = [call for call in front.submitter.calls if isinstance(call, V1Call)]
-    assert [call.trace for call in calls] == [trace, {}]
+    assert [trace_of(call.headers) for call in calls] == [trace, {}]
 
 
 def test_requests_are_counted_by_template() -> None:
@@ -227,3 +241,19 @@ def test_draining_refuses_what_is_new() -> None:
     assert front.call("GET", "/v2/health/ready").status == 503
     assert front.call("GET", "/v1/models/mnist").status == 503
     assert front.call("GET", "/v2/health/live").status == 200
+
+
+@pytest.mark.parametrize(("accept", "coding"), [("gzip, deflate", "gzip"), ("deflate", "deflate"), ("br", None)])
+def test_large_answers_are_compressed_for_who_accepts_it(accept: str, coding: Optional[str]) -> None:
+    front = Front(compress_from=100)
+    rows = {"instances": ["x" * 500]}
+    answer = front.call("POST", PREDICT, rows, {"accept-encoding": accept})
+    assert answer.headers.get("content-encoding") == coding
+    assert answer.headers["content-length"] == str(len(answer.body))
+    assert answer.headers["vary"] == "accept-encoding"
+    plain = inflate(answer.body, coding.encode(), 0) if coding else answer.body
+    assert json.loads(plain) == {"predictions": ["x" * 500]}
+    small = front.call("POST", PREDICT, {"instances": [1]}, {"accept-encoding": accept})
+    assert (small.json, small.headers.get("content-encoding")) == ({"predictions": [1]}, None)
+    unasked = Front().call("POST", PREDICT, rows, {"accept-encoding": accept})
+    assert (unasked.json, unasked.headers.get("vary")) == ({"predictions": ["x" * 500]}, None)

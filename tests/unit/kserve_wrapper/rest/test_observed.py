@@ -13,11 +13,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kserve_wrapper.httpd.messages import Request
+from kserve_wrapper.rest import access_log
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.telemetry import logs
-from kserve_wrapper.telemetry.metrics import Metrics
-from kserve_wrapper.torchserve import address
+from kserve_wrapper.telemetry.metrics import Metrics, ModelState
 from kserve_wrapper.torchserve.scrape import FRESH, TorchServeMetrics
+from kserve_wrapper.upstream import address
 from tests.unit.kserve_wrapper.fakes import FakeChannel, Front
 
 
@@ -30,7 +31,7 @@ def test_metrics_parse_and_keep_to_the_conventions() -> None:
     metrics.count_request("http", "/v2", "200", 0.01)
     metrics.count_upstream_error(503)
     metrics.count_dropped("full")
-    metrics.show_model("m", True, 2)
+    metrics.follow_models(lambda: [ModelState("m", True, 2)])
     found = families(metrics)
     for name, family in found.items():
         assert name.startswith("kserve_wrapper_")
@@ -40,6 +41,24 @@ def test_metrics_parse_and_keep_to_the_conventions() -> None:
     [request] = [s for s in found["kserve_wrapper_requests"].samples if s.name.endswith("_total")]
     assert (request.labels, request.value) == ({"protocol": "http", "route": "/v2", "code": "200"}, 1.0)
     assert found["kserve_wrapper_model_ready"].samples[0].labels == {"model": "m"}
+    assert found["kserve_wrapper_slots"].samples[0].value == 2
+
+
+def test_the_gauges_of_a_model_go_with_it() -> None:
+    metrics, served = Metrics(), [ModelState("m", True, 2), ModelState("n", False, 0)]
+    metrics.follow_models(lambda: served)
+
+    def shown() -> Dict[str, Dict[str, float]]:
+        found = families(metrics)
+        names = ("kserve_wrapper_model_ready", "kserve_wrapper_slots")
+        return {name: {s.labels["model"]: s.value for s in found[name].samples} for name in names}
+
+    assert shown() == {
+        "kserve_wrapper_model_ready": {"m": 1, "n": 0},
+        "kserve_wrapper_slots": {"m": 2, "n": 0},
+    }
+    served.pop()
+    assert shown() == {"kserve_wrapper_model_ready": {"m": 1}, "kserve_wrapper_slots": {"m": 2}}
 
 
 def test_stages_are_timed() -> None:
@@ -113,20 +132,20 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[List[str]]:
 
     handler = Handler()
     handler.setFormatter(logs.JsonFormatter())
-    monkeypatch.setattr(logs.access_logger, "handlers", [handler])
-    monkeypatch.setattr(logs.access_logger, "propagate", False)
-    logs.access_logger.setLevel(logging.INFO)
+    monkeypatch.setattr(access_log.access_logger, "handlers", [handler])
+    monkeypatch.setattr(access_log.access_logger, "propagate", False)
+    access_log.access_logger.setLevel(logging.INFO)
     yield written
-    logs.access_logger.setLevel(logging.NOTSET)
+    access_log.access_logger.setLevel(logging.NOTSET)
 
 
 def request() -> Request:
     headers = [(b"x-request-id", b"me"), (b"traceparent", b"00-1-2-01"), (b"authorization", b"secret")]
-    return Request(FakeChannel([]), "GET", b"/v2", headers, "10.0.0.1")
+    return Request(FakeChannel(), "GET", b"/v2", dict(headers), "10.0.0.1")
 
 
 def test_the_access_log_is_json(lines: List[str]) -> None:
-    logs.AccessLog().write(request(), "/v2", 200, 0.0123, 45)
+    access_log.AccessLog().write(request(), "/v2", 200, 0.0123, 45)
     content = json.loads(lines[0])
     assert content["request_id"] == "me"
     assert (content["status"], content["milliseconds"], content["bytes"]) == (200, 12.3, 45)
@@ -135,7 +154,7 @@ def test_the_access_log_is_json(lines: List[str]) -> None:
 
 
 def test_the_access_log_in_a_form_of_ones_own(lines: List[str]) -> None:
-    logs.AccessLog('%(h)s "%(r)s" %(s)s %(D)s %(request_id)s %(unknown)s').write(request(), "/v2", 200, 0.01, 4)
+    access_log.AccessLog('%(h)s "%(r)s" %(s)s %(D)s %(request_id)s %(unknown)s').write(request(), "/v2", 200, 0.01, 4)
     assert json.loads(lines[0])["message"] == '10.0.0.1 "GET /v2 HTTP/1.1" 200 10000 me -'
 
 

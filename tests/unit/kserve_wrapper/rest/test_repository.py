@@ -78,6 +78,14 @@ def test_load_registers_the_archive_of_that_name(config: TorchServeConfig) -> No
     assert torchserve.asked == [("mnist.mar", {"model_name": "mnist", "initial_workers": 1, "synchronous": True})]
 
 
+def test_a_name_may_be_of_any_script(config: TorchServeConfig) -> None:
+    assert config.model_store is not None
+    (config.model_store / "größe-数字.mar").write_bytes(b"")
+    torchserve = TorchServe()
+    asyncio.run(ModelStore(torchserve, torchserve, config).load("größe-数字"))
+    assert torchserve.asked[0][0] == "größe-数字.mar"
+
+
 def test_load_keeps_to_the_snapshot(config: TorchServeConfig) -> None:
     model = SnapshotModel("old.mar", True, 2, 2, 4, 50, 60)
     torchserve = TorchServe()
@@ -89,13 +97,40 @@ def test_load_keeps_to_the_snapshot(config: TorchServeConfig) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../outside", "..", ".hidden", "a/b", "/etc/x", "", "a b", "http:x", "x\n", "%2e", "a" * 200, "ä"]
+    "name",
+    [
+        "../outside",
+        "..",
+        ".hidden",
+        "a/b",
+        "/etc/x",
+        "",
+        "a b",
+        "http:x",
+        "x\n",
+        "%2e",
+        "a" * 200,
+        "-a",
+        "ä/../b",
+        "a\u0000",
+    ],
 )
 @pytest.mark.parametrize("verb", ["load", "unload"])
 def test_a_name_that_leaves_the_store(config: TorchServeConfig, verb: str, name: str) -> None:
     torchserve = TorchServe()
     with pytest.raises(InvalidRequest):
         asyncio.run(getattr(ModelStore(torchserve, torchserve, config), verb)(name))
+    assert not torchserve.asked
+
+
+@pytest.mark.parametrize(
+    ("parameter", "mend"), [("config", "settings"), ("file:1/model.pt", "model store"), ("other", "leave it out")]
+)
+def test_a_load_takes_no_parameters(config: TorchServeConfig, parameter: str, mend: str) -> None:
+    torchserve = TorchServe()
+    with pytest.raises(InvalidRequest, match=mend) as caught:
+        asyncio.run(ModelStore(torchserve, torchserve, config).load("mnist", [parameter]))
+    assert parameter in caught.value.message
     assert not torchserve.asked
 
 
@@ -144,4 +179,7 @@ def test_an_archive_with_another_name_than_its_model_is_no_model_of_its_own(conf
     torchserve = TorchServe()
     asyncio.run(torchserve.register("mnist.mar", model_name="other"))
     entries = asyncio.run(ModelStore(torchserve, torchserve, dataclasses.replace(config, models=snapshot)).index())
-    assert [entry["name"] for entry in entries] == ["other"]
+    assert [(entry["name"], entry["state"], entry["reason"]) for entry in entries] == [
+        ("other", "READY", ""),
+        ("digits", "UNAVAILABLE", "unloaded"),
+    ]

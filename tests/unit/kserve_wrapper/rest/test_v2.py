@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from typing import Any, Dict
 
 import pytest
 
 from kserve_wrapper.core.calls import Tensor, V2Call, V2Reply
-from kserve_wrapper.tensors.datatypes import join_bytes
+from kserve_wrapper.core.errors import InvalidRequest
+from kserve_wrapper.tensors.datatypes import bytes_elements, join_bytes
 from tests.unit.kserve_wrapper.fakes import Front
 
 INFER = "/v2/models/mnist/infer"
@@ -179,7 +181,7 @@ def test_outputs_are_filtered_in_the_order_asked_for() -> None:
 
 @pytest.mark.parametrize("name", ["classification", "shared_memory_region"])
 def test_what_would_change_the_answers_form_is_refused(name: str) -> None:
-    body = {"inputs": [FP32], "outputs": [{"name": "input", "parameters": {name: 1}}]}
+    body = {"inputs": [FP32], "outputs": [{"name": "input", "parameters": {name: "x"}}]}
     assert Front().call("POST", INFER, body).status == 400
 
 
@@ -268,4 +270,123 @@ def test_the_repository() -> None:
     assert front.call("POST", "/v2/repository/models/other/load").status == 200
     assert front.call("POST", "/v2/repository/models/mnist/unload", {}).status == 200
     assert front.repository.asked[2:] == [("load", "other"), ("unload", "mnist")]
+
+
+@pytest.mark.parametrize("parameters", [{"config": "{}"}, {"file:1/model.pt": "AAAA"}, [], "x"])
+def test_what_a_load_does_not_honour_is_refused(parameters: Any) -> None:
+    front = Front()
+    answer = front.call("POST", "/v2/repository/models/other/load", {"parameters": parameters})
+    if parameters:
+        assert answer.status == 400
+    else:
+        assert answer.status == 200
     assert front.call("POST", "/v2/repository/index", {"ready": 1}).status == 400
+
+
+def elements(front: Front) -> Any:
+    tensor = v2_call(front).inputs[0]
+    return tensor.shape, bytes_elements(tensor.data)
+
+
+@pytest.mark.parametrize(
+    ("shape", "data", "wanted"),
+    [
+        (-1, "aGk=", [b"aGk="]),
+        ([1], "aGk=", [b"aGk="]),
+        ([], [{"text": "good film"}], [b'{"text":"good film"}']),
+        (2, ["a", "b"], [b"a", b"b"]),
+    ],
+)
+def test_the_forms_of_official_samples(shape: Any, data: Any, wanted: Any) -> None:
+    front = Front()
+    body = {"inputs": [{"name": "input", "datatype": "BYTES", "shape": shape, "data": data}]}
+    assert front.call("POST", INFER, body).status == 200
+    assert elements(front) == ((len(wanted),), wanted)
+
+
+def test_a_bare_number_as_the_shape_of_numbers() -> None:
+    front = Front()
+    body = {"inputs": [{"name": "input", "datatype": "INT64", "shape": 3, "data": [1, 2, 3]}]}
+    assert front.call("POST", INFER, body).json["outputs"][0]["shape"] == [3]
+
+
+@pytest.mark.parametrize("spelling", ["int64_contents", "int64Contents"])
+def test_grpcs_json_form_is_read_as_grpc_reads_it(spelling: str) -> None:
+    front = Front()
+    tensor = {"name": "input", "datatype": "INT64", "shape": [3], "contents": {spelling: [1, "2", -3]}}
+    assert front.call("POST", INFER, {"model_name": "mnist", "inputs": [tensor]}).status == 200
+    assert v2_call(front).inputs[0].data == struct.pack("<3q", 1, 2, -3)
+
+
+def test_grpcs_json_form_has_bytes_as_base64() -> None:
+    front = Front()
+    tensor = {"name": "x", "datatype": "BYTES", "shape": [-1], "contents": {"bytes_contents": ["/wA=", "aGk="]}}
+    front.call("POST", INFER, {"inputs": [tensor], "parameters": {"binary_data_output": True}})
+    assert elements(front) == ((2,), [b"\xff\0", b"hi"])
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"contents": {"fp32_contents": [1]}}, "int64_contents, not fp32_contents"),
+        ({"contents": [1]}, "contents must be a JSON object"),
+        ({"contents": {"int64_contents": ["x"]}}, "element 0 is not an integer"),
+        ({"datatype": "FP16", "contents": {}}, "no typed contents"),
+        ({"datatype": "BYTES", "contents": {"bytes_contents": ["*"]}}, "not base64"),
+        ({"parameters": {"shared_memory_region": "r"}}, "shared memory is not offered"),
+        ({"parameters": {"nested": [1]}}, "'nested'"),
+    ],
+)
+def test_a_wrong_form_is_named(change: Dict[str, Any], text: str) -> None:
+    answer = Front().call("POST", INFER, {"inputs": [{"name": "in", "datatype": "INT64", "shape": [1], **change}]})
+    assert answer.status == 400
+    assert text in answer.json["error"]
+    assert "inputs[0] ('in')" in answer.json["error"]
+
+
+def test_a_parameter_that_is_null_is_not_given() -> None:
+    front = Front()
+    given = {"a": None, "b": 1}
+    front.call("POST", INFER, {"parameters": given, "inputs": [{**FP32, "parameters": given}]})
+    assert v2_call(front).parameters == v2_call(front).inputs[0].parameters == {"b": 1}
+
+
+def test_what_steers_triton_stays_here() -> None:
+    front = Front(request_timeout=60)
+    given = {"priority": 1, "triton_x": True, "sequence_id": 0, "timeout": 2_000_000, "own": 1}
+    before = time.monotonic()
+    front.call("POST", INFER, {"parameters": given, "inputs": [FP32]})
+    assert v2_call(front).parameters == {"own": 1}
+    assert front.submitter.deadlines[0] < before + 60
+    assert front.submitter.deadlines[0] >= before + 2
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [({"sequence_id": 4}, "sequence_id"), ({"sequence_start": True}, "sequence"), ({"timeout": "1"}, "microseconds")],
+)
+def test_what_would_change_the_answer_is_refused(given: Dict[str, Any], text: str) -> None:
+    answer = Front().call("POST", INFER, {"parameters": given, "inputs": [FP32]})
+    assert answer.status == 400
+    assert text in answer.json["error"]
+
+
+def test_bf16_is_two_bytes_an_element() -> None:
+    front = Front()
+    head = {"inputs": [{"name": "x", "datatype": "BF16", "shape": [2], "parameters": {"binary_data_size": 4}}]}
+    text = json.dumps(head).encode()
+    body = text + bytes.fromhex("803f00c0")
+    answer = front.call("POST", INFER, body, {"inference-header-content-length": str(len(text))})
+    assert answer.json["outputs"][0] == {"name": "x", "datatype": "BF16", "shape": [2], "data": [1.0, -2.0]}
+
+
+def test_the_servers_metadata_at_the_protocols_own_path() -> None:
+    front = Front()
+    assert front.call("GET", "/v2/").json == front.call("GET", "/v2").json
+
+
+def test_errors_name_an_input_as_its_client_named_it() -> None:
+    front = Front()
+    front.submitter.error = InvalidRequest("row 0: input input: no number", rows={0: 'input "input": no number'})
+    answer = front.call("POST", INFER, {"inputs": [{**FP32, "name": "mine"}]})
+    assert answer.json == {"error": "row 0: input mine: no number"}

@@ -15,6 +15,8 @@ import pytest
 from kserve_wrapper.core import errors
 from kserve_wrapper.core.calls import V2Call
 from kserve_wrapper.core.errors import WrapperError
+from kserve_wrapper.core.headers import trace_of
+from kserve_wrapper.rpc.messages import Protocol
 from tests.unit.kserve_wrapper.fakes import Front
 from tests.unit.kserve_wrapper.live import Live
 
@@ -101,7 +103,10 @@ def test_explain_by_parameter(pair: Pair) -> None:
         ("ModelInfer", {"model_name": "mnist", "inputs": [{**FP32, "shape": [3]}]}, "INVALID_ARGUMENT"),
         ("ModelReady", {"name": "nobody"}, "NOT_FOUND"),
         ("ModelMetadata", {"name": "nobody"}, "NOT_FOUND"),
-        ("ModelStatistics", {}, "UNIMPLEMENTED"),
+        ("ModelStatistics", {"name": "nobody"}, "NOT_FOUND"),
+        ("ModelConfig", {"name": "loading"}, "UNAVAILABLE"),
+        ("SystemSharedMemoryStatus", {}, "UNIMPLEMENTED"),
+        ("CudaSharedMemoryRegister", {"name": "r"}, "UNIMPLEMENTED"),
         ("ModelInfer", {"model_name": "mnist", "raw_input_contents": [b"x" * 200_000]}, "RESOURCE_EXHAUSTED"),
     ],
 )
@@ -168,7 +173,8 @@ def test_ids_and_trace(pair: Pair) -> None:
     sent = (("x-request-id", "abc"), ("traceparent", "00-1-2-01"), ("authorization", "secret"))
     call(channel, "ModelInfer", metadata=sent, model_name="mnist", inputs=[FP32])
     [made] = live.front.submitter.calls
-    assert made.trace == {"x-request-id": "abc", "traceparent": "00-1-2-01"}
+    assert trace_of(made.headers) == {"x-request-id": "abc", "traceparent": "00-1-2-01"}
+    assert made.headers[b"authorization"] == b"secret"
 
 
 def test_the_repository(pair: Pair) -> None:
@@ -178,6 +184,20 @@ def test_the_repository(pair: Pair) -> None:
     call(channel, "RepositoryModelLoad", model_name="other")
     call(channel, "RepositoryModelUnload", model_name="mnist")
     assert live.front.repository.asked[2:] == [("load", "other"), ("unload", "mnist")]
+
+
+def test_what_a_load_does_not_honour_is_refused(pair: Pair) -> None:
+    from kserve_wrapper.rpc.messages import load_messages
+
+    request = load_messages().RepositoryModelLoadRequest(model_name="other")
+    if "parameters" not in request.DESCRIPTOR.fields_by_name:
+        pytest.skip("this package's message has no parameters")
+    request.parameters["config"].string_param = "{}"
+    method = pair[1].unary_unary("/inference.GRPCInferenceService/RepositoryModelLoad")
+    with pytest.raises(grpc.RpcError) as refused:
+        method(request.SerializeToString(), timeout=20)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "config" in refused.value.details()
 
 
 def test_grpc_health(pair: Pair) -> None:
@@ -218,3 +238,118 @@ def test_tritonclient(pair: Pair) -> None:
     assert result.as_numpy("x").tolist() == [[1.5, 2.5]]
     assert result.get_response().id == "9"
     client.close()
+
+
+def test_shared_memory_is_refused_by_its_name(pair: Pair) -> None:
+    with pytest.raises(grpc.RpcError, match="shared memory is not offered"):
+        call(pair[1], "CudaSharedMemoryStatus")
+
+
+def test_reflection_tells_what_is_served_and_no_more(pair: Pair) -> None:
+    from google.protobuf.descriptor_pool import DescriptorPool
+    from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+    pool = DescriptorPool(ProtoReflectionDescriptorDatabase(pair[1]))
+    told = {method.name for method in pool.FindServiceByName("inference.GRPCInferenceService").methods}
+    protocol = {"ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer"}
+    repository = {"RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"}
+    assert told == protocol | repository | {"ModelConfig", "ModelStatistics", "ModelStreamInfer"}
+    assert pool.FindServiceByName("grpc.health.v1.Health").methods_by_name["Check"]
+    metadata = pool.FindMessageTypeByName("inference.ModelMetadataResponse")
+    assert metadata.fields_by_name["properties"].number == 6
+
+
+def test_properties_tell_what_the_handler_said_beyond_the_protocol(pair: Pair) -> None:
+    live, channel = pair
+    live.front.models.extra = {"task": "classify", "optional_outputs": [{"name": "a"}]}
+    served = Protocol(messages, [])
+    method = channel.unary_unary(
+        "/inference.GRPCInferenceService/ModelMetadata",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=served.ModelMetadataResponse.FromString,
+    )
+    told = method(messages.ModelMetadataRequest(name="mnist"), timeout=10).properties
+    assert dict(told) == {"task": "classify", "optional_outputs": '[{"name":"a"}]'}
+
+
+def test_config_is_what_triton_clients_size_their_requests_by(pair: Pair) -> None:
+    config = call(pair[1], "ModelConfig", name="mnist").config
+    assert (config.name, config.max_batch_size) == ("mnist", 128)
+    assert [(t.name, t.data_type, list(t.dims)) for t in config.input] == [("input", 11, [2])]
+    assert [(t.name, t.data_type, list(t.dims), list(t.reshape.shape)) for t in config.output] == [
+        ("predict", 9, [1], [])
+    ]
+
+
+def test_statistics_are_those_counted(pair: Pair) -> None:
+    live, channel = pair
+    live.front.metrics.models.answered("mnist", "1.0", rows=3, requests=2, waited=0.5, seconds=0.25)
+    live.front.metrics.models.answered("mnist", None, rows=3, requests=1, waited=0.0, seconds=0.25)
+    live.front.metrics.models.failed("mnist", "1.0", 0.125)
+    first, second = call(channel, "ModelStatistics", name="mnist").model_stats
+    assert (first.version, first.inference_count, first.execution_count) == ("1.0", 6, 2)
+    stats = first.inference_stats
+    assert (stats.success.count, stats.success.ns) == (3, 1_250_000_000)
+    assert (stats.queue.count, stats.queue.ns) == (3, 500_000_000)
+    assert (stats.compute_infer.count, stats.compute_infer.ns) == (3, 750_000_000)
+    assert (stats.fail.count, stats.fail.ns) == (1, 125_000_000)
+    assert [(b.batch_size, b.compute_infer.count, b.compute_infer.ns) for b in first.batch_stats] == [
+        (3, 2, 500_000_000)
+    ]
+    assert (second.version, second.inference_count, second.last_inference) == ("2.0", 0, 0)
+
+
+def test_a_stream_answers_each_request_in_order(pair: Pair) -> None:
+    requests = [
+        messages.ModelInferRequest(model_name="mnist", id="1", inputs=[FP32]),
+        messages.ModelInferRequest(model_name="nobody", id="2", inputs=[FP32]),
+        messages.ModelInferRequest(model_name="mnist", id="3", inputs=[FP32]),
+    ]
+    method = pair[1].stream_stream(
+        "/inference.GRPCInferenceService/ModelStreamInfer",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=messages.ModelStreamInferResponse.FromString,
+    )
+    replies = list(method(iter(requests), timeout=10))
+    assert [reply.infer_response.id for reply in replies] == ["1", "2", "3"]
+    assert [reply.error_message for reply in replies] == ["", "model nobody is not served here", ""]
+    assert list(replies[2].infer_response.outputs[0].contents.fp32_contents) == [1, 2]
+    assert replies[0].infer_response.parameters["triton_final_response"].bool_param
+
+
+def test_a_stream_that_is_cancelled_cancels_what_is_under_way(pair: Pair) -> None:
+    live, channel = pair
+    live.front.submitter.gate = live.run(asyncio.Event)
+    method = channel.stream_stream(
+        "/inference.GRPCInferenceService/ModelStreamInfer",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=messages.ModelStreamInferResponse.FromString,
+    )
+    request = messages.ModelInferRequest(model_name="mnist", inputs=[FP32])
+    replies = method(iter([request, request]), timeout=30)
+    end = time.monotonic() + 20
+    while len(live.front.submitter.calls) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    replies.cancel()
+    while live.front.submitter.cancelled < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert live.front.submitter.cancelled == 2
+
+
+@pytest.mark.parametrize("compat", [False, True])
+def test_torchserves_package_name_is_answered_with_compat(compat: bool) -> None:
+    with (
+        Live(Front(), grpc=True, compat=compat) as live,
+        grpc.insecure_channel(f"127.0.0.1:{live.grpc_port}") as channel,
+    ):
+        method = channel.unary_unary(
+            "/org.pytorch.serve.grpc.openinference.GRPCInferenceService/ServerReady",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=messages.ServerReadyResponse.FromString,
+        )
+        if compat:
+            assert method(messages.ServerReadyRequest(), timeout=10).ready
+        else:
+            with pytest.raises(grpc.RpcError) as caught:
+                method(messages.ServerReadyRequest(), timeout=10)
+            assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import Collection, Dict
 
+from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.supervisor import launch, options
-from kserve_wrapper.supervisor.derived_config import free_port, log_config, overrides
+from kserve_wrapper.supervisor.derived_config import log_config, overrides
 from kserve_wrapper.supervisor.java import Java
 from kserve_wrapper.supervisor.main import prepare
 from kserve_wrapper.torchserve import properties
@@ -96,9 +97,11 @@ def test_the_java_command(tmp_path: Path) -> None:
     command = launch.command(java, installation, load(path, {}), tmp_path / "log4j2.xml", tmp_path)
     assert command[0] == "/java/bin/java"
     assert "-Xmx1g" in command
+    loads = Path(launch.__file__).with_name("load_log4j2.xml")
     assert [word for word in command if "log4j" in word] == [
-        f"-Dlog4j.configurationFile={(tmp_path / 'log4j2.xml').as_uri()}"
+        f"-Dlog4j.configurationFile={(tmp_path / 'log4j2.xml').as_uri()},{loads.as_uri()}"
     ]
+    assert f"-Dts.kserve.loads={tmp_path}/loads.log" in command
     assert command[command.index("-cp") + 1] == ".:/site/ts/frontend/*:/plugins/*"
     assert command[command.index("--python") + 1] == sys.executable
     assert command[command.index("--ts-config-file") + 1] == str(path)

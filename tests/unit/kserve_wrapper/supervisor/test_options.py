@@ -96,6 +96,8 @@ def test_where_the_wrapper_is_asked() -> None:
     assert flags.ports() == {"http_port": 9000, "grpc_port": 9001}
     assert flags.host() == "10.0.0.7"
     assert not flags.tls()
+    assert flags.drain_delay() == 0
+    assert WrapperFlags([], {"TS_KSERVE_DRAIN_DELAY": "5"}).drain_delay() == 5
     assert WrapperFlags([], {}).ports() == {"http_port": 8080, "grpc_port": 8081}
     assert WrapperFlags(["--host", "0.0.0.0"], {}).host() == "127.0.0.1"
     assert WrapperFlags(["--ssl_certfile", "x"], {}).tls()

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.modelstore import Severity
 from kserve_wrapper.supervisor import java
 from kserve_wrapper.supervisor.checks import findings, problems
-from kserve_wrapper.supervisor.derived_config import free_port
 from kserve_wrapper.torchserve.config import ConfigError, TorchServeConfig, load
 from tests.unit.deploy.archives import make_mar
 
@@ -80,7 +80,7 @@ VERSION = '"defaultVersion":true,"marName":"m.mar","minWorkers":2,"batchSize":1,
     ("models", "severity", "problem"),
     [
         ('"m":{"2.0":{%s,"maxWorkers":2}}', Severity.ERROR, "the version of m is 2.0 here and 1.0 in m.mar"),
-        ('"a b":{"1.0":{%s,"maxWorkers":2}}', Severity.ERROR, 'the model name "a b" does not fit into a URL'),
+        ('"a/b":{"1.0":{%s,"maxWorkers":2}}', Severity.ERROR, 'the model name "a/b" does not fit into a URL'),
         ('"m":{"1.0":{%s,"maxWorkers":1}}', Severity.ERROR, "maxWorkers 1 below minWorkers 2"),
         ('"m":{"1.0":{%s,"maxWorkers":2}},"n":{"1.0":{%s,"maxWorkers":2}}', Severity.WARNING, "there are 2 models"),
     ],

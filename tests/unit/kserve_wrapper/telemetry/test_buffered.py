@@ -34,7 +34,7 @@ def test_a_tally_is_a_histogram(rounds: List[List[float]]) -> None:
         for amount in amounts:
             tally.observe(amount)
             reference.observe(amount)
-        tally.hand_over()
+        tally.flush()
         assert exposed(ours) == exposed(theirs)
 
 
@@ -46,5 +46,5 @@ def test_a_count_is_a_counter(rounds: List[int]) -> None:
         for _ in range(times):
             count.inc()
             reference.inc()
-        count.hand_over()
+        count.flush()
         assert exposed(ours) == exposed(theirs)

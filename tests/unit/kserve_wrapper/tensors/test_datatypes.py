@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kserve_wrapper.core.calls import Tensor
 from kserve_wrapper.core.errors import InvalidRequest
+from kserve_wrapper.tensors.bfloat16 import narrow, widen
 from kserve_wrapper.tensors.datatypes import (
     DATATYPES,
     DTYPES,
@@ -22,6 +23,7 @@ from kserve_wrapper.tensors.datatypes import (
     decode_elements,
     encode_elements,
     join_bytes,
+    values_of,
 )
 
 
@@ -31,6 +33,9 @@ def elements_of(datatype: str) -> st.SearchStrategy[Any]:
         return st.text()
     if datatype == "BOOL":
         return st.booleans()
+    if datatype == "BF16":
+        finite = st.integers(0, 2**16 - 1).filter(lambda bits: bits & 0x7F80 != 0x7F80)
+        return finite.map(lambda bits: float(widen(bits.to_bytes(2, "little"))[0]))
     dtype = DTYPES[datatype]
     if dtype.kind == "f":
         return st.floats(width=8 * dtype.itemsize, allow_nan=False, allow_infinity=False)  # type: ignore[arg-type]
@@ -64,11 +69,11 @@ def test_nested_equals_flat(typed: Tuple[str, List[Any]], columns: int) -> None:
     assert encode_elements(nested, datatype, shape, "x") == encode_elements(flat, datatype, shape, "x")
 
 
-@pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64"])
+@pytest.mark.parametrize("datatype", ["FP16", "BF16", "FP32", "FP64"])
 def test_nan_and_infinity_are_protobufs_strings(datatype: str) -> None:
     elements = [1.5, "NaN", "Infinity", "-Infinity"]
     _, data = encode_elements(elements, datatype, [4], "x")
-    values = np.frombuffer(data, DTYPES[datatype])
+    values = values_of(datatype, data)
     assert math.isnan(values[1])
     assert values[2:].tolist() == [math.inf, -math.inf]
     assert decode_elements(datatype, data) == elements
@@ -105,7 +110,12 @@ def test_integers_beyond_the_range_are_refused(datatype: str) -> None:
         ("FP32", [1.0], [True], "integers of 0 and above"),
         ("FP32", [1.0], [1.0], "integers of 0 and above"),
         ("BYTES", ["a", "b"], [2, 2], "needs 4 elements"),
-        ("BF16", [1.0], [1], "is none of BOOL"),
+        ("BF16", [3.4e38], [1], "element 0 is beyond BF16"),
+        ("BF16", ["1"], [1], "element 0 is not a number"),
+        ("FP8", [1.0], [1], "is none of BOOL"),
+        ("FP32", [1.0], -1, "integers of 0 and above"),
+        ("FP32", "1.0", [1], "must be a list"),
+        ("BYTES", [None], [1], "element 0 is not text"),
         (None, [1.0], [1], "is none of BOOL"),
     ],
 )
@@ -155,3 +165,36 @@ def test_bytes_that_are_no_text_have_no_json_form() -> None:
 def test_check_buffer_refuses(tensor: Tensor, message: str) -> None:
     with pytest.raises(InvalidRequest, match=message):
         check_buffer(tensor)
+
+
+def test_a_single_text_is_one_element() -> None:
+    assert encode_elements("ab", "BYTES", -1, "x") == ((1,), b"\2\0\0\0ab")
+
+
+def test_an_object_is_its_json_text() -> None:
+    _, data = encode_elements([{"text": "good film"}, "plain"], "BYTES", [], "x")
+    assert bytes_elements(data) == [b'{"text":"good film"}', b"plain"]
+
+
+@pytest.mark.parametrize("datatype", ["INT64", "BYTES"])
+def test_a_bare_number_is_a_shape_of_one_dimension(datatype: str) -> None:
+    element: Any = "a" if datatype == "BYTES" else 7
+    assert encode_elements([element] * 3, datatype, 3, "x") == encode_elements([element] * 3, datatype, [3], "x")
+
+
+@given(st.integers(0, 2**16 - 1))
+def test_every_bf16_survives_fp32(bits: int) -> None:
+    raw = bits.to_bytes(2, "little")
+    wide = widen(raw)
+    assert np.isnan(wide[0]) if bits & 0x7FFF > 0x7F80 else narrow(wide).tobytes() == raw
+
+
+@given(st.floats(width=32, min_value=-(2.0**127), max_value=2.0**127))
+def test_bf16_is_the_nearest(value: float) -> None:
+    nearest = int(narrow(np.array([value], "<f4"))[0])
+
+    def distance(bits: int) -> float:
+        return abs(float(widen(bits.to_bytes(2, "little"))[0]) - value)
+
+    others = [distance(bits) for bits in (nearest - 1, nearest + 1) if 0 <= bits < 2**16 and bits & 0x7FFF <= 0x7F80]
+    assert all(distance(nearest) < other or (distance(nearest) == other and nearest % 2 == 0) for other in others)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, AsyncIterator, Awaitable, Callable, Dict, List, Optional, Tuple
 from urllib.parse import unquote, urlsplit
 
-from kserve_wrapper.torchserve.address import Address
 from kserve_wrapper.torchserve.management import Management
 from kserve_wrapper.torchserve.tokens import KeyFile
+from kserve_wrapper.upstream.address import Address
 
 
 def worker(number: int, status: str = "READY") -> Dict[str, Any]:

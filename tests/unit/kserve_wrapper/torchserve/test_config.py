@@ -11,8 +11,7 @@ from typing import Dict
 
 import pytest
 
-from kserve_wrapper.torchserve.config import ConfigError, TorchServeConfig, load
-from kserve_wrapper.torchserve.environment import ENVIRONMENT
+from kserve_wrapper.torchserve.config import ENVIRONMENT, ConfigError, TorchServeConfig, load
 
 ROOT = Path(__file__).resolve().parents[4]
 

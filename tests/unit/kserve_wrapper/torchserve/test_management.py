@@ -18,10 +18,10 @@ from kserve_wrapper.core.errors import (
     Unavailable,
     WrapperError,
 )
-from kserve_wrapper.supervisor.derived_config import free_port
-from kserve_wrapper.torchserve.address import Address
+from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.torchserve.management import Management
 from kserve_wrapper.torchserve.tokens import KeyFile
+from kserve_wrapper.upstream.address import Address
 from tests.unit.kserve_wrapper.torchserve.management_server import listening, serving, version, worker
 
 
@@ -38,6 +38,25 @@ def test_models_and_their_workers() -> None:
             assert [d.version for d in await management.describe("m")] == ["2.0"]
             with pytest.raises(NotFound):
                 await management.describe("m", "3.0")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"batchSize": 4, "jobQueueStatus": {"remainingCapacity": 7, "pendingRequests": 3}}, (4, 10)),
+        ({"batchSize": 1, "jobQueueStatus": {"remainingCapacity": 0, "pendingRequests": 0}}, (1, 0)),
+        ({"batchSize": "4", "jobQueueStatus": {"remainingCapacity": 7}}, (None, None)),
+        ({"batchSize": True, "jobQueueStatus": [7, 3]}, (None, None)),
+        ({}, (None, None)),
+    ],
+)
+def test_what_torchserve_takes_at_a_time(told: Dict[str, Any], expected: Any) -> None:
+    async def scenario() -> None:
+        async with serving(models={"m": [{**version("1", worker(0)), **told}]}) as (_, management):
+            [described] = await management.describe("m")
+            assert (described.batch_size, described.queue_capacity) == expected
 
     asyncio.run(scenario())
 
@@ -149,7 +168,7 @@ def test_not_http_and_hanging_up() -> None:
 
     with pytest.raises(BadGateway):
         asyncio.run(scenario(b"SSH-2.0-hello\r\n\r\n"))
-    with pytest.raises(Unavailable, match="hung up"):
+    with pytest.raises(Unavailable, match="closed the connection"):
         asyncio.run(scenario(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"))
 
 

@@ -9,8 +9,10 @@ from typing import Any, Awaitable, Callable, Dict
 
 import pytest
 
+from kserve_wrapper.core.calls import ModelCapacity
 from kserve_wrapper.core.errors import NotFound
 from kserve_wrapper.torchserve.config import load
+from kserve_wrapper.torchserve.load_log import LoadLog
 from kserve_wrapper.torchserve.readiness import Readiness, Settings
 from kserve_wrapper.torchserve.served import LOAD_PATIENCE
 from tests.unit.kserve_wrapper.torchserve.management_server import ManagementServer, serving, version, worker
@@ -85,6 +87,20 @@ def test_ready_when_a_worker_is_and_has_answered() -> None:
     follow(scenario)
 
 
+def test_capacity_is_what_torchserve_tells() -> None:
+    told = {"batchSize": 4, "jobQueueStatus": {"remainingCapacity": 7, "pendingRequests": 3}}
+
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        assert readiness.capacity("mnist") == ModelCapacity()
+        server.models = {"mnist": [{**version("1.0", worker(0), worker(1)), **told}, version("2.0", worker(2))]}
+        await poll(readiness)
+        assert readiness.capacity("mnist") == readiness.capacity("mnist", "1.0") == ModelCapacity(2, 4, 10)
+        assert readiness.capacity("mnist", "2.0") == ModelCapacity(1)
+        assert readiness.capacity("mnist", "3.0") == readiness.capacity("other") == ModelCapacity()
+
+    follow(scenario)
+
+
 def test_a_worker_that_keeps_failing_is_told_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     def process(pid: int) -> Dict[str, Any]:
         return {"id": "9000", "pid": pid, "status": "UNLOADING"}
@@ -102,7 +118,59 @@ def test_a_worker_that_keeps_failing_is_told_and_logged_once(caplog: pytest.LogC
         assert readiness.reason("mnist") == readiness.reason("mnist", "1.0") == ""
 
     follow(scenario)
-    assert [record.levelname for record in caplog.records if "keeps failing" in record.message] == ["WARNING"]
+    assert [record.levelname for record in caplog.records if "keeps failing" in record.message] == ["ERROR"]
+
+
+def test_a_load_error_is_told_at_once_in_reason_and_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "loads.log"
+    loads = LoadLog(path)
+
+    def say(error: str) -> None:
+        with path.open("a") as file:
+            for line in ("Listening on port: x", "Traceback (most recent call last):", "  File", error):
+                file.write(f"W-9000-mnist_1.0-stdout\tMODEL_LOG\t{line}\n")
+
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        readiness._loads = loads
+        server.models = mnist(worker(0, "UNLOADING"))
+        await poll(readiness)
+        assert readiness.reason("mnist") == "its worker is loading"
+        say("RuntimeError: 3 layers")
+        for _ in range(2):
+            await poll(readiness)
+            assert readiness.reason("mnist") == (
+                "it does not load: RuntimeError: 3 layers. Mend the handler or the archive"
+            )
+        say("RuntimeError: 4 layers")
+        await poll(readiness)
+        server.models = mnist(worker(0))
+        await poll(readiness)
+        assert readiness.reason("mnist") == ""
+
+    follow(scenario)
+    told = [record for record in caplog.records if "does not load" in record.message]
+    assert [record.levelname for record in told] == ["ERROR", "ERROR"]
+    assert "3 layers" in told[0].message
+    assert "4 layers" in told[1].message
+
+
+@pytest.mark.parametrize("models", [{}, mnist(worker(0, "UNLOADING"))], ids=["unregistered", "loading"])
+def test_a_model_that_never_becomes_ready_ends_the_process(models: Dict[str, Any]) -> None:
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        await poll(readiness)
+        readiness._started -= 601
+        assert str(readiness.dead()).startswith("model mnist has not become ready within 600 s: it")
+        server.models = mnist(worker(0))
+        await poll(readiness)
+        assert readiness.live()
+        # Once it was ready, the start is over.
+        server.models = {}
+        await poll(readiness)
+        server.models = mnist(worker(1, "UNLOADING"))
+        await poll(readiness)
+        assert readiness.live()
+
+    follow(scenario, models=models)
 
 
 def test_a_worker_that_takes_long_to_load_is_told() -> None:
@@ -190,10 +258,13 @@ def test_unloaded_and_loaded_again() -> None:
         await poll(readiness)
         server.models = {}
         await poll(readiness)
-        assert not readiness.model_ready("mnist")
-        assert readiness.versions("mnist") == []
-        # Somebody unloaded it: the rest of the server is ready.
+        # Somebody unloaded it: the rest of the server is ready, and nothing shows it any more.
         assert readiness.ready()
+        assert readiness.models() == []
+        assert readiness.workers("mnist") == 0
+        for ask in (readiness.model_ready, readiness.metadata, readiness.versions, readiness.reason):
+            with pytest.raises(NotFound, match="mnist is not served"):
+                ask("mnist")
         server.models = mnist(worker(7))
         server.instead = {"customized=true": (503, b"{}")}
         await poll(readiness)

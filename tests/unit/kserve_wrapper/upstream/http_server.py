@@ -8,6 +8,7 @@ from typing import Any, Awaitable, Callable, Dict, List, Optional
 
 import orjson
 
+from kserve_wrapper.upstream import address
 from kserve_wrapper.upstream.client import Upstream
 
 
@@ -76,14 +77,14 @@ class HttpServer:
             await self._server.wait_closed()
 
     @property
-    def address(self) -> str:
+    def url(self) -> str:
         if self._server is None:
             raise RuntimeError("the server is not running")
         host, port = self._server.sockets[0].getsockname()  # type: ignore[attr-defined]
         return f"http://{host}:{port}"
 
     def upstream(self, **options: Any) -> Upstream:
-        return Upstream(self.address, **options)
+        return Upstream(address.parse(self.url, "inference"), **options)
 
     def close_connections(self) -> None:
         for writer in self._writers:

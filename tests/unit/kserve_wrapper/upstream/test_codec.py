@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any, Dict, List, Optional
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kserve_wrapper.core.calls import ModelMetadata, Tensor, V1Call, V1Reply, V2Call, V2Reply
+from kserve_wrapper.core.calls import ModelMetadata, Tensor, TensorMetadata, V1Call, V1Reply, V2Call, V2Reply
 from kserve_wrapper.core.errors import BadGateway, InvalidRequest
 from kserve_wrapper.tensors.binary import HEADER_LENGTH, compose_body, compose_tensors, parse_body, parse_tensors
 from kserve_wrapper.tensors.datatypes import bytes_elements, encode_elements, join_bytes
@@ -177,3 +178,18 @@ def test_what_is_no_v2_reply(content: Dict[str, Any], caplog: pytest.LogCaptureF
 def test_wrong_header_length_is_no_reply(length: str) -> None:
     with pytest.raises(BadGateway):
         decode_reply(v2(), {HEADER_LENGTH.lower(): length}, b'{"outputs": []}')
+
+
+@pytest.mark.parametrize("metadata", [OURS, STOCK])
+def test_bf16_reaches_handlers_as_the_same_numbers(metadata: ModelMetadata) -> None:
+    tensor = Tensor("x", "BF16", (2,), bytes.fromhex("803f00c0"))
+    sent = encode_call(v2(tensor), metadata)
+    header, binary = parse_body(sent.body, None if sent.header_length is None else str(sent.header_length))
+    got = parse_tensors(header["inputs"], binary, "inputs")[0]
+    assert (got.datatype, np.frombuffer(got.data, "<f4").tolist()) == ("FP32", [1.0, -2.0])
+
+
+def test_bf16_reaches_a_handler_that_names_it() -> None:
+    known = replace(OURS, inputs=[TensorMetadata("x", "BF16", (-1,))])
+    sent = encode_call(v2(Tensor("x", "BF16", (2,), bytes.fromhex("803f00c0"))), known)
+    assert sent.body.endswith(bytes.fromhex("803f00c0"))

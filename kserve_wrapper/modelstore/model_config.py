@@ -1,0 +1,124 @@
+"""What an archive's model-config.yaml and handler ask for that does not work behind the wrapper."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from typing import Any, Callable, Iterator, List, Mapping, Optional, Tuple
+
+import yaml
+
+from kserve_wrapper.modelstore.findings import Finding, error, warning
+from kserve_wrapper.torchserve.archive import Archive
+
+#: Where an archive on this project's base handler has the keys of ``handler:``.
+_SETTINGS, _CLASS = "mnist_handler/config.py", "HandlerConfig"
+#: Stock envelopes, which answer only the first request of a batch that TorchServe made.
+_ONE_REQUEST = ("body", "json", "kserve", "kservev2")
+#: Keys that are refused where they are true, and why.
+_REFUSED: Tuple[Tuple[str, str, str], ...] = (
+    (
+        "sequenceBatching",
+        "keeps a worker for each sequence: the question for the model's metadata gets no answer, and it is never ready",
+        "Take it out; a handler that keeps state between requests needs TorchServe alone",
+    ),
+    (
+        "useJobTicket",
+        "has TorchServe refuse a request that no worker waits for",
+        "Take it out; the wrapper holds requests back until a worker is free",
+    ),
+    (
+        "asyncCommunication",
+        "answers requests in another order and in pieces, which the wrapper cannot tell apart",
+        "Take it out, and serve one request or batch at a time",
+    ),
+)
+#: A stock handler whose vocabulary is a pickle, read by a bare torch.load.
+_PICKLES = "text_classifier"
+
+Report = Callable[[str, str], Finding]
+
+
+def check_archive(archive: Archive, envelope: Optional[str]) -> Iterator[Finding]:
+    """Findings about one archive.
+
+    Args:
+        envelope: ``service_envelope`` as configured.
+    """
+
+    def wrong(problem: str, remedy: str) -> Finding:
+        return error(archive.path, None, problem, remedy)
+
+    def doubtful(problem: str, remedy: str) -> Finding:
+        return warning(archive.path, None, problem, remedy)
+
+    if archive.handler == _PICKLES:
+        yield doubtful(
+            f"TorchServe's {_PICKLES} reads its vocabulary, a pickle, by torch.load, which torch 2.6 and later refuse",
+            "Set TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 in the environment if you trust the archive",
+        )
+    if archive.config_file is None:
+        return
+    text = archive.text(archive.config_file)
+    if text is None:
+        yield wrong(
+            f"{archive.path.name} names {archive.config_file} and does not hold it", "Build it again with --config-file"
+        )
+        return
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as problem:
+        where = getattr(problem, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where is not None else ""
+        yield wrong(f"{archive.config_file} is not YAML{line}", "Mend it and build the archive again")
+        return
+    if isinstance(content, Mapping):
+        yield from _refused(archive, content, wrong)
+        yield from _batch(archive, content, envelope, doubtful)
+        yield from _handler_keys(archive, content, wrong)
+
+
+def _refused(archive: Archive, content: Mapping[str, Any], wrong: Report) -> Iterator[Finding]:
+    for key, why, remedy in _REFUSED:
+        if content.get(key) is True:
+            yield wrong(f"{archive.config_file} has {key}: true, which {why}", remedy)
+
+
+def _batch(
+    archive: Archive, content: Mapping[str, Any], envelope: Optional[str], doubtful: Report
+) -> Iterator[Finding]:
+    size = content.get("batchSize")
+    if isinstance(size, int) and size > 1 and envelope in _ONE_REQUEST and _known_keys(archive) is None:
+        yield doubtful(
+            f"{archive.config_file} has batchSize: {size}, and the stock envelope {envelope} answers only the first "
+            "request of such a batch",
+            "Write batchSize: 1; the wrapper puts the rows of many clients into one request",
+        )
+
+
+def _handler_keys(archive: Archive, content: Mapping[str, Any], wrong: Report) -> Iterator[Finding]:
+    section, known = content.get("handler"), _known_keys(archive)
+    if known is None or not isinstance(section, Mapping):
+        return
+    for key in sorted(str(key) for key in section if key not in known):
+        meant = difflib.get_close_matches(key, known, 1)
+        remedy = f"Did you mean {meant[0]}" if meant else f"Known are {', '.join(known)}"
+        yield wrong(f"{archive.config_file} has handler.{key}, which the handler refuses", remedy)
+
+
+def _known_keys(archive: Archive) -> Optional[List[str]]:
+    """The keys of ``handler:`` as the archive's own copy of the base handler has them; None for other handlers."""
+    text = archive.text(_SETTINGS)
+    if text is None:
+        return None
+    try:
+        classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == _CLASS]
+    except (SyntaxError, ValueError):
+        return None
+    names = [
+        line.target.id
+        for found in classes
+        for line in found.body
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)
+    ]
+    return names or None

@@ -1,0 +1,1 @@
+"""Checks Kubernetes manifests before a cluster sees them: ``python -m scripts.manifests``."""

@@ -1,0 +1,75 @@
+"""Models that do not load, on real TorchServe: the cause is one line in log and readiness, and the pod ends in time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Dict, List
+
+from kserve_wrapper.core.sockets import free_port
+from scripts.serving import free_ports, supervisor_command, tail
+from tests.faults.pod import snapshot
+
+ARCHIVER = "from model_archiver.model_packaging import generate_model_archive as run; run()"
+BASE = "from ts.torch_handler.base_handler import BaseHandler\n"
+HANDLERS = {
+    "raises": BASE
+    + "class H(BaseHandler):\n    def initialize(self, context):\n        raise RuntimeError('3 layers, not 4')\n",
+    "imports": "import no_such_module_here\n" + BASE + "class H(BaseHandler):\n    pass\n",
+    "requires": BASE + "class H(BaseHandler):\n    pass\n",
+}
+CAUSES = {
+    "raises": "it does not load: RuntimeError: 3 layers, not 4. Mend the handler",
+    "imports": "it does not load: ModuleNotFoundError: No module named 'no_such_module_here'. Put the package",
+    "requires": "it does not load: ERROR: ",
+}
+#: Seconds that the models get.
+LIMIT = 60
+
+
+def archive(store: Path, folder: Path, name: str) -> None:
+    handler = folder / f"{name}.py"
+    handler.write_text(HANDLERS[name])
+    arguments = ["--model-name", name, "--version", "1.0", "--handler", str(handler), "--export-path", str(store)]
+    if name == "requires":
+        requirements = folder / "requirements.txt"
+        # No index is asked: there is no such file.
+        requirements.write_text("./no-such-package-of-ours-1.0.tar.gz\n")
+        arguments += ["--requirements-file", str(requirements)]
+    subprocess.run([sys.executable, "-c", ARCHIVER, *arguments], check=True)
+
+
+def errors(log: Path) -> List[str]:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("{")]
+    return [entry["message"] for entry in map(json.loads, lines) if entry["level"] == "ERROR"]
+
+
+def test_the_cause_is_told_and_the_pod_ends(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    for name in HANDLERS:
+        archive(store, tmp_path, name)
+    settings = {
+        **free_ports(),
+        "model_snapshot": snapshot(list(HANDLERS), 1, 60),
+        "install_py_dep_per_model": "true",
+    }
+    flags = ["--http_port", str(free_port()), "--enable_grpc", "false", "--start_limit", str(LIMIT)]
+    log = tmp_path / "pod.log"
+    plain: Dict[str, str] = {key: value for key, value in os.environ.items() if not key.startswith("TS_")}
+    started = time.monotonic()
+    with log.open("wb") as output:
+        ended = subprocess.run(
+            supervisor_command(store, settings, flags), env=plain, stdout=output, stderr=output, timeout=5 * LIMIT
+        )
+    assert ended.returncode == 1, tail(log)
+    assert time.monotonic() - started > LIMIT / 2
+    told = errors(log)
+    for model, cause in CAUSES.items():
+        assert any(line.startswith(f"model {model!r} 1.0: {cause}") for line in told), (model, told)
+    end = f"not live any more: model imports has not become ready within {LIMIT} s: it"
+    assert any(line.startswith(end) for line in told)

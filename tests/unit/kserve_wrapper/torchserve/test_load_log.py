@@ -1,0 +1,121 @@
+"""Load errors out of what workers print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import List
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kserve_wrapper.torchserve.load_log import VARIABLE, LoadLog, causes, find
+
+TRACEBACK = "Traceback (most recent call last):"
+DURING = ["", "During handling of the above exception, another exception occurred:", ""]
+DIRECT = ["", "The above exception was the direct cause of the following exception:", ""]
+START = "Listening on port: /tmp/.ts.sock.9000"
+
+
+def printed(*lines: str, model: str = "m_1.0", port: int = 9000) -> List[str]:
+    return [f"W-{port}-{model}-stdout\tMODEL_LOG\t{line}" for line in lines]
+
+
+def error(text: str, *code: str) -> List[str]:
+    return [TRACEBACK, '  File "x.py", line 1, in <module>', "    code()", *code, text]
+
+
+def test_the_first_error_counts_and_not_what_followed_from_it() -> None:
+    lines = printed(
+        START, "Torch worker started.", *error("RuntimeError: 3 layers, not 4"), "Backend worker process died."
+    )
+    found = causes(lines + printed(*error("RuntimeError: 500 - Unknown exception")))
+    assert found == {"m_1.0": "RuntimeError: 3 layers, not 4. Mend the handler or the archive"}
+
+
+@pytest.mark.parametrize(
+    ("chain", "cause"),
+    [
+        ([*error("KeyError: 'a'"), *DURING, *error("ConfigError: no a")], "ConfigError: no a"),
+        ([*error("KeyError: 'a'"), *DIRECT, *error("ConfigError: no a")], "ConfigError: no a"),
+        (
+            [
+                *error("ModuleNotFoundError: No module named 'pandas'"),
+                *DURING,
+                *error("ModuleNotFoundError: No module named 'ts.torch_handler.m'"),
+            ],
+            "ModuleNotFoundError: No module named 'pandas'",
+        ),
+    ],
+)
+def test_of_a_chain_the_last_counts_but_for_torchserves_own(chain: List[str], cause: str) -> None:
+    assert causes(printed(START, *chain))["m_1.0"].startswith(cause + ". ")
+
+
+def test_each_worker_and_version_has_its_own() -> None:
+    lines = [
+        *printed(START, *error("A: a")[:3], model="m_1.0"),
+        *printed(START, *error("B: b"), model="m_2.0", port=9001),
+        *printed("A: a", model="m_1.0"),
+        *printed(START, "Torch worker started.", model="n_1.0", port=9002),
+    ]
+    assert {name: text.partition(".")[0] for name, text in causes(lines).items()} == {"m_1.0": "A: a", "m_2.0": "B: b"}
+
+
+def test_a_new_process_that_fails_otherwise_counts() -> None:
+    lines = [*printed(START, *error("A: a")), *printed(START, *error("B: b")), *printed(START, "Torch worker started.")]
+    assert causes(lines)["m_1.0"].startswith("B: b.")
+
+
+def test_pips_own_line_where_requirements_cannot_be_installed() -> None:
+    lines = [
+        "main\tModelManager\tCustom pip package installation failed for model m:",
+        "WARNING: nothing",
+        "ERROR: Could not find a version that satisfies the requirement x==1",
+        "ERROR: No matching distribution found for x==1",
+    ]
+    told = causes(lines)["m"]
+    assert told.startswith("ERROR: Could not find a version that satisfies the requirement x==1. ")
+    assert "requirements.txt" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "mend"),
+    [
+        ("ModuleNotFoundError: No module named 'x'", "into the image"),
+        ("FileNotFoundError: [Errno 2] No such file: 'x'", "--extra-files"),
+        ("_pickle.UnpicklingError: Weights only load failed. weights_only", "state dict"),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried", "GPU"),
+        ("SomeError: \x1b[31mred\x07" + "x" * 9999, "handler or the archive"),
+    ],
+)
+def test_the_mend_is_the_causes(text: str, mend: str) -> None:
+    told = causes(printed(START, *error(text)))["m_1.0"]
+    assert mend in told
+    assert told.isprintable()
+    assert len(told) < 600
+
+
+def test_the_file_is_read_when_it_changed(tmp_path: Path) -> None:
+    path = tmp_path / "loads.log"
+    log = find({VARIABLE: str(path)})
+    assert log.cause("m", "1.0") is None
+    path.write_text("\n".join(printed(START, *error("A: a"))) + "\n")
+    assert str(log.cause("m", "1.0")).startswith("A: a")
+    assert log.cause("m", "2.0") is None
+    with path.open("a") as file:
+        file.write("\n".join(printed(START, *error("B: b"))) + "\n")
+    assert str(log.cause("m", "1.0")).startswith("B: b")
+    assert find({}).cause("m", "1.0") is LoadLog(None).cause("m", "1.0") is None
+
+
+def test_torchserve_cuts_names_of_models(tmp_path: Path) -> None:
+    path = tmp_path / "loads.log"
+    path.write_text("\n".join(printed(START, *error("A: a"), model="n" * 25 + "_1.0")) + "\n")
+    assert LoadLog(path).cause("n" * 40, "1.0") is not None
+
+
+@given(st.lists(st.one_of(st.sampled_from(printed(START, *error("A: a"), *DURING)), st.text())))
+def test_no_log_breaks_it(lines: List[str]) -> None:
+    for told in causes(lines).values():
+        assert told.isprintable()
