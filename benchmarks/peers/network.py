@@ -63,10 +63,10 @@ class OurNetwork(Network):
 
         import ts.model_loader  # noqa: F401  (before the package, as in TorchServe's worker)
 
-        from mnist_handler import Block, MNISTDigitClassifier, Request
+        from mnist_handler import InputValues, MNISTDigitClassifier, Request
         from mnist_handler.inputs.parameters import PREDICT_KEYS, collect
 
-        self._block, self._request, self._keys, self._collect = Block, Request, PREDICT_KEYS, collect
+        self._block, self._request, self._keys, self._collect = InputValues, Request, PREDICT_KEYS, collect
         manifest = {"model": {"modelName": "mnist", "modelFile": "mnist.py", "serializedFile": "mnist_cnn.pt"}}
         properties = {"gpu_id": None, "model_dir": os.environ["MODEL_DIRECTORY"]}
         config = {"handler": {"metrics": False}}
