@@ -70,9 +70,9 @@ image-steps: env  ## run the image's steps whole, without a container engine, an
 bench: env  ## ours against TorchServe alone, a few cases, under 5 minutes (needs wrk; h2load for gRPC)
 	@$(PY) -m benchmarks serving --short
 
-soak: env  ## the long forms of the fault tests (about 40 minutes); writes docs/reliability.md
+soak: env  ## the long forms of the fault tests (about an hour); writes docs/reliability.md
 	@rm -f docs/reliability.json
-	@SOAK=1 $(PY) -m pytest tests/faults tests/security tests/unit/fuzz
+	@SOAK=1 $(PY) -m pytest tests/faults tests/security tests/unit/fuzz tests/serving/test_alone_is_together.py
 	@$(PY) -m tests.faults.figures
 
 audit: env  ## known faults of the pinned packages, by pip-audit (needs its data from the internet)
