@@ -26,6 +26,8 @@ _ALLOCATIONS = 10_000
 _GAUGES = 0.25
 #: Seconds that connections get to close after the last answer.
 _CLOSING = 1.0
+#: Seconds that gRPC calls get to send the answers that they have; a busy machine needs some.
+_GRPC_CLOSING = 5.0
 #: Seconds that clients on kept connections get to send what is on its way, and to leave with the answer.
 _LEAVING = 1.0
 
@@ -84,7 +86,7 @@ async def _serve(settings: Settings, config: TorchServeConfig, http: socket.sock
     await _drain(parts, server, settings.drain_timeout)
     if grpc is not None and closing is not None:
         # What is still there has had its answer, or is a stream without end: a shorter grace beats the first one.
-        await grpc.stop(_CLOSING)
+        await grpc.stop(min(_GRPC_CLOSING, settings.drain_timeout + _CLOSING))
         await closing
     await server.stop(_CLOSING)
     await tasks.end(background)

@@ -85,7 +85,8 @@ class Tracing:
         self._provider = provider
         self._tracer = provider.get_tracer("kserve_wrapper", __version__)
         self._trace = trace
-        self._propagator = TraceContextTextMapPropagator()
+        propagator = TraceContextTextMapPropagator()
+        self._read_parent, self._write_parent = propagator.extract, propagator.inject
         self._nothing = Context()
         #: Upstream spans that were begun and not sent yet, by their traceparent.
         self._departing: Dict[str, Any] = {}
@@ -168,9 +169,9 @@ class Tracing:
 
     def _context(self, headers: ClientHeaders) -> Any:
         carrier = {name.decode(): headers[name].decode("latin-1") for name in _CARRIED if name in headers}
-        return self._propagator.extract(carrier, self._nothing)
+        return self._read_parent(carrier, self._nothing)
 
     def _carrier(self, span: Any) -> Dict[str, str]:
         carrier: Dict[str, str] = {}
-        self._propagator.inject(carrier, self._trace.set_span_in_context(span))
+        self._write_parent(carrier, self._trace.set_span_in_context(span))
         return carrier

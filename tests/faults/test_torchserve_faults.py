@@ -90,14 +90,14 @@ async def _load_until_it_ends(pod: Pod, harm: Callable[[], None]) -> tuple[Tally
 
 
 def test_queue_filled_from_elsewhere(make_pod: MakePod) -> None:
-    """Somebody else keeps TorchServe's queue full: refused with a cause, and served again when there is room."""
+    """Somebody else keeps TorchServe's queue full for a while: requests are offered again until there is room."""
     with make_pod(models=("faulty",), settings={"job_queue_size": "2"}, wrapper=["--request_timeout", "8"]) as pod:
         tally = asyncio.run(_fill_the_queue(pod))
     record(2, "TorchServe's queue of 2 kept full by others", tally.figures())
     assert not tally.faults, tally.faults[:5]
-    # Whether any gets through meanwhile is luck; that all do afterwards was asked in `_fill_the_queue`.
-    assert tally.outcomes["refused"] > 0
-    assert any("no free worker" in cause for cause in tally.causes), tally.causes
+    assert tally.outcomes["right"] > 0
+    # Whoever gets none in time hears why.
+    assert all("no free worker" in cause or "deadline" in cause for cause in tally.causes), tally.causes
 
 
 async def _fill_the_queue(pod: Pod) -> Tally:
