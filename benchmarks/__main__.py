@@ -13,6 +13,7 @@ COMMANDS = {
     "photographs": "a network of ResNet-18's shape from photographs, beside TorchServe's own handler and peers",
     "gpu": "the handler's stages on an NVIDIA GPU beside the machine's CPU",
     "profile": "the budget of one request in microseconds, by stage",
+    "flags": "our server with flags of the wrapper set one way and another",
     "http": "the wrapper behind its own HTTP server, uvicorn's and granian's",
     "report": "Markdown and plots from a result's JSON",
 }

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Optional, Sequence
 
-KINDS = ("serving", "limit", "handler", "growth", "http", "photographs", "gpu", "profile")
+KINDS = ("serving", "limit", "handler", "growth", "http", "flags", "photographs", "gpu", "profile")
 
 
 def write_report(path: Path) -> Path:

@@ -9,16 +9,21 @@ from benchmarks.reports import markdown
 from benchmarks.reports.serving import Run, by_case, values
 from benchmarks.stats import paired_ratio, spread
 
-TITLES = ["HTTP server", "requests/s", "p50 ms", "wrapper us", "all us", "p50", "wrapper CPU", "all CPU"]
+TITLES = ["server", "requests/s", "p50 ms", "wrapper us", "all us", "p50", "wrapper CPU", "all CPU"]
 
 
 def report(result: Mapping[str, Any], path: Path) -> str:
     """The Markdown: a table a case, the last three columns over the first server's, pair by pair."""
-    text = markdown.heading("HTTP servers", result["machine"])
+    what = "Wrapper processes that differ in their HTTP server alone, in front of one TorchServe with MNIST."
+    return tables(result, "HTTP servers", what)
+
+
+def tables(result: Mapping[str, Any], title: str, what: str) -> str:
+    """The Markdown of servers that are compared by CPU time and latency."""
+    text = markdown.heading(title, result["machine"])
     text += (
-        "Wrapper processes that differ in their HTTP server alone, in front of one TorchServe with MNIST. `us` is CPU "
-        "time of a request in microseconds: the wrapper's process, and with TorchServe and its worker. The last three "
-        f"columns are ratios to `{result['runs'][0]['server']}`, round by round.\n"
+        f"{what} `us` is CPU time of a request in microseconds: the wrapper's process, and with TorchServe and its "
+        f"worker. The last three columns are ratios to `{result['runs'][0]['server']}`, round by round.\n"
     )
     for (form, _, connections), runs in by_case(result["runs"]).items():
         text += f"\n## {form}, connections: {connections}\n\n"

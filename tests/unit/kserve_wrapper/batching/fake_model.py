@@ -93,6 +93,7 @@ class Rig:
         limits: Optional[BatchingLimits] = None,
         slots: int = 1,
         batch_size: Optional[int] = None,
+        answer_came: Callable[[int, int], None] = lambda in_flight, workers: None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.model = model
@@ -109,6 +110,7 @@ class Rig:
             None,
             self.loop.time,
             self.watch,
+            answer_came=answer_came,
         )
         self.watch.batcher = self.batcher
 

@@ -1,0 +1,56 @@
+"""Our server with flags of the wrapper set one way and another: CPU time a request and latency, interleaved."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+from benchmarks import machine
+from benchmarks.cases import Case
+from benchmarks.output import add_output, write_result
+from benchmarks.quiet import Quiet, add_patience
+from benchmarks.servers.base import Server
+from benchmarks.servers.ours import Ours
+from benchmarks.serving import rounds, start_all
+
+FORMS = ("v1-base64", "v2-binary")
+CONNECTIONS = (1, 64)
+
+
+def variant(flags: str) -> Ours:
+    """Ours with ``FLAG=VALUE,…``, named so."""
+    words = [word for pair in flags.split(",") for word in ("--" + pair).split("=", 1)]
+    server = Ours(flags=words)
+    server.name = flags
+    return server
+
+
+def run(given: argparse.Namespace) -> Dict[str, Any]:
+    quiet = Quiet(given.patience)
+    servers: List[Server] = [variant(flags) for flags in given.variants]
+    cases = [Case(form, connections) for form in FORMS for connections in CONNECTIONS]
+    described = machine.describe()
+    with tempfile.TemporaryDirectory(prefix="bench-") as place:
+        directory = Path(place)
+        try:
+            start_all(servers, directory)
+            records = rounds(servers, cases, given.rounds, given.seconds, directory, quiet)
+        finally:
+            for server in servers:
+                server.stop()
+    described["steal"] = quiet.to_json()
+    return {"kind": "flags", "machine": described, "runs": [record.to_json() for record in records]}
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks flags", description=__doc__)
+    parser.add_argument("variants", nargs="+", metavar="FLAG=VALUE,…", help="such as cpu_yield=true cpu_yield=false")
+    parser.add_argument("--rounds", type=int, default=10, help="rounds of every case (default: 10)")
+    parser.add_argument("--seconds", type=float, default=3, help="seconds of load a round (default: 3)")
+    add_patience(parser)
+    add_output(parser)
+    given = parser.parse_args(arguments)
+    write_result(run(given), given)
+    return 0
