@@ -46,7 +46,7 @@ def run(given: argparse.Namespace) -> Dict[str, Any]:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks flags", description=__doc__)
-    parser.add_argument("variants", nargs="+", metavar="FLAG=VALUE,…", help="such as cpu_yield=true cpu_yield=false")
+    parser.add_argument("variants", nargs="+", metavar="FLAG=VALUE,…", help="such as pipelining=true pipelining=false")
     parser.add_argument("--rounds", type=int, default=10, help="rounds of every case (default: 10)")
     parser.add_argument("--seconds", type=float, default=3, help="seconds of load a round (default: 3)")
     add_patience(parser)

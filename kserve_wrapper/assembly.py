@@ -6,10 +6,9 @@ import logging
 import os
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable, List, Mapping, Optional, Sequence
+from typing import Any, List, Mapping, Optional, Sequence
 
 from kserve_wrapper.batching.batcher import Batcher
-from kserve_wrapper.batching.cpu_yield import CpuYield
 from kserve_wrapper.batching.dispatch import Observer
 from kserve_wrapper.batching.limits import BatchingLimits
 from kserve_wrapper.batching.queue import PendingRequest
@@ -174,13 +173,6 @@ def _torchserve_metrics(settings: Settings, config: TorchServeConfig) -> Optiona
 
 def _observer(settings: Settings, metrics: Metrics) -> RequestObserver:
     return RequestObserver(metrics, AccessLog(settings.access_log_format) if settings.access_log else None)
-
-
-def answer_came(settings: Settings) -> Callable[[int, int], None]:
-    """What to do when an answer comes. Answers to single requests are not worth a pause each."""
-    if settings.cpu_yield and settings.batching:
-        return CpuYield(settings.workers)
-    return lambda in_flight, workers: None
 
 
 def _limits(settings: Settings, config: TorchServeConfig) -> BatchingLimits:

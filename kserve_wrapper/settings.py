@@ -87,9 +87,6 @@ class Settings:
     in_flight_per_worker: int = option(
         1, "upstream requests at a time per ready worker; one more may be pipelined", "requests", minimum=1
     )
-    cpu_yield: bool = option(
-        True, "where processors are few, TorchServe hands out its next batch before an answer is dealt with"
-    )
     pipelining: bool = option(True, "one batch as large as those under way is at TorchServe before a worker wants it")
 
     start_limit: float = option(

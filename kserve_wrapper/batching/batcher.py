@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from functools import partial
 from typing import Callable, Dict, Optional, Set, Tuple
 
 from kserve_wrapper.batching.dispatch import Dispatch, Observer, Send
@@ -50,8 +49,6 @@ class Batcher:
         clock: monotonic seconds; deadlines are on it.
         observer: told of what happens.
         took: told how many seconds each request took from its admission to its outcome.
-        answer_came: called with each answer from upstream, before it is dealt with, with the model's batches under way
-            (that one among them) and its workers.
     """
 
     def __init__(
@@ -65,7 +62,6 @@ class Batcher:
         clock: Callable[[], float] = time.monotonic,
         observer: Optional[Observer] = None,
         took: Callable[[float], None] = lambda seconds: None,
-        answer_came: Callable[[int, int], None] = lambda in_flight, workers: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._send = send
@@ -77,7 +73,6 @@ class Batcher:
         self._clock = clock
         self._observer = observer or Observer()
         self._took = took
-        self._answer_came = answer_came
         self._queues: Dict[Tuple[str, Optional[str]], ModelQueue] = {}
         #: What waits, all models together.
         self.waiting = Waiting()
@@ -259,8 +254,7 @@ class Batcher:
             batch = queue.take(self._limits, self._clock(), batches, self._shed) if batches else []
             if not batch:
                 return
-            answered = partial(self._tell_of_answer, queue)
-            dispatch = Dispatch(batch, queue, self._send, self._limits, self._clock, self._observer, answered)
+            dispatch = Dispatch(batch, queue, self._send, self._limits, self._clock, self._observer)
             queue.in_flight += 1
             verb = queue.verb(batch[0].part.call)
             verb.rows_in_flight += dispatch.rows
@@ -281,9 +275,6 @@ class Batcher:
             return max(1, max(1, capacity.workers) // limits.processes)
         pipelined = queue.in_flight == slots and may_pipeline(capacity, limits)
         return slots + 1 if pipelined and queue.has_batch(limits, slots + 1, self._clock()) else 0
-
-    def _tell_of_answer(self, queue: ModelQueue) -> None:
-        self._answer_came(queue.in_flight, max(1, self._capacity(queue.model, queue.version).workers))
 
     async def _run(self, queue: ModelQueue, verb: Verb, dispatch: Dispatch) -> None:
         try:

@@ -109,7 +109,6 @@ class Dispatch:
         limits: BatchingLimits,
         clock: Callable[[], float],
         observer: Observer,
-        answer_came: Callable[[], None] = lambda: None,
     ) -> None:
         self._batch = batch
         self._queue = queue
@@ -119,7 +118,6 @@ class Dispatch:
         self._limits = limits
         self._clock = clock
         self._observer = observer
-        self._answer_came = answer_came
         self._sends = 0
         #: Parts of several requests failed, and nothing told which request was the cause.
         self._unexplained = False
@@ -186,7 +184,6 @@ class Dispatch:
         sent, self._started = self._started, None
         sent = sent or self._start(requests)
         reply = await sent.reply
-        self._answer_came()
         replies = split(reply, [request.part for request in sent.requests])
         self._learn(sent, reply)
         for request, own in zip(sent.requests, replies):

@@ -93,7 +93,6 @@ class Rig:
         limits: Optional[BatchingLimits] = None,
         slots: int = 1,
         batch_size: Optional[int] = None,
-        answer_came: Callable[[int, int], None] = lambda in_flight, workers: None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.model = model
@@ -110,7 +109,6 @@ class Rig:
             None,
             self.loop.time,
             self.watch,
-            answer_came=answer_came,
         )
         self.watch.batcher = self.batcher
 
