@@ -47,8 +47,8 @@ class Batcher:
         default_version: the version that answers calls without one; None while that is unknown.
         headers: which request headers the handlers see.
         clock: monotonic seconds; deadlines are on it.
-        observer: told of what happens.
-        took: told how many seconds each request took from its admission to its outcome.
+        observer: is notified of what happens.
+        took: called with the seconds that each request took from its admission to its outcome.
     """
 
     def __init__(
@@ -266,8 +266,8 @@ class Batcher:
     def _batches(self, queue: ModelQueue) -> int:
         """Where a batch may go now, how many the waiting rows and those under way are shared out to; else 0."""
         limits = self._limits
-        told = self._capacity(queue.model, queue.version)
-        capacity = as_seen_through(told, queue.foreign and limits.stock_envelope)
+        offered = self._capacity(queue.model, queue.version)
+        capacity = as_seen_through(offered, queue.foreign and limits.stock_envelope)
         if not (queue.by_row and limits.enabled):
             return int(queue.in_flight < slots_alone(capacity, limits))
         slots = slots_of_batches(capacity, limits)

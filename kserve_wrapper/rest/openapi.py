@@ -98,8 +98,8 @@ def _v2_paths() -> Dict[str, Any]:
         paths[prefix] = _with_parameters(names, get=about)
         config = _operation("The model's configuration, in Triton's form.", _ref("ModelConfig"), errors=errors)
         paths[f"{prefix}/config"] = _with_parameters(names, get=config)
-        told = _operation("What the model has answered.", _ref("ModelStatistics"), errors={"404": errors["404"]})
-        paths[f"{prefix}/stats"] = _with_parameters(names, get=told)
+        statistics = _operation("What the model has answered.", _ref("ModelStatistics"), errors={"404": errors["404"]})
+        paths[f"{prefix}/stats"] = _with_parameters(names, get=statistics)
         ready = _readiness("Is the model ready?", _ref("ModelReady"))
         paths[f"{prefix}/ready"] = _with_parameters(names, get=ready)
         for verb in ("infer", "explain"):

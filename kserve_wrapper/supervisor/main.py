@@ -154,11 +154,13 @@ def _supervise(chosen: Options, run: Path) -> int:
     config, environ = prepare(chosen, run, os.environ, installation.asks_for_tokens)
     tokened = installation.asks_for_tokens and not config.disable_token_authorization
     ports = flags.ports()
-    told = checks.findings(ask(chosen, os.environ)[0])
-    found = checks.problems(config, ports) + [str(finding) for finding in told if finding.severity is Severity.ERROR]
+    findings = checks.findings(ask(chosen, os.environ)[0])
+    found = checks.problems(config, ports) + [
+        str(finding) for finding in findings if finding.severity is Severity.ERROR
+    ]
     for problem in found:
         say(problem)
-    for finding in told:
+    for finding in findings:
         if finding.severity is Severity.WARNING:
             say(f"note: {finding}")
     if found or chosen.check:

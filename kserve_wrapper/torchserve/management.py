@@ -27,7 +27,7 @@ class Description:
     """One version of a registered model.
 
     ``ready`` holds (worker id, process id) of the workers that have loaded the model and can answer.
-    ``customized`` is what the handler's describe told; None when it was not asked or told nothing of use.
+    ``customized`` is the handler's own description; None when it was not asked or said nothing of use.
     ``url`` is the archive: a file name within the model store, or where it was fetched from. ``processes`` are the
     process ids of all workers that have a process, by worker id. ``batch_size`` counts requests, as does
     ``queue_capacity``, the length of its job queue; either is None where TorchServe does not tell.

@@ -1,4 +1,4 @@
-"""What a handler's describe told, as V2 model metadata."""
+"""A handler's own description, as V2 model metadata."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ _PLATFORM = "pytorch_eager"
 _KNOWN = {"name", "versions", "platform", "inputs", "outputs", "extensions", "request_headers"}
 
 
-def to_metadata(name: str, versions: List[str], told: Optional[Mapping[str, Any]]) -> ModelMetadata:
+def to_metadata(name: str, versions: List[str], description: Optional[Mapping[str, Any]]) -> ModelMetadata:
     """Metadata of a model under the name and versions that TorchServe has for it.
 
     A handler without a describe of its own may answer anything at all to the question: what is not model metadata
     is passed over, as a whole where nothing of it is.
 
     Args:
-        told: the V2 model metadata object plus ``extensions``, or None.
+        description: the V2 model metadata object plus ``extensions``, or None.
     """
-    if told is None or not _is_metadata(told):
+    if description is None or not _is_metadata(description):
         return ModelMetadata(name, versions, _PLATFORM)
-    platform = told.get("platform")
+    platform = description.get("platform")
     return ModelMetadata(
         name=name,
         versions=versions,
         platform=platform if isinstance(platform, str) and platform else _PLATFORM,
-        inputs=_tensors(told.get("inputs")),
-        outputs=_tensors(told.get("outputs")),
-        extensions=_names(told.get("extensions")),
-        request_headers=_names(told.get("request_headers")),
-        extra={key: value for key, value in told.items() if key not in _KNOWN},
+        inputs=_tensors(description.get("inputs")),
+        outputs=_tensors(description.get("outputs")),
+        extensions=_names(description.get("extensions")),
+        request_headers=_names(description.get("request_headers")),
+        extra={key: value for key, value in description.items() if key not in _KNOWN},
     )
 
 
-def _is_metadata(told: Mapping[str, Any]) -> bool:
-    if isinstance(told.get("extensions"), list):
+def _is_metadata(description: Mapping[str, Any]) -> bool:
+    if isinstance(description.get("extensions"), list):
         return True
-    return any(_tensors(told.get(key)) for key in ("inputs", "outputs"))
+    return any(_tensors(description.get(key)) for key in ("inputs", "outputs"))
 
 
 def _names(value: Any) -> List[str]:

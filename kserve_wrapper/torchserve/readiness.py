@@ -84,7 +84,7 @@ class Readiness:
         self._seen = self._started = time.monotonic()
         self._ever_seen = False
         self._last_answer = 0.0
-        self._told_death = False
+        self._death_logged = False
         self._wake: Optional[asyncio.Event] = None
         self._tasks: Set[asyncio.Task[None]] = set()
         #: Why TorchServe counts as gone, for logs and readiness answers; None while it is there.
@@ -163,15 +163,15 @@ class Readiness:
         return sorted(found.versions) if found is not None else []
 
     def default_version(self, name: str) -> Optional[str]:
-        """The version that serves a request without one; None before TorchServe told. Raises NotFound."""
+        """The version that serves a request without one; None before TorchServe says it. Raises NotFound."""
         found = self._find(name)
         return found.default if found is not None else None
 
     def metadata(self, name: str, version: Optional[str] = None) -> ModelMetadata:
-        """What the handler told, or the name and versions alone. Raises NotFound."""
+        """What the handler says of itself, or the name and versions alone. Raises NotFound."""
         found = self._find(name)
-        told = found.version(version).metadata if found is not None else None
-        return told or to_metadata(name, self.versions(name), None)
+        metadata = found.version(version).metadata if found is not None else None
+        return metadata or to_metadata(name, self.versions(name), None)
 
     def described(self, name: str, version: Optional[str] = None) -> bool:
         """A worker has been asked for the metadata, be it that it had none. Raises NotFound."""
@@ -214,9 +214,9 @@ class Readiness:
 
     def _tell_death(self) -> None:
         reason = self.dead()
-        if reason is not None and not self._told_death:
+        if reason is not None and not self._death_logged:
             logger.error("not live any more: %s", reason)
-        self._told_death = reason is not None
+        self._death_logged = reason is not None
 
     async def _pause(self, wake: asyncio.Event) -> None:
         try:
@@ -306,9 +306,11 @@ class Readiness:
             version.cause = self._loads.cause(model.name, number)
         fault = version.fault(now)
         # A cause that is known in the end is worth a line more.
-        if fault is not None and (version.told is None or (version.cause is not None and fault != version.told)):
+        if fault is not None and (
+            version.logged_fault is None or (version.cause is not None and fault != version.logged_fault)
+        ):
             logger.error("model %r %s: %s", model.name, number, fault)
-            version.told = fault
+            version.logged_fault = fault
 
     async def _renew_keys(self) -> None:
         """Replaces keys before they expire; the other wrapper processes read the file that results."""
@@ -347,17 +349,17 @@ class Readiness:
         settings, workers = self._settings, version.ready
         version.tries += 1
         try:
-            told = await self._description(model, number, version)
+            description = await self._description(model, number, version)
         except (BadGateway, InternalError):
             # The handler failed at a question that it may not know; but the worker did answer.
-            told = None
+            description = None
         except (WrapperError, ValueError) as error:
             logger.info("model %r %s has not answered yet: %s", model.name, number, error)
             self._failed(model, number, version)
             return
         finally:
             version.asking = False
-        customized = told.customized if told else None
+        customized = description.customized if description else None
         if customized is None and settings.load_customized:
             self._failed(model, number, version)
             return
@@ -373,8 +375,8 @@ class Readiness:
         loop = asyncio.get_running_loop()
         if not await loop.run_in_executor(None, may_describe, self._store, version.url):
             return None
-        [told] = await self._management.describe(model.name, number, True, self._settings.load_timeout)
-        return told
+        [description] = await self._management.describe(model.name, number, True, self._settings.load_timeout)
+        return description
 
     def _failed(self, model: Model, number: str, version: Version) -> None:
         version.next_try = time.monotonic() + self._settings.load_delay

@@ -11,7 +11,7 @@ from kserve_wrapper.torchserve.management import Description
 
 Worker = Tuple[str, int]
 
-#: Seconds without a worker that has loaded the model, after which that is told.
+#: Seconds without a worker that has loaded the model, after which that is said.
 LOAD_PATIENCE = 20.0
 #: Restarts without such a worker from which on it is no accident: after one that served, the first is its own end.
 _RESTARTS = 2
@@ -47,7 +47,7 @@ class Version:
     #: Its last load error, where that is known.
     cause: Optional[str] = None
     #: What of it has been logged.
-    told: Optional[str] = None
+    logged_fault: Optional[str] = None
 
     def update(self, description: Description, now: float) -> None:
         """Takes over what TorchServe says at ``now``."""
@@ -64,7 +64,7 @@ class Version:
 
     def _follow_load(self, processes: Mapping[str, int], now: float) -> None:
         if self.ready or not self.min_workers:
-            self.loading_since, self.restarts, self.processes, self.cause, self.told = None, 0, {}, None, None
+            self.loading_since, self.restarts, self.processes, self.cause, self.logged_fault = None, 0, {}, None, None
             return
         self.loading_since = now if self.loading_since is None else self.loading_since
         self.restarts += sum(self.processes.get(worker, process) != process for worker, process in processes.items())
@@ -125,7 +125,7 @@ class Model:
         raise NotFound(f"model {self.name} has no version {version}; it has {', '.join(self.versions) or 'none'}")
 
     def find(self, version: Optional[str]) -> Optional[Version]:
-        """A version that TorchServe has told of; None for the default one."""
+        """A version that TorchServe has described; None for the default one."""
         wanted = self.default if version is None else version
         return self.versions.get(wanted) if wanted is not None else None
 
