@@ -65,7 +65,7 @@ class FakeModel:
 
 
 class Watch(Observer):
-    """The most that ever waited, as seen whenever something went out; and why requests ended without an answer."""
+    """The most that ever waited for one model, seen whenever something went out; and why requests went unanswered."""
 
     def __init__(self) -> None:
         self.batcher: Optional[Batcher] = None
@@ -77,8 +77,9 @@ class Watch(Observer):
 
     def sent(self, call: Call, requests: int, rows: int) -> None:
         if self.batcher is not None:
-            self.most_requests = max(self.most_requests, self.batcher.waiting.requests)
-            self.most_rows = max(self.most_rows, self.batcher.waiting.rows)
+            for queue in self.batcher._queues.values():
+                self.most_requests = max(self.most_requests, queue.waiting.requests)
+                self.most_rows = max(self.most_rows, queue.waiting.rows)
 
 
 class Rig:
