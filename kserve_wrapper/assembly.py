@@ -74,7 +74,7 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         follower.capacity,
         follower.metadata,
         follower.default_version,
-        HeaderPolicy(settings.forward_headers.split(",")),
+        HeaderPolicy(_listed(settings.forward_headers)),
         observer=_Counter(metrics) if tracing is None else _TracedCounter(metrics, tracing),
         took=metrics.stages.submit.observe,
     )
@@ -161,7 +161,7 @@ class _TracedPlane(DataPlane):
 
 
 def _cors(settings: Settings) -> Optional[Cors]:
-    origins = [origin.strip() for origin in (settings.cors_origins or "").split(",") if origin.strip()]
+    origins = _listed(settings.cors_origins or "")
     return Cors(origins) if origins else None
 
 
@@ -175,11 +175,16 @@ def _observer(settings: Settings, metrics: Metrics) -> RequestObserver:
     return RequestObserver(metrics, AccessLog(settings.access_log_format) if settings.access_log else None)
 
 
+def _listed(text: str) -> List[str]:
+    """The items of a setting that holds several, with commas between."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
 def _limits(settings: Settings, config: TorchServeConfig) -> BatchingLimits:
     """The settings, kept below what TorchServe takes and gives: headers and framing need a little room."""
     return BatchingLimits(
         enabled=settings.batching,
-        independent_rows=frozenset(name.strip() for name in settings.independent_rows.split(",") if name.strip()),
+        independent_rows=frozenset(_listed(settings.independent_rows)),
         rows_per_batch=settings.rows_per_batch,
         bytes_per_batch=min(settings.bytes_per_batch, config.max_request_size * 9 // 10),
         reply_bytes_per_batch=min(settings.reply_bytes_per_batch, config.max_response_size * 9 // 10),

@@ -150,15 +150,11 @@ class DataPlane:
         try:
             return await self._submitter.submit(call, self._admit(call, timeout))
         except WrapperError as error:
-            raise self.as_asked(call, error) from None
-
-    def as_asked(self, call: Call, error: Exception) -> Exception:
-        """A call's error, in its client's words."""
-        if isinstance(error, WrapperError) and isinstance(call, V2Call):
             # NotFound: it is gone since the call was taken in.
             with suppress(NotFound):
-                name_input(error, call, self.models.metadata(call.model, call.version))
-        return error
+                if isinstance(call, V2Call):
+                    name_input(error, call, self.models.metadata(call.model, call.version))
+            raise
 
     def leave(self) -> None:
         """Is no longer ready, so that requests go elsewhere; those that come all the same are served."""

@@ -31,7 +31,7 @@ class HeaderPolicy:
     """
 
     def __init__(self, also: Iterable[str] = ()) -> None:
-        named: FrozenSet[bytes] = frozenset(name.strip().lower().encode() for name in also if name.strip())
+        named: FrozenSet[bytes] = frozenset(name.lower().encode() for name in also)
         for name in sorted(named & _OF_THE_CONNECTION):
             raise ValueError(f"header {name.decode()} belongs to one connection and cannot be sent on")
         self._kept_back = _OF_THE_CONNECTION | (_SECRETS - named)

@@ -6,7 +6,6 @@ from itertools import chain
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
-import torch
 
 from mnist_handler.inputs.spec import PIXELS, PREPROCESSED, UNIT, Chunk
 
@@ -101,7 +100,7 @@ def list_rows(
         except TensorError as error:
             faults[first_row + row] = str(error)
     shape = next((one.shape for one in good.values()), tuple(max(1, size) for size in row_shape))
-    rows = np.zeros((len(values), *shape), _DTYPES[datatype][0])
+    rows = np.zeros((len(values), *shape), _DTYPES[datatype])
     for row, one in good.items():
         rows[row] = one
     return rows
@@ -184,16 +183,16 @@ def _name(array: np.ndarray[Any, Any]) -> str:
     return "BOOL" if array.dtype.kind == "b" else str(array.dtype)
 
 
-_DTYPES: Dict[str, Tuple[Any, torch.dtype]] = {
-    "BOOL": (np.bool_, torch.bool),
-    "UINT8": (np.uint8, torch.uint8),
-    "INT8": (np.int8, torch.int8),
-    "INT16": (np.int16, torch.int16),
-    "INT32": (np.int32, torch.int32),
-    "INT64": (np.int64, torch.int64),
-    "FP16": (np.float16, torch.float16),
-    "FP32": (np.float32, torch.float32),
-    "FP64": (np.float64, torch.float64),
+_DTYPES: Dict[str, Any] = {
+    "BOOL": np.bool_,
+    "UINT8": np.uint8,
+    "INT8": np.int8,
+    "INT16": np.int16,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "FP16": np.float16,
+    "FP32": np.float32,
+    "FP64": np.float64,
 }
 
 
@@ -202,7 +201,7 @@ DATATYPES = tuple(_DTYPES)
 
 
 def numpy_dtype(datatype: str) -> Any:
-    return _DTYPES[datatype][0]
+    return _DTYPES[datatype]
 
 
 def text_of(value: Any) -> str:
@@ -225,7 +224,7 @@ def ragged_rows(
     values: List[Any], row_shape: Tuple[int, ...], datatype: str, first_row: int, faults: Dict[int, str]
 ) -> List[np.ndarray[Any, Any]]:
     """As :func:`list_rows`, of rows that may differ in shape, one array each."""
-    empty = np.zeros([max(1, size) for size in row_shape], _DTYPES[datatype][0])
+    empty = np.zeros([max(1, size) for size in row_shape], _DTYPES[datatype])
     rows = []
     for row, value in enumerate(values):
         try:
@@ -236,10 +235,6 @@ def ragged_rows(
     return rows
 
 
-def torch_dtype(datatype: str) -> torch.dtype:
-    return _DTYPES[datatype][1]
-
-
 def cast(array: np.ndarray[Any, Any], datatype: str, first_row: int, faults: Dict[int, str]) -> np.ndarray[Any, Any]:
     """Numbers [rows, …] as ``datatype``.
 
@@ -248,7 +243,7 @@ def cast(array: np.ndarray[Any, Any], datatype: str, first_row: int, faults: Dic
     Raises:
         TensorError: the array's datatype never fits: floats for integers, no numbers at all.
     """
-    wanted = np.dtype(_DTYPES[datatype][0])
+    wanted = np.dtype(_DTYPES[datatype])
     if array.dtype.kind == "f" and wanted.kind != "f":
         raise TensorError(f"floats where {datatype} is wanted")
     if array.dtype.kind not in "uifb":
