@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
 PACKAGES = ("kserve_wrapper", "mnist_handler")
-#: Errors that are not the client's fault (kserve_wrapper/core/errors.py and upstream/errors.py), by which they are made.
+#: Errors that are not the client's fault, by the names that make them.
 FAULTS = {
     *("InternalError", "BadGateway", "Unavailable", "QueueFull", "Unseen", "DeadlineExceeded", "OutOfResources"),
     *("NotReached", "Busy", "Refused", "WorkerLost"),
