@@ -16,6 +16,7 @@ from kserve_wrapper.core.calls import Call, Reply
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.core.errors import WrapperError
 from kserve_wrapper.core.headers import HeaderPolicy
+from kserve_wrapper.core.siblings import Siblings
 from kserve_wrapper.rest.access_log import AccessLog, RequestObserver
 from kserve_wrapper.rest.app import App
 from kserve_wrapper.rest.cors import Cors
@@ -52,7 +53,7 @@ class Parts:
     tracing: Optional[Tracing]
 
 
-def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
+def assemble(settings: Settings, config: TorchServeConfig, siblings: Optional[Siblings] = None) -> Parts:
     """Builds everything; nothing runs yet. To be called within the event loop."""
     metrics = Metrics()
     tracing = from_environment(os.environ)
@@ -79,9 +80,8 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         took=metrics.stages.submit.observe,
     )
     store = ModelStore(management, follower, config)
-    plane = DataPlane(follower, batcher, store, settings.request_timeout, settings.max_rows)
-    if tracing is not None:
-        plane = _TracedPlane(tracing, follower, batcher, store, settings.request_timeout, settings.max_rows)
+    served = (follower, batcher, store, settings.request_timeout, settings.max_rows, siblings)
+    plane = DataPlane(*served) if tracing is None else _TracedPlane(tracing, *served)
     app = App(
         build_router(
             plane,
