@@ -3,7 +3,7 @@
 
     python model-archiver/build_mar.py --model mnist --out build/model-store
 
-model-store/MODEL/mar.json says what goes into the archive:
+`ts-kserve build --help` explains model-store/MODEL/mar.json, which says what goes into the archive.
 """
 
 from __future__ import annotations
@@ -15,22 +15,21 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from kserve_wrapper.archiver import description  # noqa: E402
-from kserve_wrapper.commands import build  # noqa: E402
+from kserve_wrapper.commands.main import main as ts_kserve  # noqa: E402
 
 
 def main() -> int:
     """Entry point: 0, or 1 with the cause on stderr."""
-    parser = argparse.ArgumentParser(
-        description=f"{__doc__}\n{description.__doc__}", formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mnist", help="a folder of the model store (default: %(default)s)")
     parser.add_argument("--out", required=True, metavar="DIR", help="where MODEL.mar goes; made if missing")
     parser.add_argument("--store", type=Path, default=HERE / "model-store", metavar="DIR", help="default: %(default)s")
     parser.add_argument("--version", help="instead of the version in mar.json")
+    parser.add_argument("--no-check", action="store_true", help="do not load the archive to see it work")
     options = parser.parse_args()
-    version = ["--version", options.version] if options.version else []
-    return build.main([str(options.store / options.model), "--out", options.out, *version])
+    more = ["--version", options.version] if options.version else []
+    more += ["--no-check"] if options.no_check else []
+    return ts_kserve(["build", str(options.store / options.model), "--out", options.out, *more])
 
 
 if __name__ == "__main__":

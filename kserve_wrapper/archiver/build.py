@@ -31,7 +31,13 @@ MANIFEST = "MAR-INF/MANIFEST.json"
 ARCHIVER = "from model_archiver.model_packaging import generate_model_archive as run; run()"
 
 
-def build(folder: Path, out: Path, version: Optional[str] = None, warn: Optional[Callable[[str], None]] = None) -> Path:
+def build(
+    folder: Path,
+    out: Path,
+    version: Optional[str] = None,
+    warn: Optional[Callable[[str], None]] = None,
+    accept: Optional[Callable[[Path], None]] = None,
+) -> Path:
     """Write the archive of the model in ``folder``, named like it, and return its path.
 
     It is written whole or not at all, and replaces an older one.
@@ -41,6 +47,7 @@ def build(folder: Path, out: Path, version: Optional[str] = None, warn: Optional
         out: where the archive goes; made if missing.
         version: instead of the one in mar.json.
         warn: called with what is allowed and probably not meant; without it, that goes to standard error.
+        accept: called with the archive before it gets its place; what it raises keeps it from that.
 
     Raises:
         BuildError: see the message.
@@ -65,6 +72,8 @@ def build(folder: Path, out: Path, version: Optional[str] = None, warn: Optional
         stage_extras(folder, description, scratch / "extras")
         made = _archive(model, folder, description, version or description["version"], scratch)
         rewrite(made, scratch / made.name, build_time())
+        if accept is not None:
+            accept(scratch / made.name)
         os.replace(scratch / made.name, out / made.name)
     return out / f"{model}.mar"
 

@@ -24,6 +24,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Dict, List
 
+from kserve_wrapper.modelstore import modules
+
 NAME = "mar.json"
 #: The keys of mar.json that name one file and are options of torch-model-archiver.
 FILES = ("model_file", "serialized_file", "config_file", "requirements_file")
@@ -96,7 +98,7 @@ def check_version(version: str, where: str) -> None:
 
 
 def check_files(folder: Path, description: Dict[str, Any]) -> None:
-    """Raise BuildError unless every file and package that the description names is there."""
+    """Raise BuildError unless every file and package that the description names is there and can be imported."""
     names = [description[key] for key in FILES if key in description] + description.get("extra_files", [])
     handler = description["handler"]
     if handler.endswith(".py"):
@@ -116,11 +118,22 @@ def check_files(folder: Path, description: Dict[str, Any]) -> None:
         raise BuildError(f"{folder / name} is missing{mend}")
     for package in description.get("packages", []):
         package_folder(folder, package)
+        _check_hidden(folder, package, names)
     if "model_file" in description and "serialized_file" not in description:
         raise BuildError(
             f"{folder / NAME}: model_file without serialized_file: it would be served with random weights. "
             "Name its weights (for a model without parameters, an empty state_dict: torch.save({}, FILE))"
         )
+
+
+def _check_hidden(folder: Path, package: str, names: List[str]) -> None:
+    """Raise BuildError for a file that Python would never run, as the package of its name comes first."""
+    for name in names:
+        if Path(name).name == f"{package}.py" and modules.does_something((folder / name).read_text(encoding="utf-8")):
+            raise BuildError(
+                f"{folder / name} is named like the package {package}, which {folder / NAME} packs: Python would "
+                "import the package and never this file. Name the file otherwise, here and in mar.json"
+            )
 
 
 def package_folder(folder: Path, package: str) -> Path:

@@ -11,5 +11,8 @@ from typing import Dict, Tuple
 
 #: Name: the module, and what ``ts-kserve --help`` says of it.
 COMMANDS: Dict[str, Tuple[str, str]] = {
-    "build": ("build", "pack models' folders into archives (MARs)"),
+    "build": ("build", "pack models' folders into archives (MARs), and see them load"),
+    "check": ("check", "check archives, folders, model directories and configurations"),
+    "wrapper": ("wrapper", "the wrapper alone, in front of a TorchServe that runs"),
+    "supervise": ("supervise", "TorchServe and the wrapper as one, for containers"),
 }

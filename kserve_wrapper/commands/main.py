@@ -12,6 +12,8 @@ from kserve_wrapper.commands import COMMANDS
 
 #: The exit status of a wrong command line.
 USAGE = 2
+#: The extra that brings a module, where that is not ``serve``.
+EXTRAS = {"matplotlib": "explain", "tritonclient": "clients"}
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -28,15 +30,25 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(COMMANDS)}"
         print(f"ts-kserve: no command {words[0]!r}: {hint}", file=sys.stderr)
         return USAGE
-    run: Callable[[Sequence[str]], int] = importlib.import_module(f"{__package__}.{COMMANDS[words[0]][0]}").main
     try:
+        run: Callable[[Sequence[str]], int] = importlib.import_module(f"{__package__}.{COMMANDS[words[0]][0]}").main
         return run(words[1:])
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == __name__.partition(".")[0]:
+            raise
+        print(f"ts-kserve {words[0]}: {_absent(error.name)}", file=sys.stderr)
+        return USAGE
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # Whoever read the output has enough of it.
         sys.stderr.close()
         return 1
+
+
+def _absent(module: str) -> str:
+    extra = EXTRAS.get(module.partition(".")[0], "serve")
+    return f"the module {module} is not installed for {sys.executable}: pip install 'ts-kserve-wrapper[{extra}]'"
 
 
 def usage() -> str:

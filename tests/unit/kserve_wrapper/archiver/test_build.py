@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -119,6 +120,26 @@ def test_bad_description(store: Path, tmp_path: Path, changes: Dict[str, Any], m
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("content", ["class Handler:\n    pass\n", "def handle(data, context):\n    return data\n"])
+def test_a_handler_that_a_packed_package_hides_is_refused(store: Path, tmp_path: Path, content: str) -> None:
+    (store / "tiny" / "helpers.py").write_text(content)
+    describe(store, handler="helpers.py")
+    with pytest.raises(BuildError, match=r"helpers.py is named like the package helpers, .* never this file"):
+        build(store / "tiny", tmp_path)
+
+
+def test_without_the_archiver_it_says_what_to_install(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe(store)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *rest: None if name == "model_archiver" else find(name, *rest)
+    )
+    with pytest.raises(BuildError, match="torch-model-archiver is not installed"):
+        build(store / "tiny", tmp_path)
+
+
 def test_version_of_the_command(store: Path, tmp_path: Path) -> None:
     describe(store)
     with pytest.raises(BuildError, match="--version: version 'a b'"):
@@ -195,10 +216,11 @@ def test_command_says_what_is_wrong(store: Path, tmp_path: Path) -> None:
     assert "no model none" in unknown.stderr
     assert "Models here: tiny" in unknown.stderr
     bare = run("-S", *script, "--model", "tiny")  # without site-packages
-    assert bare.returncode == 1
-    assert "torch-model-archiver is not installed" in bare.stderr
+    assert bare.returncode == 2
+    assert "is not installed" in bare.stderr
+    assert "pip install 'ts-kserve-wrapper[serve]'" in bare.stderr
     (store / "tiny" / "mar.json").write_text("{")
     broken = run(*script, "--model", "tiny")
     assert broken.returncode == 1
     assert "mar.json is not JSON" in broken.stderr
-    assert "serialized_file  the weights" in run(script[0], "--help").stdout
+    assert "mar.json" in run(script[0], "--help").stdout
