@@ -11,22 +11,16 @@ import yaml
 from kserve_wrapper.modelstore import modules
 from kserve_wrapper.modelstore.findings import Finding, Report, error, warning
 from kserve_wrapper.torchserve.archive import Archive
+from kserve_wrapper.upstream.envelopes import ONE_REQUEST
 
 #: Where an archive on this project's base handler has the keys of ``handler:``.
 _SETTINGS, _CLASS = "mnist_handler/config.py", "HandlerConfig"
-#: Stock envelopes, which answer only the first request of a batch that TorchServe made.
-_ONE_REQUEST = ("body", "json", "kserve", "kservev2")
 #: Keys that are refused where they are true, and why.
 _REFUSED: Tuple[Tuple[str, str, str], ...] = (
     (
         "sequenceBatching",
         "keeps a worker for each sequence: the question for the model's metadata gets no answer, and it is never ready",
         "Take it out; a handler that keeps state between requests needs TorchServe alone",
-    ),
-    (
-        "useJobTicket",
-        "has TorchServe refuse a request that no worker waits for",
-        "Take it out; the wrapper holds requests back until a worker is free",
     ),
     (
         "asyncCommunication",
@@ -104,7 +98,7 @@ def _batch(
     archive: Archive, content: Mapping[str, Any], envelope: Optional[str], doubtful: Report
 ) -> Iterator[Finding]:
     size = content.get("batchSize")
-    if isinstance(size, int) and size > 1 and envelope in _ONE_REQUEST and _known_keys(archive) is None:
+    if isinstance(size, int) and size > 1 and envelope in ONE_REQUEST and _known_keys(archive) is None:
         yield doubtful(
             f"{archive.config_file} has batchSize: {size}, and the stock envelope {envelope} answers only the first "
             "request of such a batch",

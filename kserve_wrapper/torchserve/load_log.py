@@ -21,6 +21,8 @@ _LONGEST = 400
 _WORKER = re.compile(r"W-[0-9]+-(.+)-std(?:out|err)\Z")
 _NAME = 25
 _STARTED = "Listening on port:"
+#: What TorchServe prints before the traceback of a request that failed: the model had loaded.
+_OF_A_REQUEST = ("Invoking custom service failed.", "Prediction error", "System out of memory", "CUDA out of memory")
 _TRACEBACK = "Traceback (most recent call last):"
 _CHAINS = (
     "During handling of the above exception, another exception occurred:",
@@ -130,9 +132,9 @@ def _first_chain(said: List[str]) -> Optional[str]:
     """The exception that the first traceback comes to; later ones are about what followed from it."""
     error: Optional[str] = None
     chained = within = False
-    for line in said:
+    for before, line in zip(["", *said], said):
         if line == _TRACEBACK:
-            if error is not None and not chained:
+            if before in _OF_A_REQUEST or (error is not None and not chained):
                 break
             within, chained = True, False
         elif within and line and not line.startswith((" ", "\t")):
