@@ -23,7 +23,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 env:  ## create .venv with pinned dependencies (once; every other target does it by itself)
-	@python=$$(sh scripts/find_python.sh) && "$$python" scripts/bootstrap.py --venv $(VENV)
+	@python=$$(sh scripts/find_python.sh) && "$$python" -m scripts.bootstrap --venv $(VENV)
 
 demo: env  ## the document's walk-through on real TorchServe; exit 0 only if every answer is right
 	@$(PY) -m scripts.demo

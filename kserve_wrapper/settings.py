@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, List, Optional, Tuple
 
+from kserve_wrapper.core.headers import HeaderPolicy
+
 ENVIRONMENT_PREFIX = "TS_KSERVE_"
 
 
@@ -131,6 +133,10 @@ class Settings:
             raise ValueError("--ssl_keyfile_password: gRPC reads no encrypted key; decrypt it, or --enable_grpc false")
         if self.enable_grpc and self.http_port == self.grpc_port != 0:
             raise ValueError("--http_port and --grpc_port must differ")
+        try:
+            HeaderPolicy(listed(self.forward_headers))
+        except ValueError as error:
+            raise ValueError(f"--forward_headers {self.forward_headers}: {error}; take it out") from None
 
     @property
     def batch_rows(self) -> int:
@@ -156,6 +162,11 @@ IGNORED: Tuple[Tuple[str, str], ...] = (
     ("predictor_request_retries", "for transformers"),
     ("enable_predictor_health_check", "for transformers"),
 )
+
+
+def listed(text: str) -> List[str]:
+    """The items of a setting that holds several, with commas between."""
+    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def options() -> List[Field[Any]]:

@@ -46,6 +46,11 @@ class HandlerConfig:
     internal_batch_size: Optional[int] = None
     #: Pixels that an encoded image may have. TorchServe's ``limit_max_image_pixels: false`` lifts it.
     max_image_pixels: int = DEFAULT_IMAGE_PIXELS
+    #: Threads that decode the images of a batch; 0 = as many as this worker's share of the processors.
+    decode_threads: int = 0
+    #: Pillow's word: a JPEG is decoded at a half, a quarter or an eighth of its size where that is at least so many
+    #: times as large as the row needs. 0 = always in full; 1 to 16.
+    jpeg_reducing_gap: float = 0.0
     #: What an image's floats mean where the request does not say: ``unit`` = 0..1, ``normalized`` = as the model takes
     #: them. Where it is left out, the environment variable ``MNIST_HANDLER_TENSORS`` may say it.
     tensors: str = "unit"
@@ -95,6 +100,9 @@ def _check(config: HandlerConfig) -> None:
     _choice("tensors", config.tensors, TENSORS)
     _choice("compile", config.compile, COMPILE_MODES)
     _integer("intra_op_threads", config.intra_op_threads, 0, 1024)
+    _integer("decode_threads", config.decode_threads, 0, 1024)
+    if config.jpeg_reducing_gap != 0 or isinstance(config.jpeg_reducing_gap, bool):
+        _number("jpeg_reducing_gap", config.jpeg_reducing_gap, 1.0, 16.0)
     _integer("max_batch_size", config.max_batch_size, 1, 4096)
     _number("warm_up_seconds", config.warm_up_seconds, 0.0, 3600.0)
     if config.internal_batch_size is not None:
