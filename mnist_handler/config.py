@@ -10,7 +10,7 @@ from typing import Any, Mapping, Optional, Tuple, Union
 PRECISIONS = ("fp32", "bf16", "fp16")
 TENSORS = ("unit", "normalized")
 TENSORS_VARIABLE = "MNIST_HANDLER_TENSORS"
-COMPILE_MODES = ("auto", "none", "torchscript", "inductor", "cuda_graph")
+COMPILE_MODES = ("auto", "ahead", "none", "torchscript", "inductor", "cuda_graph")
 #: Pillow's own default: a decoded picture of 256 MiB at 24 bits a pixel.
 DEFAULT_IMAGE_PIXELS = 89_478_485
 
@@ -25,8 +25,9 @@ class HandlerConfig:
 
     #: ``fp32``; ``bf16`` or ``fp16`` (CUDA alone): weights and activations in that type, scores in float32.
     precision: str = "fp32"
-    #: ``auto`` = frozen and fused TorchScript on a CPU; CUDA graphs on a GPU, none where rows have no fixed shape; and
-    #: none where the compiled model does not answer as the eager one.
+    #: ``auto`` = ``ahead``, what was compiled when the archive was built, where that is for what is here. Else on a CPU
+    #: TorchScript, frozen and fused, and on a GPU CUDA graphs, none where rows have no fixed shape; and none where the
+    #: model branches on values, or the compiled one does not answer as the eager one.
     compile: str = "auto"
     #: On a GPU: whether float32 convolutions and matrix products may use TF32 (10 bits of mantissa) where the
     #: hardware has it. TorchServe's stock handlers do.
