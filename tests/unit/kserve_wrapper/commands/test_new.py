@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Dict, List, Tuple
 
 import pytest
 
@@ -12,20 +14,40 @@ from kserve_wrapper.archiver import read_description
 from kserve_wrapper.commands import new
 from kserve_wrapper.modelstore import trial
 
+NAME = "shape_of_mine"
 
-@pytest.mark.parametrize("kind", list(new.KINDS))
-def test_every_kind_passes_its_own_test(tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]) -> None:
+
+@pytest.fixture(scope="module")
+def tested(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Tuple[Path, List[str]]]:
+    """Of each kind its folder, and what making it and its own test said; two at a time."""
     if trial.missing():
         pytest.skip(f"{trial.missing()} is not installed")
-    folder = tmp_path / "shape_of_mine"
-    assert new.main([str(folder), "--kind", kind]) == 0
-    assert "ts-kserve serve " in capfd.readouterr().out
-    assert read_description(folder)["handler"] == "shape_of_mine_handler.py"
+    base = tmp_path_factory.mktemp("new")
+
+    def run(kind: str) -> Tuple[Path, List[str]]:
+        folder = base / kind / NAME
+        make = [sys.executable, "-m", "kserve_wrapper.commands.main", "new", str(folder), "--kind", kind]
+        said = [_said(make, Path.cwd())]
+        return folder, [*said, _said([sys.executable, "-m", "unittest"], folder)]
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(new.KINDS, pool.map(run, new.KINDS)))
+
+
+def _said(command: List[str], folder: Path) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return f"{done.stdout}{done.stderr}\nstatus {done.returncode}"
+
+
+@pytest.mark.parametrize("kind", list(new.KINDS))
+def test_every_kind_passes_its_own_test(tested: Dict[str, Tuple[Path, List[str]]], kind: str) -> None:
+    folder, (made, ran) = tested[kind]
+    assert made.endswith(f"ts-kserve serve {folder}\n\nstatus 0"), made
+    assert "Ran 1 test" in ran, ran
+    assert ran.endswith("OK\n\nstatus 0"), ran
+    assert read_description(folder)["handler"] == f"{NAME}_handler.py"
     for file in folder.iterdir():
         assert "emplate" not in file.name + (file.read_text() if file.suffix != ".pt" and file.is_file() else "")
-    ran = subprocess.run([sys.executable, "-m", "unittest"], cwd=folder, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    assert "Ran 1 test" in ran.stderr
 
 
 def test_the_kinds_are_the_templates() -> None:
