@@ -11,6 +11,7 @@ from torch import nn
 
 from mnist_handler.compute.compiled import choose_mode, compile_model
 from mnist_handler.compute.engine import Engine, Forward, Scores, default_sizes, is_out_of_memory
+from mnist_handler.compute.fit import fit_threads
 from mnist_handler.compute.folding import eager_copy
 from mnist_handler.compute.loading import LoadError
 from mnist_handler.compute.verify import Mismatch, probes, verify
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 Example = Callable[..., List[torch.Tensor]]
 #: Rows of the largest batch in which compiled and eager are compared; a graph is captured for each size.
 _PROBED = 8
+#: Length of the row that threads are measured with, where a shape has -1.
+_LENGTH = 64
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,16 @@ def build_runtime(
     sizes = config.batch_buckets or tuple(default_sizes(config.max_batch_size))
     small = [size for size in sizes[:5] if size <= _PROBED] or sizes[:1]
     mode, forwards = _compile(served, mode, config, device, specs, example, small)
+    fitted: List[str] = []
+    if device.type == "cpu":
+        row = example(sizes[0] if fixed else 1, _LENGTH)
+        fitted += filter(None, [fit_threads(lambda: forwards[0](*row), config.intra_op_threads)])
     engine = Engine(forwards, config.max_batch_size, sizes if fixed else None)
-    engine.warm_up(example(1), warm_up_seconds)
+    engine.warm_up(example(1), warm_up_seconds, fit=config.batch_buckets is None)
+    if engine.best_size is not None:
+        fitted.append(f"more than {engine.best_size} rows at a time bring no more")
+    if fitted:
+        logger.info("fitted to this model: %s", "; ".join(fitted))
     with torch.inference_mode():  # inputs as a request's are
         outcome = engine.run(example(1))
     if outcome.scores is None:
