@@ -17,7 +17,7 @@ fetch_weights = for model in $(MODEL); do \
 done
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo serve mar model-store test unit serving test-stock image-steps image coverage bench soak audit lint clean
+.PHONY: help env demo serve mar model-store test unit serving test-stock image-steps image coverage bench soak audit release newcomer lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -81,6 +81,13 @@ audit: env  ## known faults of the pinned packages, by pip-audit (needs its data
 	@$(PY) -m pip install --quiet pip-audit
 	@AUDIT=required PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) -m pytest -rs tests/unit/security/test_code.py -k known_faults
 
+release: env  ## sdist and wheel in dist/, checked: PROJECT_URL=https://… where README's links shall lead
+	@$(PY) -m pip install --quiet build twine
+	@$(PY) -m scripts.release $(if $(PROJECT_URL),--project-url $(PROJECT_URL))
+
+newcomer: env  ## in an empty environment elsewhere: install the wheel, new, build, serve, ask; says how long it took
+	@$(PY) -m scripts.newcomer
+
 lint: env  ## ruff, mypy --strict, and the order of the rooms
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
@@ -88,5 +95,5 @@ lint: env  ## ruff, mypy --strict, and the order of the rooms
 	@$(VENV)/bin/lint-imports --no-logo --no-cache
 
 clean:  ## remove what was built (not .venv)
-	rm -rf build logs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist logs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv*' -exec rm -rf {} +
