@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import logging
 import math
+import threading
 import time
 from dataclasses import dataclass, field
-from typing import Callable, Dict, List, Optional, Sequence, Tuple, TypeVar, Union
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple, TypeVar, Union
 
 import torch
 
@@ -98,6 +100,28 @@ def run_halving(call: Callable[[int, int], S], rows: int, limit: int) -> Tuple[L
     return done, failed
 
 
+@contextlib.contextmanager
+def telling(text: str) -> Iterator[None]:
+    """Log how long it takes, every few seconds, also while one call takes longer than that.
+
+    Args:
+        text: a format of the seconds.
+    """
+    begin, done = time.perf_counter(), threading.Event()
+
+    def tell() -> None:
+        while not done.wait(_TELL):
+            logger.info("%s", text.format(time.perf_counter() - begin))
+
+    thread = threading.Thread(target=tell, name="telling", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
 class Engine:
     """A model behind a fixed set of batch sizes.
 
@@ -127,17 +151,14 @@ class Engine:
         Returns:
             The sizes that stay cold.
         """
-        begin = told = time.perf_counter()
+        begin = time.perf_counter()
         warm: List[int] = []
         a_row = 0.0
-        with torch.inference_mode():
+        with torch.inference_mode(), telling(f"warming, {{:.0f}} s of at most {seconds:.0f}"):
             for size in self._order():
                 now = time.perf_counter()
                 if warm and now - begin + 2 * len(self._forwards) * size * a_row > seconds:
                     continue
-                if now - told > _TELL:
-                    told = now
-                    logger.info("warming up: %.0f s of at most %.0f", now - begin, seconds)
                 a_row = min(self._warm(example, size) / size, a_row or math.inf)
                 warm.append(size)
         cold = [size for size in self._sizes if size not in warm]

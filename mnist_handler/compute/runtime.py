@@ -13,7 +13,7 @@ from torch import nn
 
 from mnist_handler.compute import package
 from mnist_handler.compute.compiled import cast, choose_mode, compile_model, in_precision
-from mnist_handler.compute.engine import Engine, Forward, Scores, default_sizes, is_out_of_memory
+from mnist_handler.compute.engine import Engine, Forward, Scores, default_sizes, is_out_of_memory, telling
 from mnist_handler.compute.folding import eager_copy
 from mnist_handler.compute.loading import LoadError
 from mnist_handler.compute.verify import Mismatch, arguments, probes, verify
@@ -75,7 +75,8 @@ def build_runtime(
     served = eager if folded else model
     sizes = config.batch_buckets or tuple(default_sizes(config.max_batch_size))
     small = [size for size in sizes[:5] if size <= _PROBED] or sizes[:1]
-    mode, forwards = _compile(served, mode, config, device, specs, example, small)
+    with telling(f"compiling ({mode}), {{:.0f}} s"):
+        mode, forwards = _compile(served, mode, config, device, specs, example, small)
     engine = Engine(forwards, config.max_batch_size, sizes if fixed else None)
     return _ready(engine, mode, eager, example, warm_up_seconds)
 
@@ -157,7 +158,7 @@ def _compile(
         return mode, compile_model(model, mode, config.precision, device, example(2))
     (eager,) = compile_model(model, "none", config.precision, device, example(2))
     try:
-        forwards = compile_model(model, mode, config.precision, device, example(2))
+        forwards = compile_model(model, mode, config.precision, device, example(2), config.compile_options)
     except ConfigError:
         raise
     except Exception as error:

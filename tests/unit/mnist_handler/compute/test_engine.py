@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mnist_handler.compute import engine
 from mnist_handler.compute.engine import NO_MEMORY, Engine, default_sizes, spread
 
 
@@ -162,6 +163,21 @@ def test_warming_up_ends_in_time(caplog: pytest.LogCaptureFixture) -> None:
         assert scores is not None
         assert torch.equal(scores, values(rows))
     assert not set(seen) & set(cold)
+
+
+def test_a_long_warming_up_is_told_of(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Also while a single call lasts."""
+    monkeypatch.setattr(engine, "_TELL", 0.01)
+
+    def slow(rows: torch.Tensor) -> torch.Tensor:
+        end = time.monotonic() + 60
+        while "warming, 0 s of at most 90" not in caplog.text and time.monotonic() < end:
+            time.sleep(0.01)
+        return rows
+
+    with caplog.at_level("INFO"):
+        Engine([slow], 4, [1]).warm_up([values(1)], 90)
+    assert "warming, 0 s of at most 90" in caplog.text
 
 
 def test_without_time_one_row_is_warm() -> None:
