@@ -48,6 +48,8 @@ class HandlerConfig:
     #: Rows times steps that an attribution holds on the device at once (Captum's ``internal_batch_size``).
     #: None = 64 on a CPU; on a GPU as many as half of its free memory holds, measured at load, 64 to 4096.
     internal_batch_size: Optional[int] = None
+    #: Dotted name of the layer whose maps the explanation method ``grad_cam`` weighs, the last convolution's as a rule.
+    explain_layer: Optional[str] = None
     #: Pixels that an encoded image may have. TorchServe's ``limit_max_image_pixels: false`` lifts it.
     max_image_pixels: int = DEFAULT_IMAGE_PIXELS
     #: Threads that decode the images of a batch; 0 = as many as this worker's share of the processors.
@@ -114,6 +116,8 @@ def _check(config: HandlerConfig) -> None:
     if config.internal_batch_size is not None:
         _integer("internal_batch_size", config.internal_batch_size, 1, 65536)
     _integer("max_image_pixels", config.max_image_pixels, 1, 2**40)
+    if config.explain_layer is not None and (not isinstance(config.explain_layer, str) or not config.explain_layer):
+        raise ConfigError(f"handler.explain_layer: must be the name of a layer, not {config.explain_layer!r}")
     _flag("tf32", config.tf32)
     _flag("metrics", config.metrics)
     _flag("exif_orientation", config.exif_orientation)

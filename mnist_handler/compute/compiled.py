@@ -25,6 +25,10 @@ NO_TORCHSCRIPT = (3, 14)
 _LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+class TraceError(RuntimeError):
+    """Tracing this model would lose a way through it; the message is torch's."""
+
+
 def choose_mode(mode: str, precision: str, device: torch.device, fixed: bool) -> str:
     """Resolve ``auto``, where nothing was compiled ahead, and refuse what the device cannot do.
 
@@ -142,15 +146,22 @@ def _torchscript(model: nn.Module, example: Sequence[torch.Tensor]) -> List[Forw
         # TorchScript is deprecated in newer versions of torch, and still the fastest on a CPU without a package.
         for category in (DeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", category)
-        # It follows one way through a model that branches on values, and answers wrongly on the others.
-        warnings.simplefilter("error", TracerWarning)
-        script: Any = model
-        if not isinstance(model, torch.jit.ScriptModule):
-            script = torch.jit.trace(model, tuple(example))  # type: ignore[no-untyped-call]
+        script: Any = model if isinstance(model, torch.jit.ScriptModule) else _trace(model, example)
         if not hasattr(script, "training"):  # frozen before it was saved
             return [torch.jit.optimize_for_inference(script)]
         frozen, other = (torch.jit.freeze(script.eval()) for _ in range(2))
         return [frozen, torch.jit.optimize_for_inference(other)]
+
+
+def _trace(model: nn.Module, example: Sequence[torch.Tensor]) -> Any:
+    """Raise TraceError where tracing warns: it follows one way through a model that branches on values."""
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always", TracerWarning)
+        traced = torch.jit.trace(model, tuple(example))  # type: ignore[no-untyped-call]
+    for one in given:
+        if issubclass(one.category, TracerWarning):
+            raise TraceError(str(one.message))
+    return traced
 
 
 class CudaGraphs:

@@ -186,3 +186,16 @@ def test_without_time_one_row_is_warm() -> None:
     scores = engine.run([values(5)]).scores
     assert scores is not None
     assert torch.equal(scores, values(5))
+
+
+def test_where_any_size_is_warm_a_slow_model_is_measured_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    def slow(rows: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.004 * len(rows))  # more rows at once bring nothing
+        return rows
+
+    fitted = Engine([slow], 64, [1, 2, 4, 8, 64], pads=False)
+    with caplog.at_level("INFO"):
+        assert fitted.warm_up([values(1)], fit=True) == []
+    assert fitted.best_size == 1
+    assert "batches of any number of rows" in caplog.text
+    assert torch.equal(Engine([slow], 64, [4], pads=False).run([values(3)]).scores, values(3))  # type: ignore[arg-type]
