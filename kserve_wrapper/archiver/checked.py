@@ -20,7 +20,11 @@ EXAMPLE = "example.json"
 
 
 def build_checked(
-    folder: Path, out: Path, version: Optional[str] = None, warn: Optional[Callable[[str], None]] = None
+    folder: Path,
+    out: Path,
+    version: Optional[str] = None,
+    warn: Optional[Callable[[str], None]] = None,
+    instructions: Optional[str] = None,
 ) -> Path:
     """As :func:`build`; the archive is read, loaded once, and asked the folder's ``example.json`` first.
 
@@ -34,7 +38,7 @@ def build_checked(
         shown = [dataclasses.replace(one, file=place) if one.file == made else one for one in findings]
         _judge(shown, warn)
 
-    return build(folder, out, version, warn, accept)
+    return build(folder, out, version, warn, accept, instructions)
 
 
 def _judge(findings: List[Finding], warn: Optional[Callable[[str], None]]) -> None:
