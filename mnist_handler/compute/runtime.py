@@ -61,9 +61,10 @@ def build_runtime(
     mode = choose_mode(config.compile, config.precision, device, fixed)
     _check_shapes(model, specs, example)
     folded = mode == "cuda_graph"
-    eager = eager_copy(model, example(2)) if explainable or folded else model
+    named = config.explain_layer is not None or any(spec.tensor.embedding is not None for spec in specs)
+    eager = eager_copy(model, example(2), fold=not named) if explainable else model
     # A graph replays BatchNorm as kernels of its own unless it is folded.
-    served = eager if folded else model
+    served = (eager if explainable and not named else eager_copy(model, example(2))) if folded else model
     sizes = config.batch_buckets or tuple(default_sizes(config.max_batch_size))
     small = [size for size in sizes[:5] if size <= _PROBED] or sizes[:1]
     mode, forwards = _compile(served, mode, config, device, specs, example, small)
