@@ -16,11 +16,12 @@ from kserve_wrapper.core.calls import Call, Reply
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.core.errors import WrapperError
 from kserve_wrapper.core.headers import HeaderPolicy
+from kserve_wrapper.core.siblings import Siblings
 from kserve_wrapper.rest.access_log import AccessLog, RequestObserver
 from kserve_wrapper.rest.app import App
 from kserve_wrapper.rest.cors import Cors
 from kserve_wrapper.rest.routes import build_router
-from kserve_wrapper.settings import Settings
+from kserve_wrapper.settings import ROWS_PER_BATCH, Settings, listed
 from kserve_wrapper.telemetry.metrics import Metrics, ModelState
 from kserve_wrapper.telemetry.tracing import Tracing, from_environment
 from kserve_wrapper.torchserve import load_log, readiness, tokens
@@ -31,11 +32,9 @@ from kserve_wrapper.torchserve.repository import ModelStore
 from kserve_wrapper.torchserve.scrape import TorchServeMetrics
 from kserve_wrapper.upstream.address import tls_context
 from kserve_wrapper.upstream.client import Upstream
+from kserve_wrapper.upstream.envelopes import ONE_REQUEST
 
 logger = logging.getLogger(__name__)
-
-#: TorchServe's, which read the first of the requests that a worker gets together.
-_STOCK_ENVELOPES = ("kserve", "kservev2")
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Parts:
     tracing: Optional[Tracing]
 
 
-def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
+def assemble(settings: Settings, config: TorchServeConfig, siblings: Optional[Siblings] = None) -> Parts:
     """Builds everything; nothing runs yet. To be called within the event loop."""
     metrics = Metrics()
     tracing = from_environment(os.environ)
@@ -67,6 +66,7 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         authorize=lambda: keys.headers("inference").get("Authorization"),
         request_limit=config.max_request_size,
         response_limit=config.max_response_size + 65536,
+        envelope=config.service_envelope,
     )
     batcher = Batcher(
         upstream.send if tracing is None else tracing.sender(upstream.send),
@@ -74,14 +74,13 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         follower.capacity,
         follower.metadata,
         follower.default_version,
-        HeaderPolicy(_listed(settings.forward_headers)),
+        HeaderPolicy(listed(settings.forward_headers)),
         observer=_Counter(metrics) if tracing is None else _TracedCounter(metrics, tracing),
         took=metrics.stages.submit.observe,
     )
     store = ModelStore(management, follower, config)
-    plane = DataPlane(follower, batcher, store, settings.request_timeout, settings.max_rows)
-    if tracing is not None:
-        plane = _TracedPlane(tracing, follower, batcher, store, settings.request_timeout, settings.max_rows)
+    served = (follower, batcher, store, settings.request_timeout, settings.max_rows, siblings)
+    plane = DataPlane(*served) if tracing is None else _TracedPlane(tracing, *served)
     app = App(
         build_router(
             plane,
@@ -161,7 +160,7 @@ class _TracedPlane(DataPlane):
 
 
 def _cors(settings: Settings) -> Optional[Cors]:
-    origins = _listed(settings.cors_origins or "")
+    origins = listed(settings.cors_origins or "")
     return Cors(origins) if origins else None
 
 
@@ -175,17 +174,13 @@ def _observer(settings: Settings, metrics: Metrics) -> RequestObserver:
     return RequestObserver(metrics, AccessLog(settings.access_log_format) if settings.access_log else None)
 
 
-def _listed(text: str) -> List[str]:
-    """The items of a setting that holds several, with commas between."""
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
 def _limits(settings: Settings, config: TorchServeConfig) -> BatchingLimits:
     """The settings, kept below what TorchServe takes and gives: headers and framing need a little room."""
     return BatchingLimits(
         enabled=settings.batching,
-        independent_rows=frozenset(_listed(settings.independent_rows)),
-        rows_per_batch=settings.rows_per_batch,
+        independent_rows=frozenset(listed(settings.independent_rows)),
+        rows_per_batch=settings.rows_per_batch or ROWS_PER_BATCH,
+        preferred_sizes=not settings.rows_per_batch,
         bytes_per_batch=min(settings.bytes_per_batch, config.max_request_size * 9 // 10),
         reply_bytes_per_batch=min(settings.reply_bytes_per_batch, config.max_response_size * 9 // 10),
         queued_requests=settings.queued_requests,
@@ -196,7 +191,7 @@ def _limits(settings: Settings, config: TorchServeConfig) -> BatchingLimits:
         pipelining=settings.pipelining,
         processes=settings.workers,
         job_queue_size=config.job_queue_size,
-        stock_envelope=config.service_envelope in _STOCK_ENVELOPES,
+        stock_envelope=config.service_envelope in ONE_REQUEST,
         orphan_timeout=config.longest_response_timeout,
     )
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, List, Optional, Tuple
 
+from kserve_wrapper.core.headers import HeaderPolicy
+
 ENVIRONMENT_PREFIX = "TS_KSERVE_"
+#: Rows of one upstream request where nothing says otherwise.
+ROWS_PER_BATCH = 128
 
 
 def option(
@@ -75,7 +79,9 @@ class Settings:
     forward_headers: str = option(
         "", "request headers, separated by commas, that reach handlers although they are secrets, such as authorization"
     )
-    rows_per_batch: int = option(128, "rows that one upstream request carries", "rows", minimum=1)
+    rows_per_batch: int = option(
+        0, f"rows that one upstream request carries; 0: what the handler found to pay, at most {ROWS_PER_BATCH}", "rows"
+    )
     bytes_per_batch: int = option(4 * 2**20, "data that one upstream request carries", "bytes", minimum=1)
     reply_bytes_per_batch: int = option(4 * 2**20, "foreseen size of one upstream answer", "bytes", minimum=1)
     queued_requests: int = option(2048, "requests of one model that wait; further ones get 503", "requests", minimum=1)
@@ -131,11 +137,15 @@ class Settings:
             raise ValueError("--ssl_keyfile_password: gRPC reads no encrypted key; decrypt it, or --enable_grpc false")
         if self.enable_grpc and self.http_port == self.grpc_port != 0:
             raise ValueError("--http_port and --grpc_port must differ")
+        try:
+            HeaderPolicy(listed(self.forward_headers))
+        except ValueError as error:
+            raise ValueError(f"--forward_headers {self.forward_headers}: {error}; take it out") from None
 
     @property
     def batch_rows(self) -> int:
         """Most rows that a request may bring, or where that is any number, that go through a model at once."""
-        return self.max_rows or self.rows_per_batch
+        return self.max_rows or self.rows_per_batch or ROWS_PER_BATCH
 
     @property
     def access_log(self) -> bool:
@@ -156,6 +166,11 @@ IGNORED: Tuple[Tuple[str, str], ...] = (
     ("predictor_request_retries", "for transformers"),
     ("enable_predictor_health_check", "for transformers"),
 )
+
+
+def listed(text: str) -> List[str]:
+    """The items of a setting that holds several, with commas between."""
+    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def options() -> List[Field[Any]]:

@@ -10,7 +10,7 @@ from typing import Any, Mapping, Optional, Tuple, Union
 PRECISIONS = ("fp32", "bf16", "fp16")
 TENSORS = ("unit", "normalized")
 TENSORS_VARIABLE = "MNIST_HANDLER_TENSORS"
-COMPILE_MODES = ("auto", "none", "torchscript", "inductor", "cuda_graph")
+COMPILE_MODES = ("auto", "ahead", "none", "torchscript", "inductor", "cuda_graph")
 #: Pillow's own default: a decoded picture of 256 MiB at 24 bits a pixel.
 DEFAULT_IMAGE_PIXELS = 89_478_485
 
@@ -25,8 +25,9 @@ class HandlerConfig:
 
     #: ``fp32``; ``bf16`` or ``fp16`` (CUDA alone): weights and activations in that type, scores in float32.
     precision: str = "fp32"
-    #: ``auto`` = frozen and fused TorchScript on a CPU; CUDA graphs on a GPU, none where rows have no fixed shape; and
-    #: none where the compiled model does not answer as the eager one.
+    #: ``auto`` = ``ahead``, what was compiled when the archive was built, where that is for what is here. Else on a CPU
+    #: TorchScript, frozen and fused, and on a GPU CUDA graphs, none where rows have no fixed shape; and none where the
+    #: model branches on values, or the compiled one does not answer as the eager one.
     compile: str = "auto"
     #: On a GPU: whether float32 convolutions and matrix products may use TF32 (10 bits of mantissa) where the
     #: hardware has it. TorchServe's stock handlers do.
@@ -47,6 +48,11 @@ class HandlerConfig:
     explain_layer: Optional[str] = None
     #: Pixels that an encoded image may have. TorchServe's ``limit_max_image_pixels: false`` lifts it.
     max_image_pixels: int = DEFAULT_IMAGE_PIXELS
+    #: Threads that decode the images of a batch; 0 = as many as this worker's share of the processors.
+    decode_threads: int = 0
+    #: Pillow's word: a JPEG is decoded at a half, a quarter or an eighth of its size where that is at least so many
+    #: times as large as the row needs. 0 = always in full; 1 to 16.
+    jpeg_reducing_gap: float = 0.0
     #: What an image's floats mean where the request does not say: ``unit`` = 0..1, ``normalized`` = as the model takes
     #: them. Where it is left out, the environment variable ``MNIST_HANDLER_TENSORS`` may say it.
     tensors: str = "unit"
@@ -96,6 +102,9 @@ def _check(config: HandlerConfig) -> None:
     _choice("tensors", config.tensors, TENSORS)
     _choice("compile", config.compile, COMPILE_MODES)
     _integer("intra_op_threads", config.intra_op_threads, 0, 1024)
+    _integer("decode_threads", config.decode_threads, 0, 1024)
+    if config.jpeg_reducing_gap != 0 or isinstance(config.jpeg_reducing_gap, bool):
+        _number("jpeg_reducing_gap", config.jpeg_reducing_gap, 1.0, 16.0)
     _integer("max_batch_size", config.max_batch_size, 1, 4096)
     _number("warm_up_seconds", config.warm_up_seconds, 0.0, 3600.0)
     if config.internal_batch_size is not None:

@@ -19,6 +19,7 @@ from torch import nn
 from ts.torch_handler.base_handler import BaseHandler
 
 from mnist_handler import describe
+from mnist_handler.compute.ahead import NotCompiled, compile_ahead
 from mnist_handler.compute.device import end_if_lost, leaves_processors, pick_device, set_tf32, set_threads
 from mnist_handler.compute.engine import InferenceResult, is_out_of_memory
 from mnist_handler.compute.loading import Function, LoadError, load_labels, load_model
@@ -119,6 +120,33 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         Raises:
             ConfigError, LoadError: the archive cannot be served; the message says what to change.
         """
+        self._load(context)
+        self._build(self.config, warm_up_limit(self.config, context.model_yaml_config))
+        rate_limit(self.config.metrics_interval)
+        self._meter = Meter(self.config.metrics_interval) if self.config.metrics else None
+        self._metadata = describe.metadata(self._facts(context))
+        self.initialized = True
+        threads = torch.get_num_threads()
+        logger.info("%s on %s, %d threads an operator, %s", type(self).__name__, self.device, threads, self._mode)
+
+    def compile_ahead(self, context: Any, target: Path, instructions: str) -> None:
+        """Compile the archive's model into ``target`` instead of serving it; for whoever builds the archive.
+
+        Args:
+            instructions: the processors that it is for, see :mod:`mnist_handler.compute.processor`.
+
+        Raises:
+            NotCompiled, Mismatch: see :func:`mnist_handler.compute.ahead.compile_ahead`.
+            ConfigError, LoadError: as ``initialize``.
+        """
+        self._load(context)
+        model, config, _ = self._served(self.config)
+        if config.compile not in ("auto", "ahead"):
+            raise NotCompiled(f"handler.compile is {config.compile}, or the model is a function")
+        compile_ahead(model, self.inputs, self.example, target, config.precision, instructions)
+
+    def _load(self, context: Any) -> None:
+        """All but the compiling: settings, device, labels, model, ``setup``."""
         properties = context.system_properties
         self.context = context
         self.manifest = context.manifest
@@ -130,18 +158,12 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         self._predict_keys = PREDICT_KEYS.union(one.name for one in self.parameters)
         self.config = parse_config((context.model_yaml_config or {}).get("handler"))
         self.device = pick_device(properties.get("gpu_id"))
-        threads = set_threads(self.config.intra_op_threads)
+        set_threads(self.config.intra_op_threads)
         set_tf32(self.device, self.config.tf32)
         self.directory = Path(properties.get("model_dir"))
         self.labels = load_labels(self.directory / "index_to_name.json")
         self.model = self._place(self.load(context))
         self.setup(context)
-        self._build(self.config, warm_up_limit(self.config, context.model_yaml_config))
-        rate_limit(self.config.metrics_interval)
-        self._meter = Meter(self.config.metrics_interval) if self.config.metrics else None
-        self._metadata = describe.metadata(self._facts(context))
-        self.initialized = True
-        logger.info("%s on %s, %d threads an operator, %s", type(self).__name__, self.device, threads, self._mode)
 
     def load(self, context: Any) -> Any:
         """The model, for ``self.device``: a module in eval mode, or any callable from tensors to tensors.
@@ -183,6 +205,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             outputs=() if self._own_postprocess else self.outputs,
             parameters=self.parameters,
             request_headers=tuple(name.lower() for name in self.request_headers),
+            preferred_batch_size=self._engine.best_size,
         )
 
     def answer(self, requests: List[Request], context: Any) -> List[Result]:
@@ -515,18 +538,25 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             decoded[spec.name] = [Chunk(PREPROCESSED, array)]
         return [tensor.clone() for tensor in RowHandler.preprocess(self, [decoded])]
 
-    def _build(self, config: HandlerConfig, seconds: float) -> None:
-        model = self.model
+    def _served(self, config: HandlerConfig) -> Tuple[nn.Module, HandlerConfig, bool]:
+        """The model as it is run for batches, its settings, and whether it may be explained."""
+        model, explainable = self.model, self.explainable
         if self._own_inference or isinstance(model, Function):
             if config.compile not in ("auto", "none"):
                 raise ConfigError(f"handler.compile: {config.compile} compiles modules; this model is a function")
             config = dataclasses.replace(config, compile="none")
-            self.explainable = False
+            explainable = False
         if self.outputs:
-            model, self.explainable = Declared(model, self.outputs), False
+            model, explainable = Declared(model, self.outputs), False
         if self._own_inference:
             model = self._called(read_declared(self.parameters, {}))
-        runtime = build_runtime(model, config, self.device, self.inputs, self.example, seconds, self.explainable)
+        return model, config, explainable
+
+    def _build(self, config: HandlerConfig, seconds: float) -> None:
+        model, config, self.explainable = self._served(config)
+        runtime = build_runtime(
+            *(model, config, self.device, self.inputs, self.example, seconds, self.explainable, self.directory)
+        )
         self._engine, self._mode = runtime.engine, runtime.mode
         self._read_scores(runtime.scores)
         self._check_padding()

@@ -18,6 +18,9 @@ class WrapperError(Exception):
     """
 
     status = 500
+    #: A handler's own answer, which HTTP passes on as it is; None where the error is in our words.
+    body: Optional[bytes] = None
+    content_type = b""
 
     def __init__(
         self, message: str, retry_after: Optional[float] = None, rows: Optional[Mapping[int, str]] = None

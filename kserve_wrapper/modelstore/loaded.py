@@ -11,7 +11,7 @@ from kserve_wrapper.modelstore.model_config import check_archive
 from kserve_wrapper.modelstore.places import place, value
 from kserve_wrapper.torchserve import archive
 from kserve_wrapper.torchserve.archive import Archive, ArchiveError
-from kserve_wrapper.torchserve.config import Setting
+from kserve_wrapper.torchserve.config import Setting, load_models
 
 
 def check_loaded(file: Path, settings: Mapping[str, Setting], store: Path) -> Iterator[Finding]:
@@ -29,11 +29,10 @@ def check_loaded(file: Path, settings: Mapping[str, Setting], store: Path) -> It
 
 
 def _archives(settings: Mapping[str, Setting], store: Path) -> List[Path]:
-    text = settings["load_models"].value.strip() if "load_models" in settings else ""
-    if text.lower() == "all":
+    names = load_models(settings)
+    if names is None:
         return sorted(store.glob("*.mar"))
-    names = [item.split("=", 1)[-1].strip() for item in text.split(",")]
-    return [store / name for name in names if name and (store / name).is_file()]
+    return [store / name for name in names if (store / name).is_file()]
 
 
 def _defaults(file: Path, setting: Setting, found: List[Archive]) -> Iterator[Finding]:

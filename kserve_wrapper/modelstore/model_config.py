@@ -1,31 +1,26 @@
-"""What an archive's model-config.yaml and handler ask for that does not work behind the wrapper."""
+"""What is wrong with one archive, as far as reading tells: files, names, and what does not work behind the wrapper."""
 
 from __future__ import annotations
 
 import ast
 import difflib
-from typing import Any, Callable, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Iterator, List, Mapping, Optional, Tuple
 
 import yaml
 
-from kserve_wrapper.modelstore.findings import Finding, error, warning
+from kserve_wrapper.modelstore import modules
+from kserve_wrapper.modelstore.findings import Finding, Report, error, warning
 from kserve_wrapper.torchserve.archive import Archive
+from kserve_wrapper.upstream.envelopes import ONE_REQUEST
 
 #: Where an archive on this project's base handler has the keys of ``handler:``.
 _SETTINGS, _CLASS = "mnist_handler/config.py", "HandlerConfig"
-#: Stock envelopes, which answer only the first request of a batch that TorchServe made.
-_ONE_REQUEST = ("body", "json", "kserve", "kservev2")
 #: Keys that are refused where they are true, and why.
 _REFUSED: Tuple[Tuple[str, str, str], ...] = (
     (
         "sequenceBatching",
         "keeps a worker for each sequence: the question for the model's metadata gets no answer, and it is never ready",
         "Take it out; a handler that keeps state between requests needs TorchServe alone",
-    ),
-    (
-        "useJobTicket",
-        "has TorchServe refuse a request that no worker waits for",
-        "Take it out; the wrapper holds requests back until a worker is free",
     ),
     (
         "asyncCommunication",
@@ -35,8 +30,6 @@ _REFUSED: Tuple[Tuple[str, str, str], ...] = (
 )
 #: A stock handler whose vocabulary is a pickle, read by a bare torch.load.
 _PICKLES = "text_classifier"
-
-Report = Callable[[str, str], Finding]
 
 
 def check_archive(archive: Archive, envelope: Optional[str]) -> Iterator[Finding]:
@@ -52,6 +45,9 @@ def check_archive(archive: Archive, envelope: Optional[str]) -> Iterator[Finding
     def doubtful(problem: str, remedy: str) -> Finding:
         return warning(archive.path, None, problem, remedy)
 
+    for what, flag in _incomplete(archive):
+        yield wrong(f"{archive.path.name} names the {what}", f"Build it again with {flag} FILE")
+    yield from modules.check(archive, wrong, doubtful)
     if archive.handler == _PICKLES:
         yield doubtful(
             f"TorchServe's {_PICKLES} reads its vocabulary, a pickle, by torch.load, which torch 2.6 and later refuse",
@@ -78,6 +74,20 @@ def check_archive(archive: Archive, envelope: Optional[str]) -> Iterator[Finding
         yield from _handler_keys(archive, content, wrong)
 
 
+def _incomplete(archive: Archive) -> Iterator[Tuple[str, str]]:
+    """What the manifest names and the archive lacks, and the archiver's flag for it."""
+    if archive.missing_handler:
+        yield f"handler {archive.missing_handler} and does not hold it", "--handler"
+    named = (
+        ("model file", "it", archive.model_file, "--model-file"),
+        ("weights", "them", archive.serialized_file, "--serialized-file"),
+        ("requirements", "them", archive.requirements_file, "--requirements-file"),
+    )
+    for what, pronoun, file, flag in named:
+        if file and file not in archive.members:
+            yield f"{what} {file} and does not hold {pronoun}", flag
+
+
 def _refused(archive: Archive, content: Mapping[str, Any], wrong: Report) -> Iterator[Finding]:
     for key, why, remedy in _REFUSED:
         if content.get(key) is True:
@@ -88,7 +98,7 @@ def _batch(
     archive: Archive, content: Mapping[str, Any], envelope: Optional[str], doubtful: Report
 ) -> Iterator[Finding]:
     size = content.get("batchSize")
-    if isinstance(size, int) and size > 1 and envelope in _ONE_REQUEST and _known_keys(archive) is None:
+    if isinstance(size, int) and size > 1 and envelope in ONE_REQUEST and _known_keys(archive) is None:
         yield doubtful(
             f"{archive.config_file} has batchSize: {size}, and the stock envelope {envelope} answers only the first "
             "request of such a batch",

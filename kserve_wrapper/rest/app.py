@@ -129,10 +129,12 @@ def _fault(error: Exception, request: Request) -> Response:
 
 
 def error_response(error: WrapperError) -> Response:
-    """``{"error": …}`` with the error's status and what else it tells: Retry-After in whole seconds, Allow."""
+    """``{"error": …}``, or the handler's own answer, with the error's status, and Retry-After and Allow."""
     headers: Headers = []
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
     if isinstance(error, WrongMethod):
         headers.append((b"allow", error.allow.encode()))
+    if error.body is not None:
+        return Response(error.body, error.status, error.content_type, headers)
     return json_response({"error": error.message}, error.status, headers)

@@ -12,7 +12,7 @@ from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 
 from kserve_wrapper.modelstore.content import check_content
 from kserve_wrapper.modelstore.findings import Finding
-from kserve_wrapper.torchserve.config import TorchServeConfig
+from kserve_wrapper.torchserve.config import TorchServeConfig, load_models
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -48,17 +48,11 @@ def _archives(config: TorchServeConfig) -> Iterator[str]:
     if not store.is_dir():
         yield f"model store {store}: no such directory. Create it, or give --model-store=DIRECTORY."
         return
-    for url in _named(config):
+    # A snapshot beats load_models in TorchServe.
+    named = None if "model_snapshot" in config.settings else load_models(config.settings)
+    for url in named or ():
         if not _URL.match(url) and not (store / url).exists():
             yield f"load_models: the archive {url} is not in {store}. Put it there, or take it out of load_models."
-
-
-def _named(config: TorchServeConfig) -> List[str]:
-    text = config.load_models or ""
-    # A snapshot beats load_models in TorchServe.
-    if "model_snapshot" in config.settings or text.lower() == "all":
-        return []
-    return [item.split("=", 1)[-1] for item in text.split(",") if item.split("=", 1)[-1]]
 
 
 def _ports(config: TorchServeConfig, wrapper_ports: Mapping[str, int]) -> Iterator[str]:

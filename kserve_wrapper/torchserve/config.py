@@ -19,7 +19,7 @@ from kserve_wrapper.torchserve.snapshot import SnapshotModel
 from kserve_wrapper.upstream import address
 from kserve_wrapper.upstream.address import Address
 
-__all__ = ["ConfigError", "SnapshotModel", "TorchServeConfig", "effective", "load"]
+__all__ = ["ConfigError", "SnapshotModel", "TorchServeConfig", "effective", "load", "load_models"]
 
 T = TypeVar("T")
 
@@ -168,6 +168,18 @@ def effective(
         if name in environ:
             settings[key] = Setting(environ[name], f"the environment variable {name}")
     return settings
+
+
+def load_models(settings: Mapping[str, Setting]) -> Optional[List[str]]:
+    """The archives that the property ``load_models`` names, by file name or URL; None for all of the model store.
+
+    Each may be given as ``NAME=ARCHIVE``. A snapshot beats it in TorchServe.
+    """
+    text = settings["load_models"].value.strip() if "load_models" in settings else ""
+    if text.lower() == "all":
+        return None
+    names = [item.split("=", 1)[-1].strip() for item in text.split(",")]
+    return [name for name in names if name]
 
 
 def _resolve(entry: Entry, source: str, environ: Mapping[str, str]) -> str:

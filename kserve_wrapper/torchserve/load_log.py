@@ -21,6 +21,8 @@ _LONGEST = 400
 _WORKER = re.compile(r"W-[0-9]+-(.+)-std(?:out|err)\Z")
 _NAME = 25
 _STARTED = "Listening on port:"
+#: What TorchServe prints before the traceback of a request that failed: the model had loaded.
+_OF_A_REQUEST = ("Invoking custom service failed.", "Prediction error", "System out of memory", "CUDA out of memory")
 _TRACEBACK = "Traceback (most recent call last):"
 _CHAINS = (
     "During handling of the above exception, another exception occurred:",
@@ -130,9 +132,9 @@ def _first_chain(said: List[str]) -> Optional[str]:
     """The exception that the first traceback comes to; later ones are about what followed from it."""
     error: Optional[str] = None
     chained = within = False
-    for line in said:
+    for before, line in zip(["", *said], said):
         if line == _TRACEBACK:
-            if error is not None and not chained:
+            if before in _OF_A_REQUEST or (error is not None and not chained):
                 break
             within, chained = True, False
         elif within and line and not line.startswith((" ", "\t")):
@@ -143,8 +145,17 @@ def _first_chain(said: List[str]) -> Optional[str]:
     return error
 
 
+def failure(lines: Iterable[str]) -> Optional[Tuple[str, str]]:
+    """The exception that what a worker printed comes to, in one line, and its mend; None where it printed none."""
+    error = _first_chain(list(lines))
+    return None if error is None else _cause_and_mend(error)
+
+
 def _told(error: str) -> str:
+    return ". ".join(_cause_and_mend(error))
+
+
+def _cause_and_mend(error: str) -> Tuple[str, str]:
     text = "".join(c if c.isprintable() else " " for c in error).strip()
     text = text if len(text) <= _LONGEST else text[:_LONGEST] + " …"
-    mend = next((mend for mark, mend in _MENDS if mark in text), _ELSE)
-    return f"{text.rstrip('.')}. {mend}"
+    return text.rstrip("."), next((mend for mark, mend in _MENDS if mark in text), _ELSE)

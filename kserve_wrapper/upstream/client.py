@@ -9,11 +9,12 @@ import time
 from typing import Awaitable, Callable, List, Mapping, Optional, Protocol, Set
 
 from kserve_wrapper.core.calls import Call, ModelMetadata, Reply
-from kserve_wrapper.core.errors import BadGateway, DeadlineExceeded, InvalidRequest, TooLarge
+from kserve_wrapper.core.errors import BadGateway, DeadlineExceeded, InternalError, InvalidRequest, TooLarge
 from kserve_wrapper.tensors.binary import HEADER_LENGTH
 from kserve_wrapper.upstream.address import Address
 from kserve_wrapper.upstream.codec import UpstreamRequest, decode_reply, encode_call
 from kserve_wrapper.upstream.connection import Connection, Interrupted, Response, dial
+from kserve_wrapper.upstream.envelopes import wrong_protocol
 from kserve_wrapper.upstream.errors import Busy, NotReached, Refused, read_error
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Upstream:
         request_limit: bytes of a request's body; TorchServe's max_request_size. Beyond: TooLarge, unsent.
         response_limit: bytes of an answer's body. Beyond: TooLarge, unread.
         connections: most connections at a time. Beyond: Unavailable.
+        envelope: TorchServe's service_envelope.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Upstream:
         request_limit: int = 6_553_500,
         response_limit: int = 64 * 1024 * 1024,
         connections: int = 256,
+        envelope: Optional[str] = None,
     ) -> None:
         self._address, self._tls = address, tls
         self._authority = address.authority
@@ -65,6 +68,7 @@ class Upstream:
         self._request_limit = request_limit
         self._response_limit = response_limit
         self._limit = connections
+        self._envelope = envelope
         self._idle: List[Connection] = []
         self._open: Set[Connection] = set()
         self._connecting = 0
@@ -94,7 +98,7 @@ class Upstream:
             )
         key = self._authorize() if self._authorize else None
         response = self._exchange(self._head(request, key, headers), request.body, deadline)
-        return self._watched(started, self._reply(call, request, key, headers, deadline, response))
+        return self._watched(started, self._reply(call, metadata, request, key, headers, deadline, response))
 
     async def aclose(self) -> None:
         """Closes all connections; requests under way end as Unavailable."""
@@ -121,6 +125,7 @@ class Upstream:
     async def _reply(
         self,
         call: Call,
+        metadata: ModelMetadata,
         request: UpstreamRequest,
         key: Optional[str],
         headers: Mapping[str, str],
@@ -128,13 +133,24 @@ class Upstream:
         response: Awaitable[Response],
     ) -> Reply:
         try:
-            return _read(call, await response)
+            return self._read(call, metadata, await response)
         except Refused:
             # The key may have been replaced since it was read.
             fresh = self._authorize() if self._authorize else None
             if fresh == key:
                 raise
-        return _read(call, await self._exchange(self._head(request, fresh, headers), request.body, deadline))
+        response = self._exchange(self._head(request, fresh, headers), request.body, deadline)
+        return self._read(call, metadata, await response)
+
+    def _read(self, call: Call, metadata: ModelMetadata, response: Response) -> Reply:
+        try:
+            return _read(call, metadata, response)
+        except (BadGateway, InternalError):
+            wrong = wrong_protocol(call, metadata, self._envelope)
+            if wrong is None:
+                raise
+        # The handler was given what its envelope made of it, and may have stumbled over anything.
+        raise InvalidRequest(wrong)
 
     def _exchange(self, head: bytes, body: bytes, deadline: float) -> Awaitable[Response]:
         """Sends a request, at once where a connection is kept; to be awaited for the response."""
@@ -212,9 +228,9 @@ class Upstream:
         return "\r\n".join(lines).encode("latin-1")
 
 
-def _read(call: Call, response: Response) -> Reply:
+def _read(call: Call, metadata: ModelMetadata, response: Response) -> Reply:
     if not 200 <= response.status < 300:
-        raise read_error(call, response.status, response.body)
+        raise read_error(call, metadata, response)
     try:
         return decode_reply(call, response.headers, response.body)
     except BadGateway:

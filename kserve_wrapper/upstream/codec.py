@@ -67,7 +67,9 @@ def decode_reply(call: Call, headers: Mapping[str, str], body: bytes) -> Reply:
         return _decode_v2(headers, body)
     except InvalidRequest as error:
         logger.error("model %s answered something that is no reply: %s", call.model, error.message)
-        raise BadGateway(f"model {call.model} answered something that is no reply; the log has details") from None
+        raise BadGateway(
+            f"model {call.model} answered {_kind(body)}, which is no reply ({error.message}): {_wanted(call)}"
+        ) from None
 
 
 def path_of(call: Call) -> str:
@@ -203,6 +205,28 @@ def _load_lenient(body: bytes) -> Any:
         return json.loads(body)
     except ValueError as error:
         raise InvalidRequest(f"the body is not JSON: {error}") from None
+
+
+def _kind(body: bytes) -> str:
+    """What a handler answered, in words."""
+    try:
+        content = _load_lenient(body)
+    except InvalidRequest:
+        return "something that is not JSON" if body else "nothing"
+    if isinstance(content, dict):
+        return "an object with " + (", ".join(sorted(content)[:3])[:80] or "nothing in it")
+    return _KINDS.get(type(content), "null")
+
+
+_KINDS = {list: "a list", str: "a text", bool: "a boolean", int: "a number", float: "a number"}
+
+
+def _wanted(call: Call) -> str:
+    """What a handler has to answer."""
+    form = '{"outputs": [{"name": …, "datatype": …, "shape": …, "data": …}]}'
+    if isinstance(call, V1Call):
+        form = '{"explanations": […]}' if call.explain else '{"predictions": […]}'
+    return f"its handler must return {form} for each request, or TorchServe's envelope for it (service_envelope) be set"
 
 
 def _list(value: Any) -> List[Any]:

@@ -7,7 +7,7 @@ from typing import Any, Dict, Mapping, Optional, Type
 
 import orjson
 
-from kserve_wrapper.core.calls import Call
+from kserve_wrapper.core.calls import Call, ModelMetadata
 from kserve_wrapper.core.errors import (
     BadGateway,
     DeadlineExceeded,
@@ -20,6 +20,7 @@ from kserve_wrapper.core.errors import (
     Unseen,
     WrapperError,
 )
+from kserve_wrapper.upstream.connection import Response
 
 logger = logging.getLogger(__name__)
 
@@ -55,24 +56,38 @@ class NotRegistered(NotFound):
     """TorchServe has no such model or version, whatever is asked of it."""
 
 
-def read_error(call: Call, status: int, body: bytes) -> WrapperError:
+def read_error(call: Call, metadata: ModelMetadata, response: Response) -> WrapperError:
     """The error of an upstream answer whose status is not of success.
 
-    Handlers answer ``{"error": text}`` and may add ``rows``; their text is for clients. TorchServe answers
-    ``{"code", "type", "message"}``; of its texts only those pass that a handler wrote for clients (a
-    ``PredictionException`` of 4xx).
+    Handlers that list ``row_errors`` answer ``{"error": text}`` and may add ``rows``; their text is for clients. What
+    others answer with a 4xx is theirs and their clients', and passes as it is. TorchServe answers ``{"code", "type",
+    "message"}``; of its texts only those pass that a handler wrote for clients (a ``PredictionException`` of 4xx).
     """
+    status, body = response.status, response.body
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:
         content = None
-    if isinstance(content, dict) and isinstance(content.get("error"), str):
-        return _from_handler(status, content)
     model = call.model if call.version is None else f"{call.model} version {call.version}"
     if _is_torchserves(content, status):
         return _from_torchserve(model, status, content["type"], str(content["message"]))
-    logger.warning("model %s answered status %d", model, status)
-    return _of_status(status, f"model {model} answered with status {status} and no explanation")
+    told = isinstance(content, dict) and isinstance(content.get("error"), str)
+    if not told:
+        logger.warning("model %s answered status %d", model, status)
+    error = _from_handler(status, content) if told else _of_status(status, _words(model, status, body))
+    if 400 <= status < 500 and body and not (told and "row_errors" in metadata.extensions):
+        error.body = body
+        error.content_type = response.headers.get("content-type", "application/json").encode("latin-1")
+    return error
+
+
+def _words(model: str, status: int, body: bytes) -> str:
+    """A handler's answer of no known form, as the log and gRPC have it, whose errors are texts."""
+    try:
+        text = body.decode() if status < 500 else ""
+    except UnicodeDecodeError:
+        text = ""
+    return text or f"model {model} answered with status {status} and no explanation"
 
 
 def _is_torchserves(content: Any, status: int) -> bool:

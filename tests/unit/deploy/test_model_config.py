@@ -26,7 +26,7 @@ def findings(tmp_path: Path, config: str, members: Optional[Mapping[str, str]] =
     return list(check_archive(archive.read(path), envelope))
 
 
-@pytest.mark.parametrize("key", ["sequenceBatching", "useJobTicket", "asyncCommunication"])
+@pytest.mark.parametrize("key", ["sequenceBatching", "asyncCommunication"])
 def test_what_does_not_work_behind_the_wrapper_is_refused_by_name(tmp_path: Path, key: str) -> None:
     [found] = findings(tmp_path, f"minWorkers: 1\n{key}: true\n")
     assert found.severity is Severity.ERROR
@@ -48,7 +48,7 @@ def test_a_key_that_our_base_does_not_know_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("envelope", "members", "told"),
-    [("kserve", {}, True), ("kservev2", {}, True), (None, {}, False), ("kserve", BASE, False)],
+    [("kserve", {}, True), ("kservev2", {}, True), ("json", {}, False), (None, {}, False), ("kserve", BASE, False)],
 )
 def test_a_batch_that_a_stock_envelope_breaks(
     tmp_path: Path, envelope: Optional[str], members: Mapping[str, str], told: bool
@@ -72,7 +72,9 @@ def test_a_file_that_is_not_yaml(tmp_path: Path, text: str) -> None:
     assert "is not YAML" in found.problem
 
 
-@pytest.mark.parametrize("text", ["", "7", "[]", "handler: 7", "batchSize: x", "useJobTicket: yes please"])
+@pytest.mark.parametrize(
+    "text", ["", "7", "[]", "handler: 7", "batchSize: x", "useJobTicket: true", "sequenceBatching: 7"]
+)
 def test_a_file_that_asks_for_nothing(tmp_path: Path, text: str) -> None:
     assert findings(tmp_path, text, BASE) == []
 
@@ -86,7 +88,7 @@ def test_a_config_file_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("load_models", ["all", "new.mar,old.mar", "echo=new.mar,old.mar"])
 def test_a_default_version_that_torchserve_does_not_read_is_refused(tmp_path: Path, load_models: str) -> None:
     make_mar(tmp_path, "echo", "1.0", "old.mar")
-    make_mar(tmp_path, "echo", "2.0", "new.mar", {CONFIG: "useJobTicket: true"}, configFile=CONFIG)
+    make_mar(tmp_path, "echo", "2.0", "new.mar", {CONFIG: "sequenceBatching: true"}, configFile=CONFIG)
     models = '{"echo":{"1.0":{"defaultVersion":true},"2.0":{"minWorkers":1}}}'
     file = tmp_path / "config.properties"
     file.write_text(f"metrics_mode=prometheus\nload_models={load_models}\nmodels={models}\n")

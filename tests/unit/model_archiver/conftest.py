@@ -28,11 +28,6 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def build_mar() -> ModuleType:
-    return load(ROOT / "model-archiver" / "build_mar.py")
-
-
-@pytest.fixture(scope="session")
 def convert() -> ModuleType:
     return load(ROOT / "model-archiver" / "convert.py")
 

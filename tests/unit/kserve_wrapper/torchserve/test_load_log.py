@@ -52,6 +52,14 @@ def test_of_a_chain_the_last_counts_but_for_torchserves_own(chain: List[str], ca
     assert causes(printed(START, *chain))["m_1.0"].startswith(cause + ". ")
 
 
+@pytest.mark.parametrize("before", ["Invoking custom service failed.", "Prediction error", "CUDA out of memory"])
+def test_a_request_that_failed_is_no_load_error(before: str) -> None:
+    """A worker that ends later has nothing to do with what it stumbled over before."""
+    said = printed(START, "Torch worker started.", "model_name: m, batchSize: 1", before, *error("KeyError: 'inputs'"))
+    assert causes(said) == {}
+    assert causes(said + printed(START, *error("A: a"))) == {"m_1.0": "A: a. Mend the handler or the archive"}
+
+
 def test_each_worker_and_version_has_its_own() -> None:
     lines = [
         *printed(START, *error("A: a")[:3], model="m_1.0"),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Coroutine, Dict, List, Mapping, Optional, Type
+from typing import Any, Coroutine, Dict, List, Mapping, Optional, Tuple, Type
 
 import orjson
 import pytest
 
-from kserve_wrapper.core.calls import ModelMetadata, Reply, V1Call, V1Reply
+from kserve_wrapper.core.calls import ModelMetadata, Reply, V1Call, V1Reply, V2Call
 from kserve_wrapper.core.errors import (
     BadGateway,
     DeadlineExceeded,
@@ -403,6 +403,80 @@ def test_errors_of_torchserve_and_its_handlers(
     assert "secret" not in error.message
     if "error" in content:
         assert error.status == status
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "text"),
+    [
+        (422, b'{"detail": [1]}', "application/json", '{"detail": [1]}'),
+        (409, b'{"error": "taken", "code": 7}', "application/json", "taken"),
+        (404, b"no such thing", "text/plain", "no such thing"),
+        (499, b"\xff\xfe", "application/octet-stream", "model m answered with status 499 and no explanation"),
+    ],
+)
+def test_a_handlers_own_4xx_passes_as_it_is(status: int, body: bytes, kind: str, text: str) -> None:
+    with pytest.raises(WrapperError) as caught:
+        one(write(response(body, status, content_type=kind)))
+    error = caught.value
+    assert (error.status, error.body, error.content_type, error.message) == (status, body, kind.encode(), text)
+
+
+@pytest.mark.parametrize(("status", "body"), [(422, b""), (500, b"traceback"), (503, b'{"a": 1}')])
+def test_other_errors_are_told_in_our_words(status: int, body: bytes) -> None:
+    with pytest.raises(WrapperError, match="and no explanation") as caught:
+        one(write(response(body, status)))
+    assert (caught.value.status, caught.value.body) == (status, None)
+
+
+def test_a_handler_that_names_rows_is_told_in_our_words() -> None:
+    async def main() -> None:
+        async with HttpServer([write(response(b'{"error": "row 0: odd", "rows": {"0": "odd"}}', 400))]) as server:
+            upstream = server.upstream()
+            with pytest.raises(InvalidRequest, match="row 0: odd") as caught:
+                await upstream.send(CALL, ModelMetadata("m", ["1"], extensions=["row_errors"]), time.monotonic() + 30)
+            assert (caught.value.body, caught.value.rows) == (None, {0: "odd"})
+            await upstream.aclose()
+
+    run(main())
+
+
+FAILED = {"code": 503, "type": "InternalServerException", "message": "Prediction failed"}
+
+
+@pytest.mark.parametrize("answer", [(503, orjson.dumps(FAILED)), (200, b'{"a": 1}'), (200, b"null")])
+@pytest.mark.parametrize(
+    ("envelope", "v1", "v2"),
+    [
+        ("kserve", None, "reads V1 (/v1/models/…) and not V2"),
+        ("json", None, "reads V1 (/v1/models/…) and not V2"),
+        ("kservev2", "reads V2 (/v2/models/…, gRPC) and not V1", None),
+        ("body", None, None),
+        (None, None, None),
+    ],
+)
+def test_a_protocol_that_the_envelope_does_not_read_is_the_clients_mistake(
+    answer: Tuple[int, bytes], envelope: Optional[str], v1: Optional[str], v2: Optional[str]
+) -> None:
+    async def main() -> None:
+        async with HttpServer([write(response(answer[1], answer[0]))]) as server:
+            upstream = server.upstream(envelope=envelope)
+            for call, told in ((CALL, v1), (V2Call("m", None, False, []), v2)):
+                sent = upstream.send(call, STOCK, time.monotonic() + 30)
+                if told is None:
+                    assert not isinstance((await asyncio.gather(sent, return_exceptions=True))[0], InvalidRequest)
+                    continue
+                with pytest.raises(InvalidRequest) as caught:
+                    await sent
+                assert told in caught.value.message
+                assert f"envelope {envelope}" in caught.value.message
+            # A handler with envelopes of its own reads both.
+            own = ModelMetadata("m", ["1"], extensions=["row_errors"])
+            for call in (CALL, V2Call("m", None, False, [])):
+                outcome = await asyncio.gather(upstream.send(call, own, time.monotonic() + 30), return_exceptions=True)
+                assert not isinstance(outcome[0], InvalidRequest)
+            await upstream.aclose()
+
+    run(main())
 
 
 @pytest.mark.parametrize("rows", [[1], {"x": "y"}, {"-1": "y"}, "1", {"99999999999": "y"}, None])

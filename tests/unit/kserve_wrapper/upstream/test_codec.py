@@ -169,9 +169,31 @@ def test_nan_of_a_stock_handler_is_read() -> None:
     ],
 )
 def test_what_is_no_v2_reply(content: Dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(BadGateway, match="the log has details"):
+    with pytest.raises(BadGateway, match=r"model m answered an object with .*, which is no reply .*outputs"):
         reply_of(content, v2())
     assert "model m answered something that is no reply" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"7", "a number"),
+        (b"[1]", "a list"),
+        (b'"x"', "a text"),
+        (b"null", "null"),
+        (b"true", "a boolean"),
+        (b"", "nothing"),
+        (b"x", "something that is not JSON"),
+        (b'{"a": 1, "b": 2}', "an object with a, b"),
+        (b"{}", "an object with nothing in it"),
+    ],
+)
+@pytest.mark.parametrize("explain", [False, True])
+def test_an_answer_that_is_no_v1_reply_is_named_with_what_it_should_be(body: bytes, told: str, explain: bool) -> None:
+    with pytest.raises(BadGateway) as caught:
+        decode_reply(V1Call("m", None, explain, [1]), {}, body)
+    assert f"model m answered {told}, which is no reply" in caught.value.message
+    assert ("explanations" if explain else "predictions") + '": […]} for each request' in caught.value.message
 
 
 @pytest.mark.parametrize("length", ["x", "9999"])
