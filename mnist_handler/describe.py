@@ -15,6 +15,8 @@ EXTENSIONS = ("binary_tensor_data", "raw_body", "row_errors")
 INDEPENDENT_ROWS = "independent_rows"
 #: Rows of unequal shape may share a batch: an input pads them.
 RAGGED_ROWS = "ragged_rows"
+#: Rows of an output have lengths of their own, which the output ``NAME_length`` tells.
+OUTPUT_LENGTHS = "output_lengths"
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ def metadata(facts: ModelFacts) -> Dict[str, Any]:
 def _batching(facts: ModelFacts) -> List[str]:
     if not facts.independent_rows:
         return []
-    return [INDEPENDENT_ROWS, *([RAGGED_ROWS] if any(one.tensor.pad is not None for one in facts.inputs) else [])]
+    padded = any(one.tensor.pad is not None for one in facts.inputs)
+    varying = any(one.shape[:1] == (-1,) for one in facts.outputs) or (padded and facts.explained)
+    return [INDEPENDENT_ROWS, *([RAGGED_ROWS] if padded else []), *([OUTPUT_LENGTHS] if varying else [])]
 
 
 def _outputs(facts: ModelFacts) -> List[Dict[str, Any]]:

@@ -417,7 +417,11 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
     def _encode(
         self, spec: InputSpec, block: InputValues, asked: RequestParameters, first_row: int, faults: Dict[int, str]
     ) -> List[Chunk]:
-        values = block.values.ravel().tolist() if isinstance(block.values, np.ndarray) else list(block.values)
+        values = list(block.values)
+        if isinstance(block.values, np.ndarray):
+            values = (
+                block.values.ravel().tolist() if not spec.shape else list(arrays.split_rows(block.values, spec.shape))
+            )
         tensor = spec.tensor
         empty = np.zeros([max(size, 1) for size in tensor.shape], arrays.numpy_dtype(tensor.datatype))
         rows = [empty] * len(values)
