@@ -31,14 +31,16 @@ demo: env  ## the document's walk-through on real TorchServe; exit 0 only if eve
 
 serve: env  ## TorchServe and wrapper in the foreground on the document's ports, until Ctrl-C
 	@$(fetch_weights)
-	@$(PY) -m scripts.serve $(foreach model,$(MODEL),--model $(model))
+	@$(PY) -m kserve_wrapper.commands.main serve $(foreach model,$(MODEL),model-archiver/model-store/$(model)) \
+	    --ts_config config/config.properties --store build/model-store --host 0.0.0.0 --verbose
 
 try: env  ## a page in the browser to try the models of a running server with: URL=http://HOST:PORT (default `make serve`'s)
 	@$(PY) -m kserve_wrapper.commands.main try $(URL)
 
 mar: env  ## build the archives of MODEL (default mnist; several by blanks) into MAR_DIR (default build/model-store)
 	@$(fetch_weights)
-	@for model in $(MODEL); do $(PY) model-archiver/build_mar.py --model $$model --out $(MAR_DIR) || exit 1; done
+	@$(PY) -m kserve_wrapper.commands.main build $(foreach model,$(MODEL),model-archiver/model-store/$(model)) \
+	    --out $(MAR_DIR)
 
 model-store: mar  ## write and check the directory that KServe mounts: OUT=DIR [MODEL=…] [PROTOCOL=v1|v2|grpc-v2]
 	@test -n "$(OUT)" || { echo "model-store: say where: make model-store OUT=DIR" >&2; exit 2; }

@@ -10,7 +10,7 @@ from typing import Any, Mapping, Optional, Tuple, Union
 PRECISIONS = ("fp32", "bf16", "fp16")
 TENSORS = ("unit", "normalized")
 TENSORS_VARIABLE = "MNIST_HANDLER_TENSORS"
-COMPILE_MODES = ("auto", "none", "torchscript", "inductor", "cuda_graph")
+COMPILE_MODES = ("auto", "ahead", "none", "torchscript", "inductor", "cuda_graph")
 #: Pillow's own default: a decoded picture of 256 MiB at 24 bits a pixel.
 DEFAULT_IMAGE_PIXELS = 89_478_485
 
@@ -25,8 +25,9 @@ class HandlerConfig:
 
     #: ``fp32``; ``bf16`` or ``fp16`` (CUDA alone): weights and activations in that type, scores in float32.
     precision: str = "fp32"
-    #: ``auto`` = frozen and fused TorchScript on a CPU; CUDA graphs on a GPU, none where rows have no fixed shape; and
-    #: none where the compiled model does not answer as the eager one.
+    #: ``auto`` = ``ahead``, what was compiled when the archive was built, where that is for what is here. Else on a CPU
+    #: TorchScript, frozen and fused, and on a GPU CUDA graphs, none where rows have no fixed shape; and none where the
+    #: model branches on values, or the compiled one does not answer as the eager one.
     compile: str = "auto"
     #: On a GPU: whether float32 convolutions and matrix products may use TF32 (10 bits of mantissa) where the
     #: hardware has it. TorchServe's stock handlers do.
@@ -43,6 +44,8 @@ class HandlerConfig:
     #: Rows times steps that an attribution holds on the device at once (Captum's ``internal_batch_size``).
     #: None = 64 on a CPU; on a GPU as many as half of its free memory holds, measured at load, 64 to 4096.
     internal_batch_size: Optional[int] = None
+    #: Dotted name of the layer whose maps the explanation method ``grad_cam`` weighs, the last convolution's as a rule.
+    explain_layer: Optional[str] = None
     #: Pixels that an encoded image may have. TorchServe's ``limit_max_image_pixels: false`` lifts it.
     max_image_pixels: int = DEFAULT_IMAGE_PIXELS
     #: Threads that decode the images of a batch; 0 = as many as this worker's share of the processors.
@@ -107,6 +110,8 @@ def _check(config: HandlerConfig) -> None:
     if config.internal_batch_size is not None:
         _integer("internal_batch_size", config.internal_batch_size, 1, 65536)
     _integer("max_image_pixels", config.max_image_pixels, 1, 2**40)
+    if config.explain_layer is not None and (not isinstance(config.explain_layer, str) or not config.explain_layer):
+        raise ConfigError(f"handler.explain_layer: must be the name of a layer, not {config.explain_layer!r}")
     _flag("tf32", config.tf32)
     _flag("metrics", config.metrics)
     _flag("exif_orientation", config.exif_orientation)

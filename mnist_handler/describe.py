@@ -31,13 +31,16 @@ class ModelFacts:
     labels: Optional[Tuple[str, ...]]
     #: Shape of a row's scores, without the batch dimension.
     score_shape: Tuple[int, ...]
-    explainable: bool
+    #: Row shapes of what ``explain``, ``explain_1`` … hold, or empty where the model has no explanations.
+    explained: Tuple[Tuple[int, ...], ...]
     independent_rows: bool
     #: Names of the request headers that the handler reads, in lower case.
     request_headers: Tuple[str, ...] = ()
     #: What the model gives where that is not scores.
     outputs: Tuple[OutputSpec, ...] = ()
     parameters: Tuple[DeclaredParameter, ...] = ()
+    #: How rows can be explained, the default first.
+    methods: Tuple[str, ...] = ()
 
 
 def metadata(facts: ModelFacts) -> Dict[str, Any]:
@@ -57,6 +60,8 @@ def metadata(facts: ModelFacts) -> Dict[str, Any]:
         described["request_headers"] = list(facts.request_headers)
     if facts.parameters:
         described["parameters"] = [one.describe() for one in facts.parameters]
+    if facts.methods:
+        described["methods"] = list(facts.methods)
     return described
 
 
@@ -84,10 +89,11 @@ def _optional(facts: ModelFacts) -> List[Dict[str, Any]]:
         outputs.append(_tensor("probabilities", "FP32", (facts.classes,)))
         outputs.append({**_predict(facts), "name": "top_k_classes", "shape": [-1, -1]})
         outputs.append(_tensor("top_k_probabilities", "FP32", (-1,)))
-    if facts.explainable:
-        outputs.append(_tensor("explain", "FP32", facts.inputs[0].shape))
+    if facts.explained:
+        for number, shape in enumerate(facts.explained):
+            outputs.append(_tensor(f"explain_{number}" if number else "explain", "FP32", shape))
         outputs.append(_tensor("convergence_delta", "FP32", ()))
-        outputs.append(_tensor("target", "INT64", ()))
+        outputs.append(_tensor("target", "INT64" if facts.labels is None else "BYTES", ()))
     return outputs
 
 

@@ -90,6 +90,13 @@ class ImageClassifier(RowHandler):
         normal: torch.Tensor = functional.normalize(rows.float(), mean, std, inplace=encoding == PIXELS)
         return normal
 
+    def pictures(self, spec: InputSpec, rows: torch.Tensor) -> np.ndarray[Any, Any]:
+        """The rows' pixels, uint8 [rows, height, width, 3]."""
+        mean, std = (one.view(-1, 1, 1) for one in self._normal[UNIT])
+        pixels = ((rows.float() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+        shown: np.ndarray[Any, Any] = pixels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).cpu().numpy()
+        return shown
+
     def _images(self, values: List[Any], first_row: int, faults: Dict[int, str]) -> Chunk:
         pixels = np.zeros((len(values), *self.row_shape), dtype=np.uint8)
         for row, fault in enumerate(self._pool.map(self._decode_image, values, pixels)):

@@ -13,6 +13,7 @@ from typing import Dict, Tuple
 COMMANDS: Dict[str, Tuple[str, str]] = {
     "build": ("build", "pack models' folders into archives (MARs), and see them load"),
     "check": ("check", "check archives, folders, model directories and configurations"),
+    "serve": ("serve", "serve folders or archives on this machine, and say what to try"),
     "try": ("try_page", "a page in the browser to try a server's models with"),
     "wrapper": ("wrapper", "the wrapper alone, in front of a TorchServe that runs"),
     "supervise": ("supervise", "TorchServe and the wrapper as one, for containers"),

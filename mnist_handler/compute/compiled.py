@@ -23,7 +23,7 @@ _LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_mode(mode: str, precision: str, device: torch.device, fixed: bool) -> str:
-    """Resolve ``auto`` and refuse what the device cannot do.
+    """Resolve ``auto``, where nothing was compiled ahead, and refuse what the device cannot do.
 
     Args:
         fixed: whether rows have one shape. Else each new length would be another graph, captured while a request
@@ -45,7 +45,7 @@ def choose_mode(mode: str, precision: str, device: torch.device, fixed: bool) ->
             "handler.compile: inductor needs a C compiler on a GPU (gcc, clang or what the environment's CC names), "
             "and there is none; set none, or leave it out"
         )
-    if mode != "auto":
+    if mode not in ("auto", "ahead"):
         return mode
     if device.type == "cuda":
         return "cuda_graph" if fixed else "none"
@@ -70,22 +70,31 @@ def compile_model(
     Returns:
         Equal functions, of which the engine takes the fastest for each batch size.
     """
-    low = _LOW.get(precision)
-    if low is not None:
-        example = [_to(tensor, low) for tensor in example]
-        model = _in_type(model, low, precision, example)
+    model, low = in_precision(model, precision, example)
     if mode == "cuda_graph":
         return [CudaGraphs(model, low)]
-    forwards = _compile(model, mode, example)
-    return forwards if low is None else [_cast(one, low) for one in forwards]
+    if low is None:
+        return _compile(model, mode, example)
+    return [cast(one, low) for one in _compile(model, mode, [_to(tensor, low) for tensor in example])]
 
 
-def _in_type(model: nn.Module, low: torch.dtype, precision: str, example: Sequence[torch.Tensor]) -> nn.Module:
-    """A copy with its weights in ``low``: cast once, where autocast would cast them in each batch."""
+def in_precision(
+    model: nn.Module, precision: str, example: Sequence[torch.Tensor]
+) -> Tuple[nn.Module, Optional[torch.dtype]]:
+    """The model and None for fp32; else a copy of it and the type of its weights and floating inputs.
+
+    The weights are cast once, where autocast would cast them in each batch.
+
+    Raises:
+        ConfigError: the model makes tensors of another type and mixes them with its weights.
+    """
+    low = _LOW.get(precision)
+    if low is None:
+        return model, None
     model = copy.deepcopy(model).to(low)
     try:
         with torch.no_grad():
-            model(*example)
+            model(*(_to(tensor, low) for tensor in example))
     except RuntimeError as error:
         if "dtype" not in str(error) and "scalar type" not in str(error):
             raise
@@ -93,7 +102,7 @@ def _in_type(model: nn.Module, low: torch.dtype, precision: str, example: Sequen
             f"handler.precision: the model mixes datatypes where its weights are {precision} "
             f"({str(error).splitlines()[0]}); set fp32, or have its forward take the type of its inputs"
         ) from error
-    return model
+    return model, low
 
 
 def _compile(model: nn.Module, mode: str, example: Sequence[torch.Tensor]) -> List[Forward]:
@@ -202,7 +211,8 @@ def _best_convolutions() -> Iterator[None]:
         torch.backends.cudnn.benchmark = before
 
 
-def _cast(forward: Forward, low: torch.dtype) -> Forward:
+def cast(forward: Forward, low: torch.dtype) -> Forward:
+    """A forward of ``low`` that takes and gives float32."""
     return lambda *inputs: _full(forward(*(_to(tensor, low) for tensor in inputs)))
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Callable, List, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
 
-from mnist_handler.compute.compiled import choose_mode, compile_model
+from mnist_handler.compute import package
+from mnist_handler.compute.compiled import cast, choose_mode, compile_model, in_precision
 from mnist_handler.compute.engine import Engine, Forward, Scores, default_sizes, is_out_of_memory
 from mnist_handler.compute.folding import eager_copy
 from mnist_handler.compute.loading import LoadError
-from mnist_handler.compute.verify import Mismatch, probes, verify
+from mnist_handler.compute.verify import Mismatch, arguments, probes, verify
 from mnist_handler.config import ConfigError, HandlerConfig
 from mnist_handler.inputs.spec import InputSpec
 
@@ -30,7 +33,7 @@ class Runtime:
     """A model that is ready to answer."""
 
     engine: Engine
-    #: How it runs: none, torchscript, inductor or cuda_graph.
+    #: How it runs: ahead, none, torchscript, inductor or cuda_graph.
     mode: str
     #: The eager model that attributions go through.
     eager: nn.Module
@@ -46,11 +49,13 @@ def build_runtime(
     example: Example,
     warm_up_seconds: float,
     explainable: bool = True,
+    directory: Optional[Path] = None,
 ) -> Runtime:
     """Check, compile, verify and warm up a model.
 
     Args:
         explainable: whether attributions need an eager model of their own.
+        directory: the unpacked archive, which may have the model compiled ahead.
 
     Raises:
         ConfigError: the device cannot do what is set, or the compiled model answers otherwise than eager.
@@ -60,6 +65,10 @@ def build_runtime(
     fixed = all(size >= 0 for spec in specs for size in spec.tensor.shape)
     mode = choose_mode(config.compile, config.precision, device, fixed)
     _check_shapes(model, specs, example)
+    ahead = _ahead(model, mode, config, device, specs, example, directory)
+    if ahead is not None:
+        eager = eager_copy(model, example(2)) if explainable else model
+        return _ready(Engine([ahead], config.max_batch_size), "ahead", eager, example, warm_up_seconds)
     folded = mode == "cuda_graph"
     eager = eager_copy(model, example(2)) if explainable or folded else model
     # A graph replays BatchNorm as kernels of its own unless it is folded.
@@ -68,7 +77,11 @@ def build_runtime(
     small = [size for size in sizes[:5] if size <= _PROBED] or sizes[:1]
     mode, forwards = _compile(served, mode, config, device, specs, example, small)
     engine = Engine(forwards, config.max_batch_size, sizes if fixed else None)
-    engine.warm_up(example(1), warm_up_seconds)
+    return _ready(engine, mode, eager, example, warm_up_seconds)
+
+
+def _ready(engine: Engine, mode: str, eager: nn.Module, example: Example, seconds: float) -> Runtime:
+    engine.warm_up(example(1), seconds)
     with torch.inference_mode():  # inputs as a request's are
         outcome = engine.run(example(1))
     if outcome.scores is None:
@@ -88,12 +101,41 @@ def _check_shapes(model: nn.Module, specs: Sequence[InputSpec], example: Example
         raise LoadError(f"the model does not take inputs of row_shape {', '.join(shapes)}: {error}") from error
 
 
-def _of_tensors(specs: Sequence[InputSpec]) -> List[Optional[InputSpec]]:
-    """The spec of each argument of the model; None for masks and lengths."""
-    arguments: List[Optional[InputSpec]] = []
-    for spec in specs:
-        arguments += [spec.tensor, None] if spec.tensor.companion else [spec.tensor]
-    return arguments
+def _ahead(
+    model: nn.Module,
+    mode: str,
+    config: HandlerConfig,
+    device: torch.device,
+    specs: Sequence[InputSpec],
+    example: Example,
+    directory: Optional[Path],
+) -> Optional[Forward]:
+    """The model compiled ahead, which has answered one random row as eager does; None where another mode holds.
+
+    Raises:
+        ConfigError: it is set, and is not there or not for what is here.
+    """
+    if config.compile not in ("auto", "ahead"):
+        return None
+    path = package.find(directory)
+    if path is None:
+        fault = f"the archive has no {package.NAME}, a model compiled when it was built"
+    else:
+        try:
+            ahead: Forward = package.load(path, device, config.precision)
+            eager: Forward
+            eager, low = in_precision(model, config.precision, example(2))
+            if low is not None:
+                ahead, eager = cast(ahead, low), cast(eager, low)
+            verify([ahead], eager, islice(probes(arguments(specs), example, [1]), 1), config.precision)
+            return ahead
+        except (package.Unfit, Mismatch) as error:
+            fault = f"the model that was compiled ahead, {package.NAME}, is not used: {error}"
+    if config.compile == "ahead":
+        raise ConfigError(f"handler.compile: ahead: {fault}; build the archive for what is here, or leave it out")
+    log = logger.info if path is None else logger.warning
+    log("%s; this worker runs compile: %s", fault, mode)
+    return None
 
 
 def _compile(
@@ -124,7 +166,7 @@ def _compile(
         cause = f"it cannot be compiled ({type(error).__name__}: {str(error).strip().split(chr(10))[0]})"
     else:
         try:
-            verify(forwards, eager, probes(_of_tensors(specs), example, sizes), config.precision)
+            verify(forwards, eager, probes(arguments(specs), example, sizes), config.precision)
             return mode, forwards
         except Mismatch as error:
             cause = str(error)

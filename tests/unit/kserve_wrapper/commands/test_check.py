@@ -26,7 +26,8 @@ class Handler:
 
 
 def mar(folder: Path, handler: str, members: Optional[Mapping[str, str]] = None, **model: Any) -> Path:
-    return make_mar(folder, "tiny", members={"tiny_handler.py": handler, **(members or {})}, handler="tiny_handler.py")
+    files = {"tiny_handler.py": handler, **(members or {})}
+    return make_mar(folder, "tiny", members=files, handler="tiny_handler.py", **model)
 
 
 def only(findings: list[Finding]) -> Finding:

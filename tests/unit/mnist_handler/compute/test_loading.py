@@ -76,8 +76,9 @@ def test_torchscript_is_served(frozen: bool, archive: Path, tmp_path: Path, digi
     handler = start(tmp_path, {"max_batch_size": 2}, model_file="", weights="script.pt")
     assert handler.describe_handle()["platform"] == "pytorch_torchscript"
     assert handler.classes == 10
-    assert "deep_lift" not in handler.methods
-    for method in handler.methods:
+    assert handler._explanations is not None
+    assert "deep_lift" not in handler._explanations.methods
+    for method in handler._explanations.methods:
         explained = ask_one(handler, v2(digits[0], explain=True, method=method)).outputs["explain"]
         assert np.abs(explained).max() > 0
 
