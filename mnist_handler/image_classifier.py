@@ -57,7 +57,7 @@ class ImageClassifier(RowHandler):
         }
 
     def describe_handle(self) -> Dict[str, Any]:
-        """The V2 model metadata, with ``tensors``: what floats mean, and ``resize``: the side before the crop, 0 = none."""
+        """The V2 model metadata, with ``tensors``: what floats mean, and ``resize``: as the attribute, 0 for None."""
         return {**super().describe_handle(), "tensors": self.config.tensors, "resize": self.resize or 0}
 
     def decode_input(
