@@ -203,6 +203,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             labels=None if self.labels is None else tuple(self.labels),
             score_shape=self.score_shape,
             explained=tuple(one.spec.tensor.shape for one in self._explanations.inputs) if self._explanations else (),
+            methods=tuple(self._explanations.methods) if self._explanations else (),
             independent_rows=self.independent_rows,
             outputs=() if self._own_postprocess else self.outputs,
             parameters=self.parameters,

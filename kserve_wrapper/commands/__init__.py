@@ -17,6 +17,7 @@ COMMANDS: Dict[str, Tuple[str, str]] = {
     "serve": ("serve", "serve folders or archives on this machine, and say what to try"),
     "convert": ("convert", "turn images into a request's JSON"),
     "manifests": ("manifests", "write what KServe needs of models: model directory, runtime, service, claim"),
+    "try": ("try_page", "a page in the browser to try a server's models with"),
     "wrapper": ("wrapper", "the wrapper alone, in front of a TorchServe that runs"),
     "supervise": ("supervise", "TorchServe and the wrapper as one, for containers"),
 }
