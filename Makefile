@@ -5,6 +5,7 @@ PY := $(VENV)/bin/python
 MODEL ?= mnist
 MAR_DIR ?= build/model-store
 PROTOCOL ?= v1
+URL ?= http://127.0.0.1:8080
 # Passed to a model that fetches its weights: FETCH=--random-weights where there is no internet.
 FETCH ?=
 
@@ -17,7 +18,7 @@ fetch_weights = for model in $(MODEL); do \
 done
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo serve mar model-store test unit serving test-stock image-steps image coverage bench soak audit release newcomer lint clean
+.PHONY: help env demo serve try mar model-store test unit serving test-stock image-steps image coverage bench soak audit release newcomer lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +34,9 @@ serve: env  ## TorchServe and wrapper in the foreground on the document's ports,
 	@$(PY) -m kserve_wrapper.commands.main serve $(foreach model,$(MODEL),model-archiver/model-store/$(model)) \
 	    --ts_config config/config.properties --store build/model-store --host 0.0.0.0 --verbose \
 	    --set disable_token_authorization=true
+
+try: env  ## a page in the browser to try the models of a running server with: URL=http://HOST:PORT (default `make serve`'s)
+	@$(PY) -m kserve_wrapper.commands.main try $(URL)
 
 mar: env  ## build the archives of MODEL (default mnist; several by blanks) into MAR_DIR (default build/model-store)
 	@$(fetch_weights)

@@ -203,6 +203,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             labels=None if self.labels is None else tuple(self.labels),
             score_shape=self.score_shape,
             explained=tuple(one.spec.tensor.shape for one in self._explanations.inputs) if self._explanations else (),
+            methods=tuple(self._explanations.methods) if self._explanations else (),
             independent_rows=self.independent_rows,
             outputs=() if self._own_postprocess else self.outputs,
             parameters=self.parameters,
@@ -417,7 +418,11 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
     def _encode(
         self, spec: InputSpec, block: InputValues, asked: RequestParameters, first_row: int, faults: Dict[int, str]
     ) -> List[Chunk]:
-        values = block.values.ravel().tolist() if isinstance(block.values, np.ndarray) else list(block.values)
+        values = list(block.values)
+        if isinstance(block.values, np.ndarray):
+            values = (
+                block.values.ravel().tolist() if not spec.shape else list(arrays.split_rows(block.values, spec.shape))
+            )
         tensor = spec.tensor
         empty = np.zeros([max(size, 1) for size in tensor.shape], arrays.numpy_dtype(tensor.datatype))
         rows = [empty] * len(values)

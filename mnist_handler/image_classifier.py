@@ -57,8 +57,8 @@ class ImageClassifier(RowHandler):
         }
 
     def describe_handle(self) -> Dict[str, Any]:
-        """The V2 model metadata, with ``tensors``: what floats mean."""
-        return {**super().describe_handle(), "tensors": self.config.tensors}
+        """The V2 model metadata, with ``tensors``: what floats mean, and ``resize``: as the attribute, 0 for None."""
+        return {**super().describe_handle(), "tensors": self.config.tensors, "resize": self.resize or 0}
 
     def decode_input(
         self, spec: InputSpec, block: InputValues, asked: RequestParameters, first_row: int, faults: Dict[int, str]

@@ -19,6 +19,7 @@ COMMANDS: Dict[str, Tuple[str, str]] = {
     "explain": ("explain", "draw what speaks for a running model's answer, and what against it"),
     "bench": ("bench", "a short load on a running server, as a table"),
     "manifests": ("manifests", "write what KServe needs of models: model directory, runtime, service, claim"),
+    "try": ("try_page", "a page in the browser to try a server's models with"),
     "wrapper": ("wrapper", "the wrapper alone, in front of a TorchServe that runs"),
     "supervise": ("supervise", "TorchServe and the wrapper as one, for containers"),
 }

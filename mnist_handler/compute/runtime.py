@@ -70,15 +70,17 @@ def build_runtime(
     _check_shapes(model, specs, example)
     sizes = config.batch_buckets or tuple(default_sizes(config.max_batch_size))
     ahead = _ahead(model, mode, config, device, specs, example, directory)
+    # A layer that is named must be found, so it is not folded away.
+    named = config.explain_layer is not None or any(spec.tensor.embedding is not None for spec in specs)
     if ahead is not None:
-        eager = eager_copy(model, example(2)) if explainable else model
+        eager = eager_copy(model, example(2), fold=not named) if explainable else model
         fitted = _fit_threads(ahead, example(1, _LENGTH), config, device)
         engine = Engine([ahead], config.max_batch_size, sizes if fixed else None, pads=False)
         return _ready(engine, "ahead", eager, example, warm_up_seconds, config, fitted)
     folded = mode == "cuda_graph"
-    eager = eager_copy(model, example(2)) if explainable or folded else model
+    eager = eager_copy(model, example(2), fold=not named) if explainable else model
     # A graph replays BatchNorm as kernels of its own unless it is folded.
-    served = eager if folded else model
+    served = (eager if explainable and not named else eager_copy(model, example(2))) if folded else model
     small = [size for size in sizes[:5] if size <= _PROBED] or sizes[:1]
     with telling(f"compiling ({mode}), {{:.0f}} s"):
         mode, forwards = _compile(served, mode, config, device, specs, example, small)
