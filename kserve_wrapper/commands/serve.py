@@ -19,12 +19,13 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from kserve_wrapper import modelstore
 from kserve_wrapper.archiver import BuildError, description, example
 from kserve_wrapper.commands.build import build_one
+from kserve_wrapper.commands.curl_lines import lines
 from kserve_wrapper.commands.running import Ports, Running
-from kserve_wrapper.commands.trying import lines
 from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.modelstore.check import CONFIG, STORE
 from kserve_wrapper.modelstore.write import WriteError, snapshot_of
 from kserve_wrapper.torchserve import archive
+from kserve_wrapper.trying.client import ServerError
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="ts-kserve-serve-") as scratch:
             return _serve(options, Path(scratch))
-    except (WriteError, BuildError, archive.ArchiveError) as error:
+    except (WriteError, BuildError, archive.ArchiveError, ServerError) as error:
         return _refuse(str(error))
     except OSError as error:
         return _refuse(f"{error.filename or ''}: {error.strerror or error}")
