@@ -59,7 +59,9 @@ def _serve(options: argparse.Namespace, scratch: Path) -> int:
         if status != 0:
             for line in running.said():
                 _say(line, sys.stderr)
-            _say(f"serve: ended with status {status}", sys.stderr)
+            _say(f"serve: ended with status {status}{'' if options.verbose else f'; {options.log}'}", sys.stderr)
+    if status == 0 and options.log_is_ours:
+        options.log.unlink(missing_ok=True)
     return status
 
 
@@ -134,7 +136,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if not all(key and equals for key, equals, _ in pairs):
         made.error("--set: write --set KEY=VALUE, KEY being a property of config.properties")
     options.set = {key: value for key, _, value in pairs}
-    if options.log is None:
+    options.log_is_ours = options.log is None
+    if options.log_is_ours:
         options.log = Path(tempfile.gettempdir()) / f"ts-kserve-serve-{os.getpid()}.log"
     return options
 

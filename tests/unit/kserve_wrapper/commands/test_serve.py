@@ -73,8 +73,11 @@ def test_what_cannot_be_served_is_told(
 def test_the_supervisors_own_word_is_shown_where_nothing_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert serve.main([str(make_mar(tmp_path)), "--", "--no_such_flag"]) == 2
-    assert "--no_such_flag" in capsys.readouterr().err
+    log = tmp_path / "said.log"
+    assert serve.main([str(make_mar(tmp_path)), "--log", str(log), "--", "--no_such_flag"]) == 2
+    said = capsys.readouterr().err
+    assert "--no_such_flag" in said
+    assert f"ended with status 2; {log}" in said
 
 
 def test_load_errors_are_read_from_the_log(tmp_path: Path) -> None:
