@@ -21,7 +21,7 @@ from kserve_wrapper.rest.access_log import AccessLog, RequestObserver
 from kserve_wrapper.rest.app import App
 from kserve_wrapper.rest.cors import Cors
 from kserve_wrapper.rest.routes import build_router
-from kserve_wrapper.settings import Settings, listed
+from kserve_wrapper.settings import ROWS_PER_BATCH, Settings, listed
 from kserve_wrapper.telemetry.metrics import Metrics, ModelState
 from kserve_wrapper.telemetry.tracing import Tracing, from_environment
 from kserve_wrapper.torchserve import load_log, readiness, tokens
@@ -179,7 +179,8 @@ def _limits(settings: Settings, config: TorchServeConfig) -> BatchingLimits:
     return BatchingLimits(
         enabled=settings.batching,
         independent_rows=frozenset(listed(settings.independent_rows)),
-        rows_per_batch=settings.rows_per_batch,
+        rows_per_batch=settings.rows_per_batch or ROWS_PER_BATCH,
+        preferred_sizes=not settings.rows_per_batch,
         bytes_per_batch=min(settings.bytes_per_batch, config.max_request_size * 9 // 10),
         reply_bytes_per_batch=min(settings.reply_bytes_per_batch, config.max_response_size * 9 // 10),
         queued_requests=settings.queued_requests,

@@ -41,6 +41,8 @@ class ModelFacts:
     parameters: Tuple[DeclaredParameter, ...] = ()
     #: How rows can be explained, the default first.
     methods: Tuple[str, ...] = ()
+    #: Rows beyond which a batch brings no more rows a second, where the worker found any.
+    preferred_batch_size: Optional[int] = None
 
 
 def metadata(facts: ModelFacts) -> Dict[str, Any]:
@@ -58,6 +60,8 @@ def metadata(facts: ModelFacts) -> Dict[str, Any]:
         described["labels"] = list(facts.labels)
     if facts.request_headers:
         described["request_headers"] = list(facts.request_headers)
+    if facts.preferred_batch_size is not None:
+        described["preferred_batch_size"] = facts.preferred_batch_size
     if facts.parameters:
         described["parameters"] = [one.describe() for one in facts.parameters]
     if facts.methods:

@@ -126,7 +126,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         self._meter = Meter(self.config.metrics_interval) if self.config.metrics else None
         self._metadata = describe.metadata(self._facts(context))
         self.initialized = True
-        logger.info("%s on %s, %d threads an operator, %s", type(self).__name__, self.device, self._threads, self._mode)
+        threads = torch.get_num_threads()
+        logger.info("%s on %s, %d threads an operator, %s", type(self).__name__, self.device, threads, self._mode)
 
     def compile_ahead(self, context: Any, target: Path, instructions: str) -> None:
         """Compile the archive's model into ``target`` instead of serving it; for whoever builds the archive.
@@ -157,7 +158,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         self._predict_keys = PREDICT_KEYS.union(one.name for one in self.parameters)
         self.config = parse_config((context.model_yaml_config or {}).get("handler"))
         self.device = pick_device(properties.get("gpu_id"))
-        self._threads = set_threads(self.config.intra_op_threads)
+        set_threads(self.config.intra_op_threads)
         set_tf32(self.device, self.config.tf32)
         self.directory = Path(properties.get("model_dir"))
         self.labels = load_labels(self.directory / "index_to_name.json")
@@ -205,6 +206,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             outputs=() if self._own_postprocess else self.outputs,
             parameters=self.parameters,
             request_headers=tuple(name.lower() for name in self.request_headers),
+            preferred_batch_size=self._engine.best_size,
         )
 
     def answer(self, requests: List[Request], context: Any) -> List[Result]:

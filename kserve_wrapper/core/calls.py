@@ -110,6 +110,8 @@ class ModelMetadata:
     extensions: List[str] = field(default_factory=list)
     #: Request headers that the handler reads.
     request_headers: List[str] = field(default_factory=list)
+    #: Rows beyond which a batch brings no more rows a second, where the worker has measured that.
+    preferred_batch_size: Optional[int] = None
     extra: Dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -11,6 +11,8 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple, TypeVar, Uni
 
 import torch
 
+from mnist_handler.compute.fit import best_size, paying_sizes
+
 logger = logging.getLogger(__name__)
 
 #: Scores [rows, …], or several outputs.
@@ -113,8 +115,10 @@ class Engine:
         self._sizes = sorted(sizes) if sizes else []
         self._limit = min(limit, self._sizes[-1]) if self._sizes else limit
         self._fastest: Dict[int, Forward] = {}
+        #: Rows beyond which a slow model answers no more of them a second; None where none was found.
+        self.best_size: Optional[int] = None
 
-    def warm_up(self, example: Inputs, seconds: float = math.inf) -> List[int]:
+    def warm_up(self, example: Inputs, seconds: float = math.inf, fit: bool = False) -> List[int]:
         """Run the sizes until TorchScript has specialised them, and choose the forward of each, while time lasts.
 
         The smallest comes first, then the largest, then the middle of the widest gap: what the time does not suffice
@@ -123,6 +127,8 @@ class Engine:
         Args:
             example: inputs of one row.
             seconds: how long it may take; a size that would probably take longer is left out.
+            fit: whether sizes that do not pay may be given up: of a slow model (``fit.py``), from the first beyond
+                which it answers no more rows a second.
 
         Returns:
             The sizes that stay cold.
@@ -131,7 +137,14 @@ class Engine:
         warm: List[int] = []
         a_row = 0.0
         with torch.inference_mode():
+            if fit and self._sizes and not self._pads_itself():
+                times = paying_sizes(lambda size: self._warm(example, size), self._sizes, seconds)
+                self._keep(best_size(times))
+                warm = [size for size in times if size in self._sizes]
+                a_row = min(times[size] / size for size in times)
             for size in self._order():
+                if size in warm:
+                    continue
                 now = time.perf_counter()
                 if warm and now - begin + 2 * len(self._forwards) * size * a_row > seconds:
                     continue
@@ -147,11 +160,19 @@ class Engine:
         self._tell_warm(time.perf_counter() - begin, seconds, cold)
         return cold
 
+    def _keep(self, most: Optional[int]) -> None:
+        """Gives up sizes beyond ``most``."""
+        if most is not None:
+            self.best_size = most
+            self._sizes = [size for size in self._sizes if size <= most]
+            self._limit = min(self._limit, most)
+
+    def _pads_itself(self) -> bool:
+        return any(hasattr(forward, "padded") for forward in self._forwards)
+
     def _order(self) -> List[int]:
         """Where forwards pad by themselves, CUDA graphs, the largest size comes first: smaller ones use its memory."""
-        if any(hasattr(forward, "padded") for forward in self._forwards):
-            return self._sizes[::-1]
-        return spread(self._sizes)
+        return self._sizes[::-1] if self._pads_itself() else spread(self._sizes)
 
     def _warm(self, example: Inputs, size: int) -> float:
         """Seconds of a call with the forward that is the fastest for this size."""

@@ -14,6 +14,7 @@ from torch import nn
 from mnist_handler.compute import package
 from mnist_handler.compute.compiled import cast, choose_mode, compile_model, in_precision
 from mnist_handler.compute.engine import Engine, Forward, Scores, default_sizes, is_out_of_memory
+from mnist_handler.compute.fit import fit_threads
 from mnist_handler.compute.folding import eager_copy
 from mnist_handler.compute.loading import LoadError
 from mnist_handler.compute.verify import Mismatch, arguments, probes, verify
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 Example = Callable[..., List[torch.Tensor]]
 #: Rows of the largest batch in which compiled and eager are compared; a graph is captured for each size.
 _PROBED = 8
+#: Length of the row that threads are measured with, where a shape has -1.
+_LENGTH = 64
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ def build_runtime(
     ahead = _ahead(model, mode, config, device, specs, example, directory)
     if ahead is not None:
         eager = eager_copy(model, example(2)) if explainable else model
-        return _ready(Engine([ahead], config.max_batch_size), "ahead", eager, example, warm_up_seconds)
+        fitted = _fit_threads(ahead, example(1, _LENGTH), config, device)
+        return _ready(Engine([ahead], config.max_batch_size), "ahead", eager, example, warm_up_seconds, config, fitted)
     folded = mode == "cuda_graph"
     eager = eager_copy(model, example(2)) if explainable or folded else model
     # A graph replays BatchNorm as kernels of its own unless it is folded.
@@ -76,12 +80,35 @@ def build_runtime(
     sizes = config.batch_buckets or tuple(default_sizes(config.max_batch_size))
     small = [size for size in sizes[:5] if size <= _PROBED] or sizes[:1]
     mode, forwards = _compile(served, mode, config, device, specs, example, small)
+    fitted = _fit_threads(forwards[0], example(sizes[0] if fixed else 1, _LENGTH), config, device)
     engine = Engine(forwards, config.max_batch_size, sizes if fixed else None)
-    return _ready(engine, mode, eager, example, warm_up_seconds)
+    return _ready(engine, mode, eager, example, warm_up_seconds, config, fitted)
 
 
-def _ready(engine: Engine, mode: str, eager: nn.Module, example: Example, seconds: float) -> Runtime:
-    engine.warm_up(example(1), seconds)
+def _fit_threads(
+    forward: Forward, row: Sequence[torch.Tensor], config: HandlerConfig, device: torch.device
+) -> List[str]:
+    """What was measured and set, in words."""
+    if device.type != "cpu":
+        return []
+    return list(filter(None, [fit_threads(lambda: forward(*row), config.intra_op_threads)]))
+
+
+def _ready(
+    engine: Engine,
+    mode: str,
+    eager: nn.Module,
+    example: Example,
+    seconds: float,
+    config: HandlerConfig,
+    fitted: List[str],
+) -> Runtime:
+    """Warmed up, what fits the model said in one line, and one row answered."""
+    engine.warm_up(example(1), seconds, fit=config.batch_buckets is None)
+    if engine.best_size is not None:
+        fitted.append(f"more than {engine.best_size} rows at a time bring no more")
+    if fitted:
+        logger.info("fitted to this model: %s", "; ".join(fitted))
     with torch.inference_mode():  # inputs as a request's are
         outcome = engine.run(example(1))
     if outcome.scores is None:
