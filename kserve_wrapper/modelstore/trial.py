@@ -128,8 +128,8 @@ def check_load(
         return
     try:
         trial = run(archive, [] if request is None else [request], envelope)
-    except ArchiveError as problem:
-        yield error(archive.path, None, f"{archive.path.name} {problem}", "Then check it again")
+    except ArchiveError as cannot:
+        yield error(archive.path, None, f"{archive.path.name} {cannot}", "Then check it again")
         return
     limit = start_limit(archive)
     if not trial.loaded:

@@ -42,7 +42,9 @@ def test_archives_are_unpacked_by_torchserve_alone() -> None:
     """To be served, that is: whoever builds or checks one has it loaded in a scratch folder, on their own machine."""
     found = list(calls())
     assert not [(path, name) for path, name, _ in found if name.rpartition(".")[2] in UNPACKERS]
-    assert {path for path, name, _ in found if name in ("unpack", "archives.unpack", "archive.unpack")} == TRIALS
+    assert {
+        path for path, name, _ in found if name in ("unpack", "archives.unpack") and path.startswith("kserve_")
+    } == TRIALS
 
 
 @pytest.mark.parametrize("name", ["../out.py", "/etc/out.py", "a/../../out.py", "a\\..\\out.py"])
@@ -64,10 +66,8 @@ def test_unpacked_is_what_was_packed(tmp_path: Path) -> None:
         for member, content in files.items():
             packed.writestr(member, content)
     unpack(mar, tmp_path / "target")
-    found = {
-        str(path.relative_to(tmp_path / "target")): path.read_bytes() for path in (tmp_path / "target").rglob("*.*")
-    }
-    assert found == files
+    assert {name: (tmp_path / "target" / name).read_bytes() for name in files} == files
+    assert sum(path.is_file() for path in (tmp_path / "target").rglob("*")) == len(files)
 
 
 def test_nothing_from_outside_becomes_code() -> None:
