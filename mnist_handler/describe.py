@@ -43,6 +43,8 @@ class ModelFacts:
     parameters: Tuple[DeclaredParameter, ...] = ()
     #: Rows beyond which a batch brings no more rows a second, where the worker found any.
     preferred_batch_size: Optional[int] = None
+    #: How rows can be explained, the default first.
+    methods: Tuple[str, ...] = ()
 
 
 def metadata(facts: ModelFacts) -> Dict[str, Any]:
@@ -64,6 +66,8 @@ def metadata(facts: ModelFacts) -> Dict[str, Any]:
         described["preferred_batch_size"] = facts.preferred_batch_size
     if facts.parameters:
         described["parameters"] = [one.describe() for one in facts.parameters]
+    if facts.methods:
+        described["methods"] = list(facts.methods)
     return described
 
 
