@@ -244,16 +244,17 @@ def _picture(form: forms.Form, tab: str, canvas: Any, file: Optional[str]) -> Im
             raise forms.FormError("there is no picture: drop one")
         try:
             with Image.open(file) as opened:
-                return ImageOps.exif_transpose(opened).convert("RGB" if opened.mode != "L" else "L")
+                upright: Image.Image = ImageOps.exif_transpose(opened).convert("RGB" if opened.mode != "L" else "L")
+                return upright
         except (OSError, Image.DecompressionBombError) as error:
             raise forms.FormError(f"this is no picture: {error}") from None
     drawn = (canvas or {}).get("composite")
     if drawn is None or not drawn.convert("L").getbbox():
         raise forms.FormError("nothing is drawn yet: press the brush, then draw")
     channels, height, width = form.inputs[0].shape
-    drawn = drawn.convert("L" if channels == 1 else "RGB")
+    flat: Image.Image = drawn.convert("L" if channels == 1 else "RGB")
     side = max(height, width)
-    return drawn.resize((side, side), Image.Resampling.LANCZOS) if 0 < side < _CANVAS else drawn
+    return flat.resize((side, side), Image.Resampling.LANCZOS) if 0 < side < _CANVAS else flat
 
 
 def _about(form: forms.Form) -> str:
