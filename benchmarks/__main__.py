@@ -16,6 +16,7 @@ COMMANDS = {
     "profile": "the budget of one request in microseconds, by stage",
     "flags": "our server with flags of the wrapper set one way and another",
     "http": "the wrapper behind its own HTTP server, uvicorn's and granian's",
+    "perf_analyzer": "NVIDIA's perf_analyzer on our server, over all wire forms",
     "report": "Markdown and plots from a result's JSON",
 }
 
@@ -25,7 +26,7 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
         print(__doc__)
         for name, meaning in COMMANDS.items():
-            print(f"  {name:<11} {meaning}")
+            print(f"  {name:<13} {meaning}")
         return 0 if len(sys.argv) > 1 and sys.argv[1] in ("-h", "--help") else 2
     module = importlib.import_module(f"benchmarks.{sys.argv[1]}")
     status: int = module.main(sys.argv[2:])

@@ -8,7 +8,10 @@ import json
 from pathlib import Path
 from typing import Optional, Sequence
 
-KINDS = ("serving", "limit", "handler", "growth", "http", "flags", "photographs", "gpu", "profile", "pod")
+KINDS = (
+    *("serving", "limit", "handler", "growth", "http", "flags", "photographs", "gpu", "profile", "pod"),
+    "perf_analyzer",
+)
 
 
 def write_report(path: Path) -> Path:

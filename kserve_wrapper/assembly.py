@@ -24,8 +24,10 @@ from kserve_wrapper.rest.routes import build_router
 from kserve_wrapper.settings import ROWS_PER_BATCH, Settings, listed
 from kserve_wrapper.telemetry.metrics import Metrics, ModelState
 from kserve_wrapper.telemetry.tracing import Tracing, from_environment
-from kserve_wrapper.torchserve import load_log, readiness, tokens
+from kserve_wrapper.torchserve import log_records, readiness, tokens
+from kserve_wrapper.torchserve.answer_log import AnswerLog
 from kserve_wrapper.torchserve.config import TorchServeConfig
+from kserve_wrapper.torchserve.load_log import LoadLog
 from kserve_wrapper.torchserve.management import Management
 from kserve_wrapper.torchserve.readiness import Readiness
 from kserve_wrapper.torchserve.repository import ModelStore
@@ -57,7 +59,8 @@ def assemble(settings: Settings, config: TorchServeConfig, siblings: Optional[Si
     tracing = from_environment(os.environ)
     keys = tokens.find(os.environ, config.disable_token_authorization)
     management = Management(config.management, keys, config.certificate_file)
-    follower = Readiness(management, config, _readiness_settings(settings), load_log.find(os.environ))
+    log = log_records.find(os.environ)
+    follower = Readiness(management, config, _readiness_settings(settings), LoadLog(log))
     upstream = Upstream(
         config.inference,
         tls_context(config.inference, config.certificate_file),
@@ -67,6 +70,7 @@ def assemble(settings: Settings, config: TorchServeConfig, siblings: Optional[Si
         request_limit=config.max_request_size,
         response_limit=config.max_response_size + 65536,
         envelope=config.service_envelope,
+        explain=AnswerLog(log, config.max_response_size).explain,
     )
     batcher = Batcher(
         upstream.send if tracing is None else tracing.sender(upstream.send),

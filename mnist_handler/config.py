@@ -10,6 +10,8 @@ from typing import Any, Mapping, Optional, Tuple, Union
 PRECISIONS = ("fp32", "bf16", "fp16")
 TENSORS = ("unit", "normalized")
 TENSORS_VARIABLE = "MNIST_HANDLER_TENSORS"
+#: What ``torch.compile`` takes beside the model and the backend.
+COMPILE_OPTIONS = ("dynamic", "fullgraph", "mode", "options")
 COMPILE_MODES = ("auto", "ahead", "none", "torchscript", "inductor", "cuda_graph")
 #: Pillow's own default: a decoded picture of 256 MiB at 24 bits a pixel.
 DEFAULT_IMAGE_PIXELS = 89_478_485
@@ -29,6 +31,8 @@ class HandlerConfig:
     #: TorchScript, frozen and fused, and on a GPU CUDA graphs, none where rows have no fixed shape; and none where the
     #: model branches on values, or the compiled one does not answer as the eager one.
     compile: str = "auto"
+    #: With ``compile: inductor``, what ``torch.compile`` gets beside: mode, dynamic (true), fullgraph, options.
+    compile_options: Optional[Mapping[str, Any]] = None
     #: On a GPU: whether float32 convolutions and matrix products may use TF32 (10 bits of mantissa) where the
     #: hardware has it. TorchServe's stock handlers do.
     tf32: bool = True
@@ -101,6 +105,8 @@ def _check(config: HandlerConfig) -> None:
     _choice("precision", config.precision, PRECISIONS)
     _choice("tensors", config.tensors, TENSORS)
     _choice("compile", config.compile, COMPILE_MODES)
+    if config.compile_options is not None:
+        _check_options(config.compile, config.compile_options)
     _integer("intra_op_threads", config.intra_op_threads, 0, 1024)
     _integer("decode_threads", config.decode_threads, 0, 1024)
     if config.jpeg_reducing_gap != 0 or isinstance(config.jpeg_reducing_gap, bool):
@@ -120,6 +126,18 @@ def _check(config: HandlerConfig) -> None:
         largest = config.batch_buckets[-1]
         raise ConfigError(
             f"handler.batch_buckets: {largest} rows are more than max_batch_size ({config.max_batch_size})"
+        )
+
+
+def _check_options(mode: str, options: Any) -> None:
+    if mode != "inductor":
+        raise ConfigError(f"handler.compile_options: are for compile: inductor, not {mode}")
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"handler.compile_options: must be a mapping, not {type(options).__name__}")
+    unknown = sorted(str(key) for key in options if key not in COMPILE_OPTIONS)
+    if unknown:
+        raise ConfigError(
+            f"handler.compile_options: unknown {', '.join(unknown)}; known are {', '.join(COMPILE_OPTIONS)}"
         )
 
 

@@ -15,6 +15,8 @@ EXTENSIONS = ("binary_tensor_data", "raw_body", "row_errors")
 INDEPENDENT_ROWS = "independent_rows"
 #: Rows of unequal shape may share a batch: an input pads them.
 RAGGED_ROWS = "ragged_rows"
+#: Rows of an output have lengths of their own, which the output ``NAME_length`` tells.
+OUTPUT_LENGTHS = "output_lengths"
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,10 @@ class ModelFacts:
     #: What the model gives where that is not scores.
     outputs: Tuple[OutputSpec, ...] = ()
     parameters: Tuple[DeclaredParameter, ...] = ()
-    #: How rows can be explained, the default first.
-    methods: Tuple[str, ...] = ()
     #: Rows beyond which a batch brings no more rows a second, where the worker found any.
     preferred_batch_size: Optional[int] = None
+    #: How rows can be explained, the default first.
+    methods: Tuple[str, ...] = ()
 
 
 def metadata(facts: ModelFacts) -> Dict[str, Any]:
@@ -72,7 +74,9 @@ def metadata(facts: ModelFacts) -> Dict[str, Any]:
 def _batching(facts: ModelFacts) -> List[str]:
     if not facts.independent_rows:
         return []
-    return [INDEPENDENT_ROWS, *([RAGGED_ROWS] if any(one.tensor.pad is not None for one in facts.inputs) else [])]
+    padded = any(one.tensor.pad is not None for one in facts.inputs)
+    varying = any(one.shape[:1] == (-1,) for one in facts.outputs) or (padded and facts.explained)
+    return [INDEPENDENT_ROWS, *([RAGGED_ROWS] if padded else []), *([OUTPUT_LENGTHS] if varying else [])]
 
 
 def _outputs(facts: ModelFacts) -> List[Dict[str, Any]]:

@@ -23,6 +23,7 @@ from mnist_handler.compute.ahead import NotCompiled, compile_ahead
 from mnist_handler.compute.device import end_if_lost, leaves_processors, pick_device, set_tf32, set_threads
 from mnist_handler.compute.engine import InferenceResult, is_out_of_memory
 from mnist_handler.compute.loading import Function, LoadError, load_labels, load_model
+from mnist_handler.compute.pt2_options import apply_pt2
 from mnist_handler.compute.runtime import build_runtime
 from mnist_handler.compute.verify import TOLERANCES, as_tuple
 from mnist_handler.config import ConfigError, HandlerConfig, parse_config, warm_up_limit
@@ -156,7 +157,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         check_specs(self.inputs)
         check_declared(self.parameters)
         self._predict_keys = PREDICT_KEYS.union(one.name for one in self.parameters)
-        self.config = parse_config((context.model_yaml_config or {}).get("handler"))
+        settings = context.model_yaml_config or {}
+        self.config = apply_pt2(parse_config(settings.get("handler")), settings)
         self.device = pick_device(properties.get("gpu_id"))
         set_threads(self.config.intra_op_threads)
         set_tf32(self.device, self.config.tf32)
@@ -416,7 +418,11 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
     def _encode(
         self, spec: InputSpec, block: InputValues, asked: RequestParameters, first_row: int, faults: Dict[int, str]
     ) -> List[Chunk]:
-        values = block.values.ravel().tolist() if isinstance(block.values, np.ndarray) else list(block.values)
+        values = list(block.values)
+        if isinstance(block.values, np.ndarray):
+            values = (
+                block.values.ravel().tolist() if not spec.shape else list(arrays.split_rows(block.values, spec.shape))
+            )
         tensor = spec.tensor
         empty = np.zeros([max(size, 1) for size in tensor.shape], arrays.numpy_dtype(tensor.datatype))
         rows = [empty] * len(values)

@@ -26,9 +26,13 @@ def main() -> int:
     parser.add_argument("--store", type=Path, default=HERE / "model-store", metavar="DIR", help="default: %(default)s")
     parser.add_argument("--version", help="instead of the version in mar.json")
     parser.add_argument("--no-check", action="store_true", help="do not load the archive to see it work")
+    parser.add_argument("--no-compile", action="store_true", help="do not compile the model ahead")
+    parser.add_argument("--instructions", help="processors that it is compiled for (default: any with AVX2)")
     options = parser.parse_args()
     more = ["--version", options.version] if options.version else []
     more += ["--no-check"] if options.no_check else []
+    more += ["--no-compile"] if options.no_compile else []
+    more += ["--instructions", options.instructions] if options.instructions else []
     return ts_kserve(["build", str(options.store / options.model), "--out", options.out, *more])
 
 

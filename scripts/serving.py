@@ -33,8 +33,8 @@ def build_archive(store: Path, model: str = "mnist", quiet: bool = False) -> Non
         CalledProcessError: it could not be built; its output was shown or, if ``quiet``, is the error's ``output``.
     """
     command = [sys.executable, str(ROOT / "model-archiver" / "build_mar.py"), "--model", model, "--out", str(store)]
-    # Whoever builds one here serves it next, which tells what a check would.
-    command += ["--no-check"]
+    # Whoever builds one here serves it next, which tells what a check would, and waits for it.
+    command += ["--no-check", "--no-compile"]
     output, errors = (subprocess.PIPE, subprocess.STDOUT) if quiet else (None, None)
     subprocess.run(command, check=True, cwd=ROOT, stdout=output, stderr=errors, text=True)
 

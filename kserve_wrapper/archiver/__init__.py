@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kserve_wrapper.archiver.build import build
-from kserve_wrapper.archiver.checked import build_checked, example, read_request
+from kserve_wrapper.archiver.checked import ask, build_checked, example, read_request
 from kserve_wrapper.archiver.description import BuildError, read_description
 
-__all__ = ["BuildError", "build", "build_checked", "example", "read_description", "read_request"]
+__all__ = ["BuildError", "ask", "build", "build_checked", "example", "read_description", "read_request"]

@@ -1,6 +1,6 @@
 """Packs a model's folder into its archive with torch-model-archiver, reproducibly.
 
-With SOURCE_DATE_EPOCH set, the same files give the same bytes.
+With SOURCE_DATE_EPOCH set, the same files give the same bytes, but for a model that is compiled ahead.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import zipfile
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
+from kserve_wrapper.archiver.ahead import pack_compiled
 from kserve_wrapper.archiver.description import (
     FILES,
     BuildError,
     check_version,
     package_folder,
     read_description,
+    uses_package,
     warnings_of,
 )
 
@@ -37,6 +39,7 @@ def build(
     version: Optional[str] = None,
     warn: Optional[Callable[[str], None]] = None,
     accept: Optional[Callable[[Path], None]] = None,
+    instructions: Optional[str] = None,
 ) -> Path:
     """Write the archive of the model in ``folder``, named like it, and return its path.
 
@@ -48,6 +51,7 @@ def build(
         version: instead of the one in mar.json.
         warn: called with what is allowed and probably not meant; without it, that goes to standard error.
         accept: called with the archive before it gets its place; what it raises keeps it from that.
+        instructions: what the model is compiled ahead for, where its handler can: see :mod:`.ahead`. None: it is not.
 
     Raises:
         BuildError: see the message.
@@ -71,6 +75,8 @@ def build(
         scratch = Path(scratch_name).resolve()
         stage_extras(folder, description, scratch / "extras")
         made = _archive(model, folder, description, version or description["version"], scratch)
+        if instructions is not None and uses_package(folder, description):
+            pack_compiled(made, instructions, tell=lambda line: print(f"build: {line}", file=sys.stderr, flush=True))
         rewrite(made, scratch / made.name, build_time())
         if accept is not None:
             accept(scratch / made.name)

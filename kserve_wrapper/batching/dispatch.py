@@ -23,7 +23,7 @@ from kserve_wrapper.core.errors import (
 )
 from kserve_wrapper.core.headers import trace_of
 from kserve_wrapper.upstream.connection import Interrupted
-from kserve_wrapper.upstream.errors import Busy, NotRegistered, WorkerLost
+from kserve_wrapper.upstream.errors import Busy, NotRegistered, ReplyTooLong, WorkerLost
 
 logger = logging.getLogger(__name__)
 
@@ -227,7 +227,7 @@ class Dispatch:
             requests[0].fail(_copy(error, error.rows, error.message))
             return []
         self._remember(requests, error)
-        if isinstance(error, WorkerLost) or (isinstance(error, InvalidRequest) and self._names_rows):
+        if isinstance(error, (WorkerLost, ReplyTooLong)) or (isinstance(error, InvalidRequest) and self._names_rows):
             # Each part with the culprit in it would cost another worker; and who names rows at fault and named none
             # refuses what the requests have in common.
             return [[request] for request in requests]

@@ -12,9 +12,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from kserve_wrapper.modelstore.findings import Finding, error, warning
 from kserve_wrapper.torchserve import load_log
@@ -25,6 +25,8 @@ WORKER = Path(__file__).with_name("trial_worker.py")
 START_LIMIT = 120
 #: Seconds beyond it for Python to start, and for the answer.
 _SLACK = 60
+#: Characters of an answer in a finding.
+_SHOWN = 400
 _REBUILD = "Mend it and build the archive again"
 
 
@@ -32,15 +34,14 @@ _REBUILD = "Mend it and build the archive again"
 class Trial:
     """What came of it.
 
-    ``printed`` are the process's last lines, ``status`` and ``answer`` those of the row; None where none was asked.
+    ``printed`` are the process's lines, ``answers`` status and body of each request that was asked.
     """
 
     ended: Optional[int]
     printed: List[str]
     seconds: Optional[float] = None
     metadata: Optional[Dict[str, Any]] = None
-    status: Optional[int] = None
-    answer: str = ""
+    answers: List[Tuple[int, str]] = field(default_factory=list)
 
     @property
     def loaded(self) -> bool:
@@ -52,12 +53,12 @@ def missing() -> Optional[str]:
     return next((name for name in ("torch", "ts") if importlib.util.find_spec(name) is None), None)
 
 
-def run(archive: Archive, request: Optional[Mapping[str, Any]] = None, envelope: Optional[str] = None) -> Trial:
+def run(archive: Archive, requests: Sequence[Mapping[str, Any]] = (), envelope: Optional[str] = None) -> Trial:
     """Unpacks the archive to a scratch folder and loads it there.
 
     Args:
         archive: one that could be read, with a handler.
-        request: V1 or V2; without it, a row is made up where the handler has metadata.
+        requests: V1 or V2; without any, a row is made up where the handler has metadata.
         envelope: TorchServe's own, for handlers that bring none.
     """
     with tempfile.TemporaryDirectory(prefix="ts-kserve-check-") as scratch_name:
@@ -70,7 +71,7 @@ def run(archive: Archive, request: Optional[Mapping[str, Any]] = None, envelope:
             "directory": str(directory),
             "handler": archive.handler,
             "envelope": envelope,
-            "request": request,
+            "requests": list(requests),
             "result": str(result),
         }
         (scratch / "job.json").write_text(json.dumps(job), encoding="utf-8")
@@ -78,6 +79,7 @@ def run(archive: Archive, request: Optional[Mapping[str, Any]] = None, envelope:
             ended = _process(scratch / "job.json", directory, output, start_limit(archive) + _SLACK)
         printed = log.read_text(encoding="utf-8", errors="replace").splitlines()
         found = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {}
+        found["answers"] = [(status, answer) for status, answer in found.get("answers", [])]
         return Trial(ended, printed, **found)
 
 
@@ -123,18 +125,20 @@ def check_load(
         problem = f"not loaded to see whether it works: {absent} is not installed for {sys.executable}"
         yield warning(archive.path, None, problem, "pip install 'ts-kserve-wrapper[serve]', or check it where it is")
         return
-    trial = run(archive, request, envelope)
+    trial = run(archive, [] if request is None else [request], envelope)
     limit = start_limit(archive)
     if not trial.loaded:
         yield _load_failure(archive, trial, limit)
         return
     if trial.seconds is not None and trial.seconds > limit:
         yield _too_slow(archive, f"took {trial.seconds:.0f} s to load", limit)
-    if trial.ended != 0 or (trial.status or 0) >= 500:
-        cause, remedy = load_log.failure(trial.printed) or (trial.answer or _ending(trial), _REBUILD)
+    status, answer = trial.answers[0] if trial.answers else (0, "")
+    if trial.ended != 0 or status >= 500:
+        cause, remedy = load_log.failure(trial.printed) or (answer[:_SHOWN] or _ending(trial), _REBUILD)
         yield error(archive.path, None, f"loads, and fails on the first row: {cause}", remedy)
-    elif request is not None and (trial.status or 0) >= 400:
-        yield error(archive.path, None, f"refuses the example row: {trial.answer}", "Mend the request or the handler")
+    elif request is not None and status >= 400:
+        problem = f"refuses the example request: {answer[:_SHOWN]}"
+        yield error(archive.path, None, problem, "Mend the request or the handler")
 
 
 def _load_failure(archive: Archive, trial: Trial, limit: float) -> Finding:

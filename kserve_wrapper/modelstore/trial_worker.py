@@ -2,8 +2,8 @@
 
     python trial_worker.py JOB.json
 
-JOB has ``name``, ``directory``, ``handler``, ``envelope``, ``request`` (V1, V2 or null: made up from the metadata) and
-``result``, the file that gets what came of it. What goes wrong is a traceback, as in the worker.
+JOB has ``name``, ``directory``, ``handler``, ``envelope``, ``requests`` (V1 or V2; without any, one row is made up from
+the metadata) and ``result``, the file that gets what came of it. What goes wrong is a traceback, as in the worker.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ def main(job: Mapping[str, Any]) -> None:
     """Loads, writes the result; answers, writes it again."""
     started = time.monotonic()
     service = _load(job)
-    result: Dict[str, Any] = {"seconds": time.monotonic() - started, "metadata": _metadata(service), "status": None}
+    result: Dict[str, Any] = {"seconds": time.monotonic() - started, "metadata": _metadata(service), "answers": []}
     _write(job, result)
-    request = job["request"] or _made_up(result["metadata"])
-    if request is not None:
-        result["status"], result["answer"] = _answer(service, request)
+    for request in job["requests"] or _made_up(result["metadata"]):
+        result["answers"].append(_answer(service, request))
         _write(job, result)
 
 
@@ -55,12 +54,13 @@ def _metadata(service: Any) -> Optional[Dict[str, Any]]:
     return described if isinstance(described, dict) else None
 
 
-def _made_up(metadata: Optional[Mapping[str, Any]]) -> Optional[Dict[str, Any]]:
+def _made_up(metadata: Optional[Mapping[str, Any]]) -> List[Dict[str, Any]]:
     if metadata is None:
-        return None
+        return []
     from kserve_wrapper.modelstore.examples import v2_request
 
-    return v2_request(metadata)
+    request = v2_request(metadata)
+    return [] if request is None else [request]
 
 
 def _answer(service: Any, request: Mapping[str, Any]) -> Tuple[int, str]:
@@ -74,8 +74,11 @@ def _answer(service: Any, request: Mapping[str, Any]) -> Tuple[int, str]:
     if not isinstance(answers, List) or len(answers) != 1:
         raise ValueError(f"the handler gave {answers!r:.200} for one request, not a list of one answer")
     answer = answers[0]
-    text = answer.decode("utf-8", "replace") if isinstance(answer, (bytes, bytearray)) else str(answer)
-    return processor.get_response_status_code(), text[:2000]
+    if isinstance(answer, (bytes, bytearray)):
+        text = answer.decode("utf-8", "replace")
+    else:
+        text = answer if isinstance(answer, str) else json.dumps(answer, default=str)
+    return processor.get_response_status_code(), text
 
 
 def _write(job: Mapping[str, Any], result: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Tuple
 
 from kserve_wrapper.supervisor.java import Java
-from kserve_wrapper.torchserve import load_log
+from kserve_wrapper.torchserve import log_records
 from kserve_wrapper.torchserve.config import ENVIRONMENT, TorchServeConfig
 from kserve_wrapper.torchserve.properties import ConfigError
 
@@ -72,7 +72,7 @@ def command(
         # Of several files the later ones add to the first.
         files = (log_config.resolve(), Path(__file__).with_name("load_log4j2.xml"))
         virtual.append("-Dlog4j.configurationFile=" + ",".join(file.as_uri() for file in files))
-        virtual.append(f"-Dts.kserve.loads={run / load_log.NAME}")
+        virtual.append(f"-Dts.kserve.loads={run / log_records.NAME}")
     classes = [".", str(installation.home / "ts" / "frontend" / "*")]
     if "plugins_path" in settings:
         plugins = settings["plugins_path"].value

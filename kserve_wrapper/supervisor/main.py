@@ -22,7 +22,7 @@ from kserve_wrapper.supervisor import checks, derived_config, java, launch, opti
 from kserve_wrapper.supervisor.options import Options, WrapperFlags
 from kserve_wrapper.supervisor.probe import Probe
 from kserve_wrapper.supervisor.processes import Child, become_reaper, reap, wait_end, wait_gone, wait_signal
-from kserve_wrapper.torchserve import load_log, properties, tokens
+from kserve_wrapper.torchserve import log_records, properties, tokens
 from kserve_wrapper.torchserve.config import TorchServeConfig, load
 
 #: Of the time to drain, what is kept for TorchServe to stop in: seconds at most, and as a fraction.
@@ -185,7 +185,7 @@ def _wrapper_environment(chosen: Options, environ: Mapping[str, str], run: Path,
         # Connections get a moment to close after the last answer.
         "TS_KSERVE_DRAIN_TIMEOUT": f"{max(0.5, chosen.drain_timeout - _reserve(chosen.drain_timeout) - 2):g}",
         "CONFIG_PATH": str(run / "config.properties"),
-        load_log.VARIABLE: str(run / load_log.NAME),
+        log_records.VARIABLE: str(run / log_records.NAME),
         tokens.VARIABLE: str(run / tokens.NAME) if tokened else "",
     }
 

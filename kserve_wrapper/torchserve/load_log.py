@@ -1,29 +1,18 @@
-"""Why a model does not load, as its worker said it: TorchServe's management address tells nothing of it.
-
-The supervisor has TorchServe write what workers print, and what it says of archives that it cannot take, to a file of
-its own: ``THREAD, tab, LOGGER, tab, MESSAGE`` a line; a line without tabs belongs to the message before.
-"""
+"""Why a model does not load, as its worker said it: TorchServe's management address tells nothing of it."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
+from typing import Dict, Iterable, List, Optional, Tuple
 
-NAME = "loads.log"
-#: Where the wrapper looks, when set.
-VARIABLE = "TS_KSERVE_LOAD_LOG"
+from kserve_wrapper.torchserve.log_records import OF_A_REQUEST, TRACEBACK, Stamp, records, stamp, tail, worker_name
+
 #: Bytes at its end that are read.
 _TAIL = 256 * 1024
 #: Characters of a cause.
 _LONGEST = 400
-#: TorchServe names a worker's thread by port, the model's first 25 characters, and version.
-_WORKER = re.compile(r"W-[0-9]+-(.+)-std(?:out|err)\Z")
-_NAME = 25
 _STARTED = "Listening on port:"
-#: What TorchServe prints before the traceback of a request that failed: the model had loaded.
-_OF_A_REQUEST = ("Invoking custom service failed.", "Prediction error", "System out of memory", "CUDA out of memory")
-_TRACEBACK = "Traceback (most recent call last):"
 _CHAINS = (
     "During handling of the above exception, another exception occurred:",
     "The above exception was the direct cause of the following exception:",
@@ -31,6 +20,8 @@ _CHAINS = (
 _PIP = re.compile(r"Custom pip package installation failed for model (.+?):?\Z")
 #: Where TorchServe cannot import a handler, it looks for one of its own by that name, and complains of that.
 _OWN_HANDLER = "No module named 'ts.torch_handler."
+#: TorchServe closed the connection to a worker that had loaded.
+_HUNG_UP = "BrokenPipeError"
 #: What to do, by what the cause begins with or holds.
 _MENDS: Tuple[Tuple[str, str], ...] = (
     ("ERROR: ", "Mend the archive's requirements.txt, or give pip an index that has these packages"),
@@ -42,8 +33,6 @@ _MENDS: Tuple[Tuple[str, str], ...] = (
 )
 _ELSE = "Mend the handler or the archive"
 
-Record = Tuple[str, List[str]]
-
 
 class LoadLog:
     """The causes that the file tells.
@@ -54,72 +43,47 @@ class LoadLog:
 
     def __init__(self, path: Optional[Path]) -> None:
         self._path = path
-        self._stamp: Optional[Tuple[int, int, int]] = None
+        self._stamp: Optional[Stamp] = None
         self._causes: Dict[str, str] = {}
 
     def cause(self, model: str, version: str) -> Optional[str]:
         """The last load error of a version with its mend, in one line; None where none is known."""
         self._refresh()
-        return self._causes.get(f"{model[:_NAME]}_{version}") or self._causes.get(model)
+        return self._causes.get(worker_name(model, version)) or self._causes.get(model)
 
     def _refresh(self) -> None:
         if self._path is None:
             return
         try:
-            status = self._path.stat()
-            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if stamp == self._stamp:
+            seen = stamp(self._path)
+            if seen == self._stamp:
                 return
-            with self._path.open("rb") as file:
-                file.seek(max(0, status.st_size - _TAIL))
-                text = file.read(_TAIL).decode("utf-8", "replace")
+            lines = tail(self._path, _TAIL)
         except OSError:
             return
-        self._stamp = stamp
-        self._causes = causes(text.splitlines())
-
-
-def find(environ: Mapping[str, str]) -> LoadLog:
-    """The file that the supervisor named; without a supervisor there is none."""
-    named = environ.get(VARIABLE)
-    return LoadLog(Path(named) if named else None)
+        self._stamp = seen
+        self._causes = causes(lines)
 
 
 def causes(lines: Iterable[str]) -> Dict[str, str]:
     """Load errors by ``MODEL_VERSION`` of a worker, or by model where pip failed before there was one."""
     printed: Dict[str, List[str]] = {}
     found: Dict[str, str] = {}
-    for thread, message in _records(lines):
-        worker = _WORKER.match(thread)
+    for record in records(lines):
+        worker, message = record.worker, record.lines
         pip = _PIP.match(message[0])
         if pip is not None:
             found[pip.group(1)] = _told(next((line for line in message if line.startswith("ERROR: ")), message[0]))
         elif worker is not None:
-            said = printed.setdefault(worker.group(1), [])
+            said = printed.setdefault(worker, [])
             # A new process begins: what the former one printed is told already, or was no error.
             if message[0].startswith(_STARTED):
-                _take(found, worker.group(1), said)
+                _take(found, worker, said)
                 said.clear()
             said += message
     for name, said in printed.items():
         _take(found, name, said)
     return found
-
-
-def _records(lines: Iterable[str]) -> Iterator[Record]:
-    """Thread and lines of each message."""
-    record: Optional[Record] = None
-    for line in lines:
-        thread, tab, rest = line.partition("\t")
-        _, second, message = rest.partition("\t")
-        if tab and second:
-            if record is not None:
-                yield record
-            record = (thread, [message])
-        elif record is not None:
-            record[1].append(line)
-    if record is not None:
-        yield record
 
 
 def _take(found: Dict[str, str], name: str, said: List[str]) -> None:
@@ -132,14 +96,16 @@ def _first_chain(said: List[str]) -> Optional[str]:
     """The exception that the first traceback comes to; later ones are about what followed from it."""
     error: Optional[str] = None
     chained = within = False
-    for before, line in zip(["", *said], said):
-        if line == _TRACEBACK:
-            if before in _OF_A_REQUEST or (error is not None and not chained):
+    for before, line, after in zip(["", *said], said, [*said[1:], ""]):
+        if line == TRACEBACK:
+            if before in OF_A_REQUEST or (error is not None and not chained):
                 break
             within, chained = True, False
         elif within and line and not line.startswith((" ", "\t")):
             within = False
-            error = line if error is None or _OWN_HANDLER not in line else error
+            if not line.startswith(_HUNG_UP) and (error is None or _OWN_HANDLER not in line):
+                # torch lists what does not fit in lines of their own.
+                error = f"{line} {after.strip()}" if line.endswith(":") and after[:1].isspace() else line
         elif line in _CHAINS:
             chained = True
     return error

@@ -252,9 +252,9 @@ def _picture(form: forms.Form, tab: str, canvas: Any, file: Optional[str]) -> Im
     if drawn is None or not drawn.convert("L").getbbox():
         raise forms.FormError("nothing is drawn yet: press the brush, then draw")
     channels, height, width = form.inputs[0].shape
-    flat: Image.Image = drawn.convert("L" if channels == 1 else "RGB")
+    picture: Image.Image = drawn.convert("L" if channels == 1 else "RGB")
     side = max(height, width)
-    return flat.resize((side, side), Image.Resampling.LANCZOS) if 0 < side < _CANVAS else flat
+    return picture.resize((side, side), Image.Resampling.LANCZOS) if 0 < side < _CANVAS else picture
 
 
 def _about(form: forms.Form) -> str:

@@ -9,15 +9,25 @@ import time
 from typing import Awaitable, Callable, List, Mapping, Optional, Protocol, Set
 
 from kserve_wrapper.core.calls import Call, ModelMetadata, Reply
-from kserve_wrapper.core.errors import BadGateway, DeadlineExceeded, InternalError, InvalidRequest, TooLarge
+from kserve_wrapper.core.errors import (
+    BadGateway,
+    DeadlineExceeded,
+    InternalError,
+    InvalidRequest,
+    TooLarge,
+    WrapperError,
+)
 from kserve_wrapper.tensors.binary import HEADER_LENGTH
 from kserve_wrapper.upstream.address import Address
 from kserve_wrapper.upstream.codec import UpstreamRequest, decode_reply, encode_call
 from kserve_wrapper.upstream.connection import Connection, Interrupted, Response, dial
 from kserve_wrapper.upstream.envelopes import wrong_protocol
-from kserve_wrapper.upstream.errors import Busy, NotReached, Refused, read_error
+from kserve_wrapper.upstream.errors import Busy, NotReached, Refused, WorkerLost, read_error
 
 logger = logging.getLogger(__name__)
+
+#: Of a model's name, when its request left (seconds since the epoch) and what came back.
+Explain = Callable[[str, float, WrapperError], Awaitable[WrapperError]]
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -44,6 +54,7 @@ class Upstream:
         response_limit: bytes of an answer's body. Beyond: TooLarge, unread.
         connections: most connections at a time. Beyond: Unavailable.
         envelope: TorchServe's service_envelope.
+        explain: makes an error say what the log tells, given the model's name and when its request left.
     """
 
     def __init__(
@@ -59,6 +70,7 @@ class Upstream:
         response_limit: int = 64 * 1024 * 1024,
         connections: int = 256,
         envelope: Optional[str] = None,
+        explain: Optional[Explain] = None,
     ) -> None:
         self._address, self._tls = address, tls
         self._authority = address.authority
@@ -69,6 +81,7 @@ class Upstream:
         self._response_limit = response_limit
         self._limit = connections
         self._envelope = envelope
+        self._explain = explain
         self._idle: List[Connection] = []
         self._open: Set[Connection] = set()
         self._connecting = 0
@@ -98,7 +111,7 @@ class Upstream:
             )
         key = self._authorize() if self._authorize else None
         response = self._exchange(self._head(request, key, headers), request.body, deadline)
-        return self._watched(started, self._reply(call, metadata, request, key, headers, deadline, response))
+        return self._watched(call, started, self._reply(call, metadata, request, key, headers, deadline, response))
 
     async def aclose(self) -> None:
         """Closes all connections; requests under way end as Unavailable."""
@@ -108,13 +121,18 @@ class Upstream:
         self._idle.clear()
         await asyncio.sleep(0)
 
-    async def _watched(self, started: float, sent: Awaitable[Reply]) -> Reply:
+    async def _watched(self, call: Call, started: float, sent: Awaitable[Reply]) -> Reply:
         try:
             reply = await sent
         except NotReached:
             if self._follower is not None:
                 self._follower.report_unreachable()
             raise
+        except (WorkerLost, InternalError) as error:
+            if self._explain is None:
+                raise
+            left = time.time() - (time.monotonic() - started)
+            raise await self._explain(call.model, left, error) from None
         finally:
             if self._took is not None:
                 self._took(time.monotonic() - started)

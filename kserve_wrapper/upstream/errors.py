@@ -32,6 +32,12 @@ _CLASSES: Mapping[int, Type[WrapperError]] = {
     504: DeadlineExceeded,
     507: OutOfResources,
 }
+#: What TorchServe says of answers that it can make nothing of.
+_NO_ANSWER: Mapping[str, str] = {
+    "Invalid model predict output": "something that is no list",
+    "number of batch response mismatched": "too many answers or too few",
+    "Unsupported model output data type.": "something that has no JSON form",
+}
 #: Java's exception classes for a path that leads nowhere.
 _UNKNOWN_MODEL = {"ModelNotFoundException", "ModelVersionNotFoundException", "ResourceNotFoundException"}
 
@@ -50,6 +56,27 @@ class Refused(Unseen):
 
 class WorkerLost(Unavailable):
     """The worker that had the request ended; a request in it may be why."""
+
+
+class ReplyTooLong(TooLarge):
+    """The answer was longer than TorchServe takes from a worker, which TorchServe ended for it."""
+
+    def __init__(self, model: str, limit: int) -> None:
+        super().__init__(
+            f"model {model}: the answer to this request is longer than TorchServe's limit of {limit} bytes "
+            "(max_response_size in config.properties): ask for less in one request, or raise the limit; sent again, it "
+            "fails again"
+        )
+
+
+class NoAnswer(InternalError):
+    """What a handler returned cannot be an answer."""
+
+    def __init__(self, model: str, returned: str) -> None:
+        super().__init__(
+            f"model {model}: its handler returned {returned}; it must return a list with one answer for each request, "
+            "of text, bytes or what JSON has; behind TorchServe's envelopes one for each instance or input"
+        )
 
 
 class NotRegistered(NotFound):
@@ -125,6 +152,8 @@ def _from_torchserve(model: str, status: int, kind: str, message: str) -> Wrappe
     if 400 <= status < 500 and kind == "InternalServerException":
         return _of_status(status, message)
     logger.error("model %s: TorchServe answered %d %s: %s", model, status, kind, message)
+    if message in _NO_ANSWER:
+        return NoAnswer(model, _NO_ANSWER[message])
     if kind == "InternalServerException":
         return InternalError(f"model {model} failed on this request; the model server's log has the cause")
     return BadGateway(f"the model server refused the request for model {model}; the log has the cause")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import logging
 import math
+import threading
 import time
 from dataclasses import dataclass, field
-from typing import Callable, Dict, List, Optional, Sequence, Tuple, TypeVar, Union
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple, TypeVar, Union
 
 import torch
 
@@ -100,6 +102,28 @@ def run_halving(call: Callable[[int, int], S], rows: int, limit: int) -> Tuple[L
     return done, failed
 
 
+@contextlib.contextmanager
+def telling(text: str) -> Iterator[None]:
+    """Log how long it takes, every few seconds, also while one call takes longer than that.
+
+    Args:
+        text: a format of the seconds.
+    """
+    begin, done = time.perf_counter(), threading.Event()
+
+    def tell() -> None:
+        while not done.wait(_TELL):
+            logger.info("%s", text.format(time.perf_counter() - begin))
+
+    thread = threading.Thread(target=tell, name="telling", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
 class Engine:
     """A model behind a fixed set of batch sizes.
 
@@ -108,11 +132,15 @@ class Engine:
             with a method ``padded(inputs, size)`` pads by itself, and gives the scores of the rows alone.
         limit: rows that go through at once.
         sizes: batch sizes that are warm; a batch is padded with zeros to the next of them. None = no padding.
+        pads: False where any size is as warm as another: then ``sizes`` are those that fitting tries.
     """
 
-    def __init__(self, forwards: Sequence[Forward], limit: int, sizes: Optional[Sequence[int]] = None) -> None:
+    def __init__(
+        self, forwards: Sequence[Forward], limit: int, sizes: Optional[Sequence[int]] = None, pads: bool = True
+    ) -> None:
         self._forwards = list(forwards)
-        self._sizes = sorted(sizes) if sizes else []
+        self._tried = sorted(sizes) if sizes else []
+        self._sizes = self._tried if pads else []
         self._limit = min(limit, self._sizes[-1]) if self._sizes else limit
         self._fastest: Dict[int, Forward] = {}
         #: Rows beyond which a slow model answers no more of them a second; None where none was found.
@@ -133,12 +161,12 @@ class Engine:
         Returns:
             The sizes that stay cold.
         """
-        begin = told = time.perf_counter()
+        begin = time.perf_counter()
         warm: List[int] = []
         a_row = 0.0
-        with torch.inference_mode():
-            if fit and self._sizes and not self._pads_itself():
-                times = paying_sizes(lambda size: self._warm(example, size), self._sizes, seconds)
+        with torch.inference_mode(), telling(f"warming, {{:.0f}} s of at most {seconds:.0f}"):
+            if fit and self._tried and not self._pads_itself():
+                times = paying_sizes(lambda size: self._warm(example, size), self._tried, seconds)
                 self._keep(best_size(times))
                 warm = [size for size in times if size in self._sizes]
                 a_row = min(times[size] / size for size in times)
@@ -148,9 +176,6 @@ class Engine:
                 now = time.perf_counter()
                 if warm and now - begin + 2 * len(self._forwards) * size * a_row > seconds:
                     continue
-                if now - told > _TELL:
-                    told = now
-                    logger.info("warming up: %.0f s of at most %.0f", now - begin, seconds)
                 a_row = min(self._warm(example, size) / size, a_row or math.inf)
                 warm.append(size)
         cold = [size for size in self._sizes if size not in warm]

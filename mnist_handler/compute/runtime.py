@@ -13,7 +13,7 @@ from torch import nn
 
 from mnist_handler.compute import package
 from mnist_handler.compute.compiled import cast, choose_mode, compile_model, in_precision
-from mnist_handler.compute.engine import Engine, Forward, Scores, default_sizes, is_out_of_memory
+from mnist_handler.compute.engine import Engine, Forward, Scores, default_sizes, is_out_of_memory, telling
 from mnist_handler.compute.fit import fit_threads
 from mnist_handler.compute.folding import eager_copy
 from mnist_handler.compute.loading import LoadError
@@ -68,18 +68,22 @@ def build_runtime(
     fixed = all(size >= 0 for spec in specs for size in spec.tensor.shape)
     mode = choose_mode(config.compile, config.precision, device, fixed)
     _check_shapes(model, specs, example)
-    ahead = _ahead(model, mode, config, device, specs, example, directory)
-    if ahead is not None:
-        eager = eager_copy(model, example(2)) if explainable else model
-        fitted = _fit_threads(ahead, example(1, _LENGTH), config, device)
-        return _ready(Engine([ahead], config.max_batch_size), "ahead", eager, example, warm_up_seconds, config, fitted)
-    folded = mode == "cuda_graph"
-    eager = eager_copy(model, example(2)) if explainable or folded else model
-    # A graph replays BatchNorm as kernels of its own unless it is folded.
-    served = eager if folded else model
     sizes = config.batch_buckets or tuple(default_sizes(config.max_batch_size))
+    ahead = _ahead(model, mode, config, device, specs, example, directory)
+    # A layer that is named must be found, so it is not folded away.
+    named = config.explain_layer is not None or any(spec.tensor.embedding is not None for spec in specs)
+    if ahead is not None:
+        eager = eager_copy(model, example(2), fold=not named) if explainable else model
+        fitted = _fit_threads(ahead, example(1, _LENGTH), config, device)
+        engine = Engine([ahead], config.max_batch_size, sizes if fixed else None, pads=False)
+        return _ready(engine, "ahead", eager, example, warm_up_seconds, config, fitted)
+    folded = mode == "cuda_graph"
+    eager = eager_copy(model, example(2), fold=not named) if explainable else model
+    # A graph replays BatchNorm as kernels of its own unless it is folded.
+    served = (eager if explainable and not named else eager_copy(model, example(2))) if folded else model
     small = [size for size in sizes[:5] if size <= _PROBED] or sizes[:1]
-    mode, forwards = _compile(served, mode, config, device, specs, example, small)
+    with telling(f"compiling ({mode}), {{:.0f}} s"):
+        mode, forwards = _compile(served, mode, config, device, specs, example, small)
     fitted = _fit_threads(forwards[0], example(sizes[0] if fixed else 1, _LENGTH), config, device)
     engine = Engine(forwards, config.max_batch_size, sizes if fixed else None)
     return _ready(engine, mode, eager, example, warm_up_seconds, config, fitted)
@@ -184,7 +188,7 @@ def _compile(
         return mode, compile_model(model, mode, config.precision, device, example(2))
     (eager,) = compile_model(model, "none", config.precision, device, example(2))
     try:
-        forwards = compile_model(model, mode, config.precision, device, example(2))
+        forwards = compile_model(model, mode, config.precision, device, example(2), config.compile_options)
     except ConfigError:
         raise
     except Exception as error:

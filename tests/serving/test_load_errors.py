@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 from kserve_wrapper.core.sockets import free_port
-from scripts.serving import free_ports, supervisor_command, tail
+from scripts.serving import free_ports, stop, supervisor_command, tail
 from tests.faults.pod import snapshot
+from tests.serving.servers import Served
 
 ARCHIVER = "from model_archiver.model_packaging import generate_model_archive as run; run()"
 BASE = "from ts.torch_handler.base_handler import BaseHandler\n"
@@ -48,6 +50,19 @@ def errors(log: Path) -> List[str]:
     return [entry["message"] for entry in map(json.loads, lines) if entry["level"] == "ERROR"]
 
 
+def clients_answers(served: Served, pod: subprocess.Popen[bytes]) -> Dict[str, Tuple[int, str]]:
+    """What the models' clients get, from when the list of models has each one's cause; the pod may end before."""
+    found: Dict[str, Tuple[int, str]] = {}
+    while pod.poll() is None and len(found) < len(CAUSES):
+        with suppress(OSError):
+            for entry in served.post("/v2/repository/index", {}):
+                if entry["name"] not in found and entry["reason"].startswith(CAUSES[entry["name"]]):
+                    status, answer = served.exchange(f"/v1/models/{entry['name']}:predict", b'{"instances": [1]}')
+                    found[entry["name"]] = (status, answer["error"])
+        time.sleep(0.3)
+    return found
+
+
 def test_the_cause_is_told_and_the_pod_ends(tmp_path: Path) -> None:
     store = tmp_path / "store"
     store.mkdir()
@@ -58,18 +73,24 @@ def test_the_cause_is_told_and_the_pod_ends(tmp_path: Path) -> None:
         "model_snapshot": snapshot(list(HANDLERS), 1, 60),
         "install_py_dep_per_model": "true",
     }
-    flags = ["--http_port", str(free_port()), "--enable_grpc", "false", "--start_limit", str(LIMIT)]
+    port = free_port()
+    flags = ["--http_port", str(port), "--enable_grpc", "false", "--start_limit", str(LIMIT)]
     log = tmp_path / "pod.log"
     plain: Dict[str, str] = {key: value for key, value in os.environ.items() if not key.startswith("TS_")}
     started = time.monotonic()
+    command = supervisor_command(store, settings, flags)
     with log.open("wb") as output:
-        ended = subprocess.run(
-            supervisor_command(store, settings, flags), env=plain, stdout=output, stderr=output, timeout=5 * LIMIT
-        )
-    assert ended.returncode == 1, tail(log)
+        pod = subprocess.Popen(command, env=plain, stdout=output, stderr=output)
+        try:
+            answered = clients_answers(Served(f"http://127.0.0.1:{port}", "", log), pod)
+            assert pod.wait(5 * LIMIT) == 1, tail(log)
+        finally:
+            stop(pod)
     assert time.monotonic() - started > LIMIT / 2
     told = errors(log)
     for model, cause in CAUSES.items():
+        status, error = answered.get(model, (0, ""))
+        assert (status, f"is not ready: {cause}" in error) == (503, True), (model, answered)
         assert any(line.startswith(f"model {model!r} 1.0: {cause}") for line in told), (model, told)
     end = f"not live any more: model imports has not become ready within {LIMIT} s: it"
     assert any(line.startswith(end) for line in told)

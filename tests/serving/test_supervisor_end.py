@@ -17,6 +17,7 @@ import pytest
 from scripts.serving import ROOT
 from tests.serving import system as systems
 from tests.serving.system import System, gone, snapshot, system, until
+from tests.unit.deploy.archives import make_mar
 
 NO_MODEL = {"enable_envvars_config": "true"}
 ONE_MODEL = {"model_snapshot": snapshot(), "job_queue_size": "10"}
@@ -150,6 +151,16 @@ def test_nothing_is_started_without_the_archives(tmp_path: Path) -> None:
     said = refused(tmp_path, f"model_store={tmp_path}\nmodel_snapshot={snapshot()}\n")
     assert f"needs obedient.mar, which is not in {tmp_path}" in said
     assert "nothing was started" in said
+
+
+def test_a_default_version_that_torchserve_would_pass_over_is_refused(tmp_path: Path) -> None:
+    """It reads none of the property models, and serves the archive that it loads last."""
+    for version in ("1.0", "2.0"):
+        make_mar(tmp_path, "echo", version, f"echo-{version}.mar")
+    models = '{"echo":{"1.0":{"defaultVersion":true},"2.0":{"minWorkers":1}}}'
+    said = refused(tmp_path, f"model_store={tmp_path}\nload_models=all\nmodels={models}\n")
+    assert "models.echo.1.0 has defaultVersion, which TorchServe does not read" in said
+    assert "Write model_snapshot in place of load_models and models" in said
 
 
 def test_nothing_is_started_on_a_broken_file(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def convert() -> ModuleType:
-    return load(ROOT / "model-archiver" / "convert.py")
+    return load(ROOT / "kserve_wrapper" / "commands" / "convert.py")
 
 
 @pytest.fixture(scope="session")

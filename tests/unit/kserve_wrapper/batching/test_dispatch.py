@@ -24,7 +24,7 @@ from kserve_wrapper.core.errors import (
     WrapperError,
 )
 from kserve_wrapper.upstream.connection import Interrupted
-from kserve_wrapper.upstream.errors import Busy, NotReached, NotRegistered, Refused, WorkerLost
+from kserve_wrapper.upstream.errors import Busy, NotReached, NotRegistered, Refused, ReplyTooLong, WorkerLost
 from tests.unit.kserve_wrapper.batching.fake_model import BY_ROW, OURS, FakeModel, Rig, answers
 from tests.unit.kserve_wrapper.batching.virtual_time import run
 
@@ -249,20 +249,22 @@ def test_a_handlers_own_error_for_one_request_is_nobody_elses(kind: Type[Wrapper
     run(main())
 
 
-def test_a_request_that_ends_the_worker_costs_its_company_one_more_send() -> None:
+@pytest.mark.parametrize("error", [WorkerLost("lost", 1.0), ReplyTooLong("m", 100)], ids=["dies", "answer too long"])
+def test_a_request_that_ends_the_worker_costs_its_company_one_more_send(error: WrapperError) -> None:
     async def main() -> None:
         rig = Rig(FakeModel())
 
         def fail(index: int, call: V1Call) -> Optional[Reply]:
             if any(row["id"] == "poison" for row in call.instances):
-                raise WorkerLost("lost", 1.0)
+                raise error
             return None
 
         rig.model.on_send = fail
         tasks = [rig.submit("a"), rig.submit("poison"), rig.submit("b")]
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert [results[0], results[2]] == [answers("a"), answers("b")]
-        assert isinstance(results[1], WorkerLost)
+        assert isinstance(results[1], type(error))
+        assert (results[1].message, results[1].retry_after) == (error.message, error.retry_after)
         assert rig.model.batches == [["a", "poison", "b"], ["a"], ["poison"], ["b"]]
 
     run(main())

@@ -44,8 +44,9 @@ def needs_torchserve() -> None:
 @pytest.mark.usefixtures("needs_torchserve")
 def test_a_row_is_asked(tmp_path: Path) -> None:
     found = archive.read(mar(tmp_path, GOOD))
-    ran = trial.run(found, {"instances": [1, 2, 3]})
-    assert (ran.ended, ran.loaded, ran.status, ran.answer) == (0, True, 200, "{'predictions': [3]}"), ran
+    ran = trial.run(found, [{"instances": [1, 2, 3]}, {"instances": []}])
+    assert (ran.ended, ran.loaded) == (0, True), ran
+    assert ran.answers == [(200, '{"predictions": [3]}'), (200, '{"predictions": [0]}')]
 
 
 @pytest.mark.usefixtures("needs_torchserve")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kserve_wrapper.torchserve.load_log import VARIABLE, LoadLog, causes, find
+from kserve_wrapper.torchserve.load_log import LoadLog, causes
+from kserve_wrapper.torchserve.log_records import VARIABLE, find
 
 TRACEBACK = "Traceback (most recent call last):"
 DURING = ["", "During handling of the above exception, another exception occurred:", ""]
@@ -18,7 +19,7 @@ START = "Listening on port: /tmp/.ts.sock.9000"
 
 
 def printed(*lines: str, model: str = "m_1.0", port: int = 9000) -> List[str]:
-    return [f"W-{port}-{model}-stdout\tMODEL_LOG\t{line}" for line in lines]
+    return [f"1764166870000\tW-{port}-{model}-stdout\tMODEL_LOG\t{line}" for line in lines]
 
 
 def error(text: str, *code: str) -> List[str]:
@@ -52,11 +53,17 @@ def test_of_a_chain_the_last_counts_but_for_torchserves_own(chain: List[str], ca
     assert causes(printed(START, *chain))["m_1.0"].startswith(cause + ". ")
 
 
+def test_what_torch_lists_below_an_error_is_told() -> None:
+    said = printed(START, *error("RuntimeError: Error(s) in loading state_dict for M:"), '\tMissing key(s): "a". ')
+    assert 'for M: Missing key(s): "a". Mend' in causes(said)["m_1.0"]
+
+
 @pytest.mark.parametrize("before", ["Invoking custom service failed.", "Prediction error", "CUDA out of memory"])
 def test_a_request_that_failed_is_no_load_error(before: str) -> None:
     """A worker that ends later has nothing to do with what it stumbled over before."""
     said = printed(START, "Torch worker started.", "model_name: m, batchSize: 1", before, *error("KeyError: 'inputs'"))
     assert causes(said) == {}
+    assert causes(printed(START, "Backend worker process died.", *error("BrokenPipeError: [Errno 32]"))) == {}
     assert causes(said + printed(START, *error("A: a"))) == {"m_1.0": "A: a. Mend the handler or the archive"}
 
 
@@ -77,7 +84,7 @@ def test_a_new_process_that_fails_otherwise_counts() -> None:
 
 def test_pips_own_line_where_requirements_cannot_be_installed() -> None:
     lines = [
-        "main\tModelManager\tCustom pip package installation failed for model m:",
+        "1764166870000\tmain\tModelManager\tCustom pip package installation failed for model m:",
         "WARNING: nothing",
         "ERROR: Could not find a version that satisfies the requirement x==1",
         "ERROR: No matching distribution found for x==1",
@@ -106,7 +113,7 @@ def test_the_mend_is_the_causes(text: str, mend: str) -> None:
 
 def test_the_file_is_read_when_it_changed(tmp_path: Path) -> None:
     path = tmp_path / "loads.log"
-    log = find({VARIABLE: str(path)})
+    log = LoadLog(find({VARIABLE: str(path)}))
     assert log.cause("m", "1.0") is None
     path.write_text("\n".join(printed(START, *error("A: a"))) + "\n")
     assert str(log.cause("m", "1.0")).startswith("A: a")
@@ -114,7 +121,8 @@ def test_the_file_is_read_when_it_changed(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write("\n".join(printed(START, *error("B: b"))) + "\n")
     assert str(log.cause("m", "1.0")).startswith("B: b")
-    assert find({}).cause("m", "1.0") is LoadLog(None).cause("m", "1.0") is None
+    assert find({}) is None
+    assert LoadLog(None).cause("m", "1.0") is None
 
 
 def test_torchserve_cuts_names_of_models(tmp_path: Path) -> None:

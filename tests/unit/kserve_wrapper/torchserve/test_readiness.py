@@ -128,7 +128,7 @@ def test_a_load_error_is_told_at_once_in_reason_and_log(tmp_path: Path, caplog: 
     def say(error: str) -> None:
         with path.open("a") as file:
             for line in ("Listening on port: x", "Traceback (most recent call last):", "  File", error):
-                file.write(f"W-9000-mnist_1.0-stdout\tMODEL_LOG\t{line}\n")
+                file.write(f"1764166870000\tW-9000-mnist_1.0-stdout\tMODEL_LOG\t{line}\n")
 
     async def scenario(server: ManagementServer, readiness: Readiness) -> None:
         readiness._loads = loads

@@ -251,13 +251,13 @@ def test_an_integer_with_an_embedding_is_explained_too(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def cam(tmp_path_factory: pytest.TempPathFactory) -> RowHandler:
     folder = copy_archive(tmp_path_factory.mktemp("cam"))
-    return start(folder, {"max_batch_size": 4, "batch_buckets": [4], "explain_layer": "features.5"})
+    return start(folder, {"max_batch_size": 4, "batch_buckets": [4], "explain_layer": "features.3"})
 
 
 def test_grad_cam_agrees_with_captum(cam: RowHandler, digits: np.ndarray[Any, Any], model_inputs: torch.Tensor) -> None:
     model = build_model(MODEL / "mnist.py")
     model.load_state_dict(torch.load(MODEL / "mnist_cnn.pt", weights_only=True))
-    layer = dict(model.eval().named_modules())["features.5"]
+    layer = dict(model.eval().named_modules())["features.3"]
     rows = model_inputs[:5].clone().requires_grad_()
     maps = LayerGradCam(model, layer).attribute(rows, target=4, relu_attributions=True)
     answer = ask_one(cam, v2(digits[:5], explain=True, method="grad_cam", target=4))
