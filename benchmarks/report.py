@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Optional, Sequence
 
-KINDS = ("serving", "limit", "handler", "growth", "http", "flags", "photographs", "gpu", "profile")
+KINDS = ("serving", "limit", "handler", "growth", "http", "flags", "photographs", "decoding", "gpu", "profile")
 
 
 def write_report(path: Path) -> Path:
