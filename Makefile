@@ -5,6 +5,7 @@ PY := $(VENV)/bin/python
 MODEL ?= mnist
 MAR_DIR ?= build/model-store
 PROTOCOL ?= v1
+URL ?= http://127.0.0.1:8080
 # Passed to a model that fetches its weights: FETCH=--random-weights where there is no internet.
 FETCH ?=
 
@@ -17,24 +18,29 @@ fetch_weights = for model in $(MODEL); do \
 done
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo serve mar model-store test unit serving test-stock image-steps image coverage bench soak audit lint clean
+.PHONY: help env demo serve try mar model-store test unit serving test-stock image-steps image coverage bench soak audit release newcomer lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 env:  ## create .venv with pinned dependencies (once; every other target does it by itself)
-	@python=$$(sh scripts/find_python.sh) && "$$python" scripts/bootstrap.py --venv $(VENV)
+	@python=$$(sh scripts/find_python.sh) && "$$python" -m scripts.bootstrap --venv $(VENV)
 
 demo: env  ## the document's walk-through on real TorchServe; exit 0 only if every answer is right
 	@$(PY) -m scripts.demo
 
 serve: env  ## TorchServe and wrapper in the foreground on the document's ports, until Ctrl-C
 	@$(fetch_weights)
-	@$(PY) -m scripts.serve $(foreach model,$(MODEL),--model $(model))
+	@$(PY) -m kserve_wrapper.commands.main serve $(foreach model,$(MODEL),model-archiver/model-store/$(model)) \
+	    --ts_config config/config.properties --store build/model-store --host 0.0.0.0 --verbose
+
+try: env  ## a page in the browser to try the models of a running server with: URL=http://HOST:PORT (default `make serve`'s)
+	@$(PY) -m kserve_wrapper.commands.main try $(URL)
 
 mar: env  ## build the archives of MODEL (default mnist; several by blanks) into MAR_DIR (default build/model-store)
 	@$(fetch_weights)
-	@for model in $(MODEL); do $(PY) model-archiver/build_mar.py --model $$model --out $(MAR_DIR) || exit 1; done
+	@$(PY) -m kserve_wrapper.commands.main build $(foreach model,$(MODEL),model-archiver/model-store/$(model)) \
+	    --out $(MAR_DIR)
 
 model-store: mar  ## write and check the directory that KServe mounts: OUT=DIR [MODEL=…] [PROTOCOL=v1|v2|grpc-v2]
 	@test -n "$(OUT)" || { echo "model-store: say where: make model-store OUT=DIR" >&2; exit 2; }
@@ -79,6 +85,13 @@ audit: env  ## known faults of the pinned packages, by pip-audit (needs its data
 	@$(PY) -m pip install --quiet pip-audit
 	@AUDIT=required PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) -m pytest -rs tests/unit/security/test_code.py -k known_faults
 
+release: env  ## sdist and wheel in dist/, checked: PROJECT_URL=https://… where README's links shall lead
+	@$(PY) -m pip install --quiet build twine
+	@$(PY) -m scripts.release $(if $(PROJECT_URL),--project-url $(PROJECT_URL))
+
+newcomer: env  ## in an empty environment elsewhere: install the wheel, new, build, serve, ask; says how long it took
+	@$(PY) -m scripts.newcomer
+
 lint: env  ## ruff, mypy --strict, and the order of the rooms
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
@@ -86,5 +99,5 @@ lint: env  ## ruff, mypy --strict, and the order of the rooms
 	@$(VENV)/bin/lint-imports --no-logo --no-cache
 
 clean:  ## remove what was built (not .venv)
-	rm -rf build logs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist logs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv*' -exec rm -rf {} +

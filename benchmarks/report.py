@@ -8,7 +8,19 @@ import json
 from pathlib import Path
 from typing import Optional, Sequence
 
-KINDS = ("serving", "limit", "handler", "growth", "http", "flags", "photographs", "gpu", "perf_analyzer", "profile")
+KINDS = (
+    "serving",
+    "limit",
+    "handler",
+    "growth",
+    "http",
+    "flags",
+    "photographs",
+    "gpu",
+    "perf_analyzer",
+    "profile",
+    "pod",
+)
 
 
 def write_report(path: Path) -> Path:

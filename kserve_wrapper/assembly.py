@@ -16,11 +16,12 @@ from kserve_wrapper.core.calls import Call, Reply
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.core.errors import WrapperError
 from kserve_wrapper.core.headers import HeaderPolicy
+from kserve_wrapper.core.siblings import Siblings
 from kserve_wrapper.rest.access_log import AccessLog, RequestObserver
 from kserve_wrapper.rest.app import App
 from kserve_wrapper.rest.cors import Cors
 from kserve_wrapper.rest.routes import build_router
-from kserve_wrapper.settings import Settings, listed
+from kserve_wrapper.settings import ROWS_PER_BATCH, Settings, listed
 from kserve_wrapper.telemetry.metrics import Metrics, ModelState
 from kserve_wrapper.telemetry.tracing import Tracing, from_environment
 from kserve_wrapper.torchserve import log_records, readiness, tokens
@@ -52,7 +53,7 @@ class Parts:
     tracing: Optional[Tracing]
 
 
-def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
+def assemble(settings: Settings, config: TorchServeConfig, siblings: Optional[Siblings] = None) -> Parts:
     """Builds everything; nothing runs yet. To be called within the event loop."""
     metrics = Metrics()
     tracing = from_environment(os.environ)
@@ -82,9 +83,8 @@ def assemble(settings: Settings, config: TorchServeConfig) -> Parts:
         took=metrics.stages.submit.observe,
     )
     store = ModelStore(management, follower, config)
-    plane = DataPlane(follower, batcher, store, settings.request_timeout, settings.max_rows)
-    if tracing is not None:
-        plane = _TracedPlane(tracing, follower, batcher, store, settings.request_timeout, settings.max_rows)
+    served = (follower, batcher, store, settings.request_timeout, settings.max_rows, siblings)
+    plane = DataPlane(*served) if tracing is None else _TracedPlane(tracing, *served)
     app = App(
         build_router(
             plane,
@@ -183,7 +183,8 @@ def _limits(settings: Settings, config: TorchServeConfig) -> BatchingLimits:
     return BatchingLimits(
         enabled=settings.batching,
         independent_rows=frozenset(listed(settings.independent_rows)),
-        rows_per_batch=settings.rows_per_batch,
+        rows_per_batch=settings.rows_per_batch or ROWS_PER_BATCH,
+        preferred_sizes=not settings.rows_per_batch,
         bytes_per_batch=min(settings.bytes_per_batch, config.max_request_size * 9 // 10),
         reply_bytes_per_batch=min(settings.reply_bytes_per_batch, config.max_response_size * 9 // 10),
         queued_requests=settings.queued_requests,

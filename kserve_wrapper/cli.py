@@ -36,7 +36,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
 def build_parser() -> argparse.ArgumentParser:
     """The parser; flags that are not given are None, so that the environment can speak."""
     parser = argparse.ArgumentParser(
-        prog="ts-kserve-wrapper",
+        prog="ts-kserve wrapper",
         description="KServe V1 and V2 (Open Inference Protocol), REST and gRPC, in front of TorchServe.",
         epilog="A flag beats its environment variable, which beats the default. 0 turns a limit off.",
         allow_abbrev=False,

@@ -45,5 +45,5 @@ def _start(settings: Settings, config: torchserve.TorchServeConfig) -> int:
 
 
 def _refuse(message: str) -> int:
-    print(f"ts-kserve-wrapper: {message}", file=sys.stderr)
+    print(f"ts-kserve wrapper: {message}", file=sys.stderr)
     return USAGE

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Optional, Set
 
 from kserve_wrapper.core import lifetime
+from kserve_wrapper.core.siblings import Siblings
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.torchserve.config import TorchServeConfig
 
@@ -34,8 +35,9 @@ def run_server_processes(settings: Settings, config: TorchServeConfig, http: soc
     # children take it when they can.
     signal.pthread_sigmask(signal.SIG_BLOCK, lifetime.STOPPING)
     stop = _pass_on_signals(children)
-    for _ in range(settings.workers):
-        children.add(_fork(settings, config, http, grpc_port))
+    siblings = Siblings(settings.workers)
+    for number in range(settings.workers):
+        children.add(_fork(settings, config, http, grpc_port, siblings, number))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, lifetime.STOPPING)
     http.close()
     try:
@@ -62,7 +64,9 @@ def _pass_on_signals(children: Set[int]) -> _Stop:
     return stop
 
 
-def _fork(settings: Settings, config: TorchServeConfig, http: socket.socket, grpc_port: int) -> int:
+def _fork(
+    settings: Settings, config: TorchServeConfig, http: socket.socket, grpc_port: int, siblings: Siblings, rank: int
+) -> int:
     mine = os.getpid()
     child = os.fork()
     if child:
@@ -75,7 +79,8 @@ def _fork(settings: Settings, config: TorchServeConfig, http: socket.socket, grp
         lifetime.end_with_parent(signal.SIGTERM, mine)
         from kserve_wrapper.process import run
 
-        status = run(settings, config, http, grpc_port)
+        siblings.join(rank)
+        status = run(settings, config, http, grpc_port, siblings)
     except OSError as error:
         logger.error("a server process failed: %s", error)
     except BaseException:

@@ -9,10 +9,11 @@ import os
 import signal
 import socket
 import time
-from typing import Set
+from typing import Optional, Set
 
 from kserve_wrapper.assembly import Parts, assemble
 from kserve_wrapper.core import lifetime, tasks
+from kserve_wrapper.core.siblings import Siblings
 from kserve_wrapper.core.sockets import listen
 from kserve_wrapper.httpd.server import HttpServer, http_server
 from kserve_wrapper.settings import Settings
@@ -32,7 +33,13 @@ _GRPC_CLOSING = 5.0
 _LEAVING = 1.0
 
 
-def run(settings: Settings, config: TorchServeConfig, http: socket.socket, grpc_port: int) -> int:
+def run(
+    settings: Settings,
+    config: TorchServeConfig,
+    http: socket.socket,
+    grpc_port: int,
+    siblings: Optional[Siblings] = None,
+) -> int:
     """Serves until SIGTERM or SIGINT and returns the exit status.
 
     Args:
@@ -40,11 +47,12 @@ def run(settings: Settings, config: TorchServeConfig, http: socket.socket, grpc_
         config: TorchServe's.
         http: bound; is closed in the end.
         grpc_port: 0 takes a free one.
+        siblings: this process among several; None where it is the only one.
     """
     loop = _new_loop()
     asyncio.set_event_loop(loop)
     try:
-        return loop.run_until_complete(_serve(settings, config, http, grpc_port))
+        return loop.run_until_complete(_serve(settings, config, http, grpc_port, siblings))
     finally:
         asyncio.set_event_loop(None)
         loop.close()
@@ -59,8 +67,10 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-async def _serve(settings: Settings, config: TorchServeConfig, http: socket.socket, grpc_port: int) -> int:
-    parts = assemble(settings, config)
+async def _serve(
+    settings: Settings, config: TorchServeConfig, http: socket.socket, grpc_port: int, siblings: Optional[Siblings]
+) -> int:
+    parts = assemble(settings, config, siblings)
     _collect_less()
     server = http_server(parts.app, settings)
     listen(http)
@@ -111,6 +121,7 @@ async def _leave(parts: Parts, delay: float) -> None:
     was asked for.
     """
     parts.plane.leave()
+    parts.plane.tell_siblings()
     parts.app.closing = True
     await asyncio.sleep(delay)
 
@@ -170,4 +181,5 @@ async def _show_gauges(parts: Parts) -> None:
         parts.metrics.in_flight.set(parts.batcher.in_flight)
         parts.metrics.tasks.set(len(asyncio.all_tasks()))
         parts.metrics.flush()
+        parts.plane.tell_siblings()
         await asyncio.sleep(_GAUGES)

@@ -8,6 +8,8 @@ from typing import Any, List, Optional, Tuple
 from kserve_wrapper.core.headers import HeaderPolicy
 
 ENVIRONMENT_PREFIX = "TS_KSERVE_"
+#: Rows of one upstream request where nothing says otherwise.
+ROWS_PER_BATCH = 128
 
 
 def option(
@@ -77,7 +79,9 @@ class Settings:
     forward_headers: str = option(
         "", "request headers, separated by commas, that reach handlers although they are secrets, such as authorization"
     )
-    rows_per_batch: int = option(128, "rows that one upstream request carries", "rows", minimum=1)
+    rows_per_batch: int = option(
+        0, f"rows that one upstream request carries; 0: what the handler found to pay, at most {ROWS_PER_BATCH}", "rows"
+    )
     bytes_per_batch: int = option(4 * 2**20, "data that one upstream request carries", "bytes", minimum=1)
     reply_bytes_per_batch: int = option(4 * 2**20, "foreseen size of one upstream answer", "bytes", minimum=1)
     queued_requests: int = option(2048, "requests of one model that wait; further ones get 503", "requests", minimum=1)
@@ -141,7 +145,7 @@ class Settings:
     @property
     def batch_rows(self) -> int:
         """Most rows that a request may bring, or where that is any number, that go through a model at once."""
-        return self.max_rows or self.rows_per_batch
+        return self.max_rows or self.rows_per_batch or ROWS_PER_BATCH
 
     @property
     def access_log(self) -> bool:

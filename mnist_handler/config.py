@@ -10,7 +10,9 @@ from typing import Any, Mapping, Optional, Tuple, Union
 PRECISIONS = ("fp32", "bf16", "fp16")
 TENSORS = ("unit", "normalized")
 TENSORS_VARIABLE = "MNIST_HANDLER_TENSORS"
-COMPILE_MODES = ("auto", "none", "torchscript", "inductor", "cuda_graph")
+#: What ``torch.compile`` takes beside the model and the backend.
+COMPILE_OPTIONS = ("dynamic", "fullgraph", "mode", "options")
+COMPILE_MODES = ("auto", "ahead", "none", "torchscript", "inductor", "cuda_graph")
 #: Pillow's own default: a decoded picture of 256 MiB at 24 bits a pixel.
 DEFAULT_IMAGE_PIXELS = 89_478_485
 
@@ -25,9 +27,12 @@ class HandlerConfig:
 
     #: ``fp32``; ``bf16`` or ``fp16`` (CUDA alone): weights and activations in that type, scores in float32.
     precision: str = "fp32"
-    #: ``auto`` = frozen and fused TorchScript on a CPU; CUDA graphs on a GPU, none where rows have no fixed shape; and
-    #: none where the compiled model does not answer as the eager one.
+    #: ``auto`` = ``ahead``, what was compiled when the archive was built, where that is for what is here. Else on a CPU
+    #: TorchScript, frozen and fused, and on a GPU CUDA graphs, none where rows have no fixed shape; and none where the
+    #: model branches on values, or the compiled one does not answer as the eager one.
     compile: str = "auto"
+    #: With ``compile: inductor``, what ``torch.compile`` gets beside: mode, dynamic (true), fullgraph, options.
+    compile_options: Optional[Mapping[str, Any]] = None
     #: On a GPU: whether float32 convolutions and matrix products may use TF32 (10 bits of mantissa) where the
     #: hardware has it. TorchServe's stock handlers do.
     tf32: bool = True
@@ -43,8 +48,15 @@ class HandlerConfig:
     #: Rows times steps that an attribution holds on the device at once (Captum's ``internal_batch_size``).
     #: None = 64 on a CPU; on a GPU as many as half of its free memory holds, measured at load, 64 to 4096.
     internal_batch_size: Optional[int] = None
+    #: Dotted name of the layer whose maps the explanation method ``grad_cam`` weighs, the last convolution's as a rule.
+    explain_layer: Optional[str] = None
     #: Pixels that an encoded image may have. TorchServe's ``limit_max_image_pixels: false`` lifts it.
     max_image_pixels: int = DEFAULT_IMAGE_PIXELS
+    #: Threads that decode the images of a batch; 0 = as many as this worker's share of the processors.
+    decode_threads: int = 0
+    #: Pillow's word: a JPEG is decoded at a half, a quarter or an eighth of its size where that is at least so many
+    #: times as large as the row needs. 0 = always in full; 1 to 16.
+    jpeg_reducing_gap: float = 0.0
     #: What an image's floats mean where the request does not say: ``unit`` = 0..1, ``normalized`` = as the model takes
     #: them. Where it is left out, the environment variable ``MNIST_HANDLER_TENSORS`` may say it.
     tensors: str = "unit"
@@ -93,12 +105,19 @@ def _check(config: HandlerConfig) -> None:
     _choice("precision", config.precision, PRECISIONS)
     _choice("tensors", config.tensors, TENSORS)
     _choice("compile", config.compile, COMPILE_MODES)
+    if config.compile_options is not None:
+        _check_options(config.compile, config.compile_options)
     _integer("intra_op_threads", config.intra_op_threads, 0, 1024)
+    _integer("decode_threads", config.decode_threads, 0, 1024)
+    if config.jpeg_reducing_gap != 0 or isinstance(config.jpeg_reducing_gap, bool):
+        _number("jpeg_reducing_gap", config.jpeg_reducing_gap, 1.0, 16.0)
     _integer("max_batch_size", config.max_batch_size, 1, 4096)
     _number("warm_up_seconds", config.warm_up_seconds, 0.0, 3600.0)
     if config.internal_batch_size is not None:
         _integer("internal_batch_size", config.internal_batch_size, 1, 65536)
     _integer("max_image_pixels", config.max_image_pixels, 1, 2**40)
+    if config.explain_layer is not None and (not isinstance(config.explain_layer, str) or not config.explain_layer):
+        raise ConfigError(f"handler.explain_layer: must be the name of a layer, not {config.explain_layer!r}")
     _flag("tf32", config.tf32)
     _flag("metrics", config.metrics)
     _flag("exif_orientation", config.exif_orientation)
@@ -107,6 +126,18 @@ def _check(config: HandlerConfig) -> None:
         largest = config.batch_buckets[-1]
         raise ConfigError(
             f"handler.batch_buckets: {largest} rows are more than max_batch_size ({config.max_batch_size})"
+        )
+
+
+def _check_options(mode: str, options: Any) -> None:
+    if mode != "inductor":
+        raise ConfigError(f"handler.compile_options: are for compile: inductor, not {mode}")
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"handler.compile_options: must be a mapping, not {type(options).__name__}")
+    unknown = sorted(str(key) for key in options if key not in COMPILE_OPTIONS)
+    if unknown:
+        raise ConfigError(
+            f"handler.compile_options: unknown {', '.join(unknown)}; known are {', '.join(COMPILE_OPTIONS)}"
         )
 
 

@@ -15,6 +15,8 @@ EXTENSIONS = ("binary_tensor_data", "raw_body", "row_errors")
 INDEPENDENT_ROWS = "independent_rows"
 #: Rows of unequal shape may share a batch: an input pads them.
 RAGGED_ROWS = "ragged_rows"
+#: Rows of an output have lengths of their own, which the output ``NAME_length`` tells.
+OUTPUT_LENGTHS = "output_lengths"
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,18 @@ class ModelFacts:
     labels: Optional[Tuple[str, ...]]
     #: Shape of a row's scores, without the batch dimension.
     score_shape: Tuple[int, ...]
-    explainable: bool
+    #: Row shapes of what ``explain``, ``explain_1`` … hold, or empty where the model has no explanations.
+    explained: Tuple[Tuple[int, ...], ...]
     independent_rows: bool
     #: Names of the request headers that the handler reads, in lower case.
     request_headers: Tuple[str, ...] = ()
     #: What the model gives where that is not scores.
     outputs: Tuple[OutputSpec, ...] = ()
     parameters: Tuple[DeclaredParameter, ...] = ()
+    #: Rows beyond which a batch brings no more rows a second, where the worker found any.
+    preferred_batch_size: Optional[int] = None
+    #: How rows can be explained, the default first.
+    methods: Tuple[str, ...] = ()
 
 
 def metadata(facts: ModelFacts) -> Dict[str, Any]:
@@ -55,15 +62,21 @@ def metadata(facts: ModelFacts) -> Dict[str, Any]:
         described["labels"] = list(facts.labels)
     if facts.request_headers:
         described["request_headers"] = list(facts.request_headers)
+    if facts.preferred_batch_size is not None:
+        described["preferred_batch_size"] = facts.preferred_batch_size
     if facts.parameters:
         described["parameters"] = [one.describe() for one in facts.parameters]
+    if facts.methods:
+        described["methods"] = list(facts.methods)
     return described
 
 
 def _batching(facts: ModelFacts) -> List[str]:
     if not facts.independent_rows:
         return []
-    return [INDEPENDENT_ROWS, *([RAGGED_ROWS] if any(one.tensor.pad is not None for one in facts.inputs) else [])]
+    padded = any(one.tensor.pad is not None for one in facts.inputs)
+    varying = any(one.shape[:1] == (-1,) for one in facts.outputs) or (padded and facts.explained)
+    return [INDEPENDENT_ROWS, *([RAGGED_ROWS] if padded else []), *([OUTPUT_LENGTHS] if varying else [])]
 
 
 def _outputs(facts: ModelFacts) -> List[Dict[str, Any]]:
@@ -84,10 +97,11 @@ def _optional(facts: ModelFacts) -> List[Dict[str, Any]]:
         outputs.append(_tensor("probabilities", "FP32", (facts.classes,)))
         outputs.append({**_predict(facts), "name": "top_k_classes", "shape": [-1, -1]})
         outputs.append(_tensor("top_k_probabilities", "FP32", (-1,)))
-    if facts.explainable:
-        outputs.append(_tensor("explain", "FP32", facts.inputs[0].shape))
+    if facts.explained:
+        for number, shape in enumerate(facts.explained):
+            outputs.append(_tensor(f"explain_{number}" if number else "explain", "FP32", shape))
         outputs.append(_tensor("convergence_delta", "FP32", ()))
-        outputs.append(_tensor("target", "INT64", ()))
+        outputs.append(_tensor("target", "INT64" if facts.labels is None else "BYTES", ()))
     return outputs
 
 

@@ -11,7 +11,7 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -19,23 +19,25 @@ from torch import nn
 from ts.torch_handler.base_handler import BaseHandler
 
 from mnist_handler import describe
+from mnist_handler.compute.ahead import NotCompiled, compile_ahead
 from mnist_handler.compute.device import end_if_lost, leaves_processors, pick_device, set_tf32, set_threads
 from mnist_handler.compute.engine import InferenceResult, is_out_of_memory
 from mnist_handler.compute.loading import Function, LoadError, load_labels, load_model
+from mnist_handler.compute.pt2_options import apply_pt2
 from mnist_handler.compute.runtime import build_runtime
 from mnist_handler.compute.verify import TOLERANCES, as_tuple
 from mnist_handler.config import ConfigError, HandlerConfig, parse_config, warm_up_limit
 from mnist_handler.conventions import check_conventions, overridden
 from mnist_handler.envelopes.batch import WireEnvelope, failure
 from mnist_handler.envelopes.worker_context import asks_description
-from mnist_handler.explain.attributions import CPU_ROWS, DEFAULT_METHOD, Explainer, method_settings
+from mnist_handler.explain.attributions import DEFAULT_METHOD
+from mnist_handler.explain.explanations import Explanations, Unexplainable, build_explanations
 from mnist_handler.explain.requests import ExplainJob, explain_jobs
-from mnist_handler.explain.targets import read_targets, split_targets
+from mnist_handler.explain.targets import Classes, read_targets, split_targets
 from mnist_handler.inputs import arrays
 from mnist_handler.inputs.checks import check_bounds, check_names, check_specs
 from mnist_handler.inputs.collate import check_lengths, mask_of, pad_rows, ragged, row_lengths
 from mnist_handler.inputs.parameters import (
-    EXPLAIN_KEYS,
     PREDICT_KEYS,
     DeclaredParameter,
     PredictOptions,
@@ -119,6 +121,33 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         Raises:
             ConfigError, LoadError: the archive cannot be served; the message says what to change.
         """
+        self._load(context)
+        self._build(self.config, warm_up_limit(self.config, context.model_yaml_config))
+        rate_limit(self.config.metrics_interval)
+        self._meter = Meter(self.config.metrics_interval) if self.config.metrics else None
+        self._metadata = describe.metadata(self._facts(context))
+        self.initialized = True
+        threads = torch.get_num_threads()
+        logger.info("%s on %s, %d threads an operator, %s", type(self).__name__, self.device, threads, self._mode)
+
+    def compile_ahead(self, context: Any, target: Path, instructions: str) -> None:
+        """Compile the archive's model into ``target`` instead of serving it; for whoever builds the archive.
+
+        Args:
+            instructions: the processors that it is for, see :mod:`mnist_handler.compute.processor`.
+
+        Raises:
+            NotCompiled, Mismatch: see :func:`mnist_handler.compute.ahead.compile_ahead`.
+            ConfigError, LoadError: as ``initialize``.
+        """
+        self._load(context)
+        model, config, _ = self._served(self.config)
+        if config.compile not in ("auto", "ahead"):
+            raise NotCompiled(f"handler.compile is {config.compile}, or the model is a function")
+        compile_ahead(model, self.inputs, self.example, target, config.precision, instructions)
+
+    def _load(self, context: Any) -> None:
+        """All but the compiling: settings, device, labels, model, ``setup``."""
         properties = context.system_properties
         self.context = context
         self.manifest = context.manifest
@@ -128,20 +157,15 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         check_specs(self.inputs)
         check_declared(self.parameters)
         self._predict_keys = PREDICT_KEYS.union(one.name for one in self.parameters)
-        self.config = parse_config((context.model_yaml_config or {}).get("handler"))
+        settings = context.model_yaml_config or {}
+        self.config = apply_pt2(parse_config(settings.get("handler")), settings)
         self.device = pick_device(properties.get("gpu_id"))
-        threads = set_threads(self.config.intra_op_threads)
+        set_threads(self.config.intra_op_threads)
         set_tf32(self.device, self.config.tf32)
         self.directory = Path(properties.get("model_dir"))
         self.labels = load_labels(self.directory / "index_to_name.json")
         self.model = self._place(self.load(context))
         self.setup(context)
-        self._build(self.config, warm_up_limit(self.config, context.model_yaml_config))
-        rate_limit(self.config.metrics_interval)
-        self._meter = Meter(self.config.metrics_interval) if self.config.metrics else None
-        self._metadata = describe.metadata(self._facts(context))
-        self.initialized = True
-        logger.info("%s on %s, %d threads an operator, %s", type(self).__name__, self.device, threads, self._mode)
 
     def load(self, context: Any) -> Any:
         """The model, for ``self.device``: a module in eval mode, or any callable from tensors to tensors.
@@ -178,11 +202,13 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             classes=self.classes if self.classifies else None,
             labels=None if self.labels is None else tuple(self.labels),
             score_shape=self.score_shape,
-            explainable=self.explainable,
+            explained=tuple(one.spec.tensor.shape for one in self._explanations.inputs) if self._explanations else (),
+            methods=tuple(self._explanations.methods) if self._explanations else (),
             independent_rows=self.independent_rows,
             outputs=() if self._own_postprocess else self.outputs,
             parameters=self.parameters,
             request_headers=tuple(name.lower() for name in self.request_headers),
+            preferred_batch_size=self._engine.best_size,
         )
 
     def answer(self, requests: List[Request], context: Any) -> List[Result]:
@@ -260,6 +286,18 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             RequestError: 400; with ``rows``, counted from 0 within ``values``, for single values.
         """
         raise LoadError(f"{type(self).__name__} has an input, {spec.name}, that becomes another, and no encode")
+
+    def tokens(self, spec: InputSpec, ids: np.ndarray[Any, Any]) -> Optional[Sequence[str]]:
+        """Words for the ids of one row of an input with an embedding, one each: they stand beside its attributions."""
+        return None
+
+    def pictures(self, spec: InputSpec, rows: torch.Tensor) -> Optional[np.ndarray[Any, Any]]:
+        """What rows look like, uint8 [rows, height, width, 3], beneath the heat maps of ``"format": "png"``.
+
+        Args:
+            rows: as the model takes them.
+        """
+        return None
 
     def preprocess(self, decoded: Sequence[Rows]) -> Tuple[torch.Tensor, ...]:
         """The rows of all requests as the model's inputs on the device: a stack and a transfer for each encoding."""
@@ -341,13 +379,14 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             options = predict_options(asked, self.classes)
             rows = self.decode(inputs, asked)
             return PredictJob(index, request, rows, self._size(rows), options, own=own)
-        if not self.explainable:
-            raise RequestError(400, "this model has no explanations")
+        known = self._explanations
+        if known is None:
+            raise RequestError(400, f"this model has no explanations: {self._unexplainable}")
         asked = collect(request, self._explain_keys)
-        how = explain_options(asked, self.methods, DEFAULT_METHOD)
+        how = explain_options(asked, known.methods, DEFAULT_METHOD, known.row_shapes, self.parameters)
         rows = self.decode(inputs, asked)
         size = self._size(rows)
-        chosen = read_targets(asked, targets, size, self.classes)
+        chosen = read_targets(asked, targets, size, Classes(self.classes, self.labels))
         if not self.classifies and None in chosen:
             raise RequestError(400, f"this model predicts no class to explain: give a target, 0 to {self.classes - 1}")
         return ExplainJob(index, request, rows, size, how, chosen)
@@ -379,7 +418,11 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
     def _encode(
         self, spec: InputSpec, block: InputValues, asked: RequestParameters, first_row: int, faults: Dict[int, str]
     ) -> List[Chunk]:
-        values = block.values.ravel().tolist() if isinstance(block.values, np.ndarray) else list(block.values)
+        values = list(block.values)
+        if isinstance(block.values, np.ndarray):
+            values = (
+                block.values.ravel().tolist() if not spec.shape else list(arrays.split_rows(block.values, spec.shape))
+            )
         tensor = spec.tensor
         empty = np.zeros([max(size, 1) for size in tensor.shape], arrays.numpy_dtype(tensor.datatype))
         rows = [empty] * len(values)
@@ -442,8 +485,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             elif predictions is not None:
                 results[job.index] = self._predict_answer(job, predictions)
         watch.lap("Postprocess")
-        if explains:
-            explain_jobs(self._explainer, explains, tensors, predictions, results)
+        if explains and self._explanations is not None:
+            explain_jobs(self._explanations, explains, tensors, predictions, results)
             watch.lap("Explain")
 
     def _called(self, own: Mapping[str, Any]) -> nn.Module:
@@ -498,22 +541,29 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             decoded[spec.name] = [Chunk(PREPROCESSED, array)]
         return [tensor.clone() for tensor in RowHandler.preprocess(self, [decoded])]
 
-    def _build(self, config: HandlerConfig, seconds: float) -> None:
-        model = self.model
+    def _served(self, config: HandlerConfig) -> Tuple[nn.Module, HandlerConfig, bool]:
+        """The model as it is run for batches, its settings, and whether it may be explained."""
+        model, explainable = self.model, self.explainable
         if self._own_inference or isinstance(model, Function):
             if config.compile not in ("auto", "none"):
                 raise ConfigError(f"handler.compile: {config.compile} compiles modules; this model is a function")
             config = dataclasses.replace(config, compile="none")
-            self.explainable = False
+            explainable = False
         if self.outputs:
-            model, self.explainable = Declared(model, self.outputs), False
+            model, explainable = Declared(model, self.outputs), False
         if self._own_inference:
             model = self._called(read_declared(self.parameters, {}))
-        runtime = build_runtime(model, config, self.device, self.inputs, self.example, seconds, self.explainable)
+        return model, config, explainable
+
+    def _build(self, config: HandlerConfig, seconds: float) -> None:
+        model, config, self.explainable = self._served(config)
+        runtime = build_runtime(
+            *(model, config, self.device, self.inputs, self.example, seconds, self.explainable, self.directory)
+        )
         self._engine, self._mode = runtime.engine, runtime.mode
         self._read_scores(runtime.scores)
         self._check_padding()
-        self._build_explainer(TwoClasses(runtime.eager) if self._one_logit else runtime.eager)
+        self._build_explainer(runtime.eager)
 
     def _check_padding(self) -> None:
         """Raise LoadError where a row of one value has another answer beside a longer row, which fills it up."""
@@ -580,21 +630,30 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         return True
 
     def _build_explainer(self, eager: nn.Module) -> None:
-        floats = all(spec.becomes is None and spec.datatype in ("FP16", "FP32", "FP64") for spec in self.inputs)
-        self.explainable = self.explainable and floats and len(self.score_shape) == 1
-        self.methods = method_settings(self.inputs[0].tensor.shape)
-        if isinstance(self.model, torch.jit.ScriptModule):
-            del self.methods["deep_lift"]  # it hooks modules, which TorchScript does not allow
-        self._explain_keys = EXPLAIN_KEYS.union(*self.methods.values())
-        size = self.config.internal_batch_size
-        self._explainer = Explainer(eager, size or CPU_ROWS, leaves_processors(self.device))
-        if not self.explainable:
-            return
+        """Sets ``_explanations``, or, where the model has none, the reason."""
+        self._explanations: Optional[Explanations] = None
         try:
-            self._explainer.warm_up(self.example(1), fit=size is None)
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            self.explainable = False
-            cause = str(error).strip().split("\n")[0]
-            logger.warning("this model has no explanations: no gradient reaches its inputs (%s)", cause)
+            if not self.explainable:
+                raise Unexplainable("it gives no scores of classes by a module that torch can go back through")
+            if len(self.score_shape) != 1:
+                raise Unexplainable("its scores are not a vector for each row")
+            self._explanations = build_explanations(
+                *(TwoClasses(eager) if self._one_logit else eager, eager, self.inputs, lambda: self.example(1)),
+                rows_at_once=self.config.internal_batch_size,
+                side_by_side=leaves_processors(self.device),
+                layer_name=self.config.explain_layer,
+            )
+        except Unexplainable as error:
+            if self.config.explain_layer is not None:
+                raise ConfigError(f"handler.explain_layer: this model has no explanations: {error}") from error
+            logger.log(
+                logging.WARNING if error.__cause__ else logging.INFO, "this model has no explanations: %s", error
+            )
+            self._unexplainable = str(error)
+        self.explainable = self._explanations is not None
+        if self._explanations is None:
+            return
+        self._explanations = dataclasses.replace(
+            self._explanations, labels=self.labels, tokens=self.tokens, pictures=self.pictures
+        )
+        self._explain_keys = self._explanations.keys.union(one.name for one in self.parameters)

@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torchvision.transforms.v2 import functional
 
+from mnist_handler.compute.processors import share
 from mnist_handler.handler import RowHandler
 from mnist_handler.inputs import arrays
 from mnist_handler.inputs.base64_text import TextError, decode_base64
+from mnist_handler.inputs.decoding import DecodingPool
 from mnist_handler.inputs.images import ImageDecoder, ImageError, image_format
 from mnist_handler.inputs.parameters import RequestParameters, read_flag
 from mnist_handler.inputs.spec import PIXELS, PREPROCESSED, UNIT, Chunk, InputSpec
@@ -42,7 +44,12 @@ class ImageClassifier(RowHandler):
     def setup(self, context: Any) -> None:
         limited = context.system_properties.get("limit_max_image_pixels", True)
         limit = self.config.max_image_pixels if limited else None
-        self._decoder = ImageDecoder(self.row_shape, self.resize, self.background, limit, self.config.exif_orientation)
+        self._decoder = ImageDecoder(
+            *(self.row_shape, self.resize, self.background, limit),
+            orient=self.config.exif_orientation,
+            reducing_gap=self.config.jpeg_reducing_gap,
+        )
+        self._pool = DecodingPool(self.config.decode_threads or share())
         # Of pixels, mean and deviation are scaled instead of every value. On the device once, not once a batch.
         self._normal = {
             encoding: [torch.tensor(values, device=self.device) * scale for values in (self.mean, self.std)]
@@ -50,8 +57,8 @@ class ImageClassifier(RowHandler):
         }
 
     def describe_handle(self) -> Dict[str, Any]:
-        """The V2 model metadata, with ``tensors``: what floats mean."""
-        return {**super().describe_handle(), "tensors": self.config.tensors}
+        """The V2 model metadata, with ``tensors``: what floats mean, and ``resize``: as the attribute, 0 for None."""
+        return {**super().describe_handle(), "tensors": self.config.tensors, "resize": self.resize or 0}
 
     def decode_input(
         self, spec: InputSpec, block: InputValues, asked: RequestParameters, first_row: int, faults: Dict[int, str]
@@ -83,14 +90,27 @@ class ImageClassifier(RowHandler):
         normal: torch.Tensor = functional.normalize(rows.float(), mean, std, inplace=encoding == PIXELS)
         return normal
 
+    def pictures(self, spec: InputSpec, rows: torch.Tensor) -> np.ndarray[Any, Any]:
+        """The rows' pixels, uint8 [rows, height, width, 3]."""
+        mean, std = (one.view(-1, 1, 1) for one in self._normal[UNIT])
+        pixels = ((rows.float() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+        shown: np.ndarray[Any, Any] = pixels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).cpu().numpy()
+        return shown
+
     def _images(self, values: List[Any], first_row: int, faults: Dict[int, str]) -> Chunk:
         pixels = np.zeros((len(values), *self.row_shape), dtype=np.uint8)
-        for row, value in enumerate(values):
-            try:
-                self._decoder(_image_bytes(value), pixels[row])
-            except (ImageError, TextError) as error:
-                faults[first_row + row] = f"not an image: {error}"
+        for row, fault in enumerate(self._pool.map(self._decode_image, values, pixels)):
+            if fault is not None:
+                faults[first_row + row] = fault
         return Chunk(PIXELS, pixels)
+
+    def _decode_image(self, value: Any, out: np.ndarray[Any, Any]) -> Optional[str]:
+        """Decode one image into its row; what is wrong with it, or None. Runs in several threads at once."""
+        try:
+            self._decoder(_image_bytes(value), out)
+        except (ImageError, TextError) as error:
+            return f"not an image: {error}"
+        return None
 
     def _list_row(self, value: Any, asked: RequestParameters, row: int, faults: Dict[int, str]) -> Chunk:
         try:

@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 for candidate in python3.9 "$HOME"/.pyenv/versions/3.9*/bin/python /usr/local/bin/python3.9; do
     if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 9))' 2>/dev/null; then
-        "$candidate" scripts/bootstrap.py --stock --venv .venv-stock
+        "$candidate" -m scripts.bootstrap --stock --venv .venv-stock
         exec .venv-stock/bin/python -m pytest tests/stock tests/serving/test_handler_batches.py "$@"
     fi
 done

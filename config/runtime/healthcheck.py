@@ -19,8 +19,10 @@ from kserve_wrapper.settings import Settings
 #: The container's first process: the supervisor, or an init with the supervisor's command line as its own arguments.
 FIRST_PROCESS = Path("/proc/1/cmdline")
 #: What starts the supervisor, whose flags for the wrapper follow ``--``, and what starts the wrapper alone.
-SUPERVISORS = ("kserve_wrapper.supervisor", "kserve_wrapper.supervisor.main", "ts-kserve-supervisor")
-WRAPPERS = ("kserve_wrapper", "kserve_wrapper.main", "ts-kserve-wrapper")
+SUPERVISORS = ("kserve_wrapper.supervisor", "kserve_wrapper.supervisor.main", "supervise")
+WRAPPERS = ("kserve_wrapper", "kserve_wrapper.main", "wrapper")
+#: The command whose next word is one of these.
+COMMAND = "ts-kserve"
 SECONDS = 3.0
 
 
@@ -28,6 +30,8 @@ def wrapper_flags(command_line: bytes) -> List[str]:
     """What follows ``torchserve … --`` on the supervisor's command line, or the wrapper's own name."""
     words = [word.decode("utf-8", "replace") for word in command_line.split(b"\0")[:-1]]
     names = [word.rpartition("/")[2] for word in words]
+    if COMMAND in names:
+        names[: names.index(COMMAND) + 1] = [""] * (names.index(COMMAND) + 1)
     starts = [place for place, name in enumerate(names) if name in SUPERVISORS + WRAPPERS]
     if not starts:
         return []

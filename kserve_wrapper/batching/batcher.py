@@ -172,6 +172,7 @@ class Batcher:
             queue = self._queues[key] = ModelQueue(*key, self.waiting)
         queue.by_row = answers_by_row(call.model, metadata, self._limits.independent_rows)
         queue.foreign = not metadata.extensions
+        queue.preferred_rows = metadata.preferred_batch_size
         return queue
 
     def _prepare(self, queue: ModelQueue, call: Call, metadata: ModelMetadata, now: float) -> BatchSlice:

@@ -16,6 +16,8 @@ class BatchingLimits:
     independent_rows: FrozenSet[str] = frozenset()
     #: Rows in one upstream request. A single request with more rows goes alone.
     rows_per_batch: int = 128
+    #: Whether the batch size that a handler prefers, where that is smaller, holds in its place.
+    preferred_sizes: bool = True
     #: Bytes of data in one upstream request (TorchServe's max_request_size is 6,553,500 unless set otherwise).
     bytes_per_batch: int = 4 * 1024 * 1024
     #: Bytes in one upstream answer, as foreseen from earlier answers (TorchServe's max_response_size, likewise).

@@ -145,6 +145,8 @@ class ModelQueue:
         #: The handler answers each row by itself; and it is none that tells of itself.
         self.by_row = False
         self.foreign = True
+        #: Rows beyond which a batch does not pay, as the handler tells; None where it does not.
+        self.preferred_rows: Optional[int] = None
         self._total = total
         self._verbs: Dict[bool, Verb] = {False: Verb(), True: Verb()}
         self._groups: Dict[Optional[Hashable], _Group] = {}
@@ -271,6 +273,8 @@ class ModelQueue:
     def _most_rows(self, first: PendingRequest, limits: BatchingLimits, now: float) -> int:
         call = first.part.call
         most = limits.rows_per_batch
+        if self.preferred_rows and limits.preferred_sizes:
+            most = min(most, self.preferred_rows)
         shareable = self.shareable_rows(call, now)
         if shareable is not None:
             most = min(most, shareable)

@@ -6,6 +6,8 @@ A call shares only where the handler answers each row by itself, which the handl
 * V1: instances are rows; lists of them are concatenated.
 * V2 to a handler that tells its inputs: dimension 0 counts rows, so each input is concatenated along it. A tensor
   of one dimension less than the handler's is one row, and gets its dimension 0 first.
+  Where the handler pads rows of unequal lengths (``ragged_rows``), each length is an input of its own; where it fills
+  up the rows of an output (``output_lengths``), each call gets them in the length of its own longest.
 * V2 to a handler behind the stock envelope, which takes every *input* for a row and answers one output for each, in
   order: inputs of several calls, one each, become the inputs of one.
 
@@ -20,6 +22,7 @@ from typing import Any, Collection, Dict, Hashable, List, Mapping, Optional, Seq
 
 import orjson
 
+from kserve_wrapper.batching.lengths import LENGTH, trim
 from kserve_wrapper.core.calls import (
     Call,
     ModelMetadata,
@@ -36,6 +39,8 @@ from kserve_wrapper.core.errors import BadGateway
 from kserve_wrapper.tensors.datatypes import buffer_length, bytes_elements, join_bytes
 
 T = TypeVar("T")
+#: Of an explanation these have one element a row, whatever the handler fills up.
+_FIXED = {"convergence_delta", "target"}
 
 
 class RowsMismatch(BadGateway):
@@ -56,6 +61,8 @@ class BatchSlice:
     counted: bool = True
     #: The stock envelope answers each input with an output of its own.
     row_is_input: bool = False
+    #: The handler tells in outputs ``NAME_length`` how long rows are that it filled up.
+    lengths: bool = False
     #: Request headers of the client that the handler gets to see.
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -96,7 +103,8 @@ def merge(slices: Sequence[BatchSlice]) -> Call:
     if first.row_is_input:
         return _changed(first.call, inputs=[tensor for call in calls for tensor in call.inputs])
     columns = zip(*(call.inputs for call in calls))
-    return _changed(first.call, inputs=[_concatenate(column) for column in columns])
+    inputs = [tensor for column in columns for tensor in _concatenate_alike(column)]
+    return _changed(first.call, inputs=inputs)
 
 
 def split(reply: Reply, slices: Sequence[BatchSlice]) -> List[Reply]:
@@ -116,7 +124,10 @@ def split(reply: Reply, slices: Sequence[BatchSlice]) -> List[Reply]:
     if not columns:
         raise RowsMismatch("the model answered without any output")
     parameters = _split_parameters(reply.parameters, counts)
-    return [_changed(reply, outputs=list(row), parameters=own) for row, own in zip(zip(*columns), parameters)]
+    rows = [list(row) for row in zip(*columns)]
+    if slices[0].lengths and len(slices) > 1:
+        rows = [trim(row) for row in rows]
+    return [_changed(reply, outputs=row, parameters=own) for row, own in zip(rows, parameters)]
 
 
 def _split_parameters(parameters: Parameters, counts: Sequence[int]) -> List[Parameters]:
@@ -150,7 +161,7 @@ def _prepare_v1(call: V1Call, metadata: ModelMetadata, by_row: bool) -> BatchSli
     ours = "row_errors" in metadata.extensions
     extra = orjson.dumps(call.extra, option=orjson.OPT_SORT_KEYS) if call.extra else b""
     # Stock handlers explain every row with the target of row 0: rows of two clients must not meet there.
-    shares = ours or not call.explain
+    shares = (ours or not call.explain) and not _names_rows(call.explain, call.extra, call.extra.get("parameters"))
     form = _v1_form(call.instances, "ragged_rows" in metadata.extensions) if by_row and shares else None
     key = None if form is None else ("v1", call.model, call.version, call.explain, extra, form)
     return BatchSlice(call, len(call.instances), call.size, key, counted=ours and by_row)
@@ -194,7 +205,33 @@ def _prepare_v2(call: V2Call, metadata: ModelMetadata, by_row: bool) -> BatchSli
     if not inputs or any(tensor.shape[0] != rows for tensor in inputs):
         return BatchSlice(call, 1, size, None, counted=False)
     aligned = call if inputs is call.inputs else _changed(call, inputs=inputs)
-    return BatchSlice(aligned, rows, size, _key(call, inputs, 1), counted=by_row)
+    shares = not _names_rows(call.explain, call.parameters, *(tensor.parameters for tensor in inputs))
+    shares = shares and _tells_lengths(call, metadata)
+    key = _key(call, inputs, 1, _any_length(inputs, metadata)) if shares else None
+    return BatchSlice(aligned, rows, size, key, counted=by_row, lengths="output_lengths" in metadata.extensions)
+
+
+def _names_rows(explain: bool, *parameters: Any) -> bool:
+    """Whether a target has one class for each of its rows, which would fit other rows if more were beside them."""
+    found = [given.get("target") for given in parameters if isinstance(given, Mapping)] if explain else []
+    return any(isinstance(target, str) and "," in target for target in found)
+
+
+def _tells_lengths(call: V2Call, metadata: ModelMetadata) -> bool:
+    """Whether the answer to a call will tell how long the rows are of each output that the handler fills up."""
+    if call.outputs is None or "output_lengths" not in metadata.extensions:
+        return True
+    varying = {tensor.name for tensor in metadata.outputs if tensor.shape[1:2] == (-1,)}
+    if call.explain:
+        varying = {name for name in call.outputs if name not in _FIXED and not name.endswith(LENGTH)}
+    return all(f"{name}{LENGTH}" in call.outputs for name in varying.intersection(call.outputs))
+
+
+def _any_length(inputs: Sequence[Tensor], metadata: ModelMetadata) -> Optional[Tuple[int, ...]]:
+    """A row's shape where the handler pads its only input: rows of other lengths may go with them, each in its own."""
+    if "ragged_rows" not in metadata.extensions or len(metadata.inputs) != 1 or len(inputs) != 1:
+        return None
+    return metadata.inputs[0].shape[1:]
 
 
 def _prepare_stock(call: V2Call, size: int) -> BatchSlice:
@@ -208,9 +245,11 @@ def _prepare_stock(call: V2Call, size: int) -> BatchSlice:
     return BatchSlice(call, 1, size, _key(call, call.inputs, 0), counted=False, row_is_input=True)
 
 
-def _key(call: V2Call, inputs: Sequence[Tensor], batch_dimensions: int) -> Hashable:
+def _key(
+    call: V2Call, inputs: Sequence[Tensor], batch_dimensions: int, padded: Optional[Tuple[int, ...]] = None
+) -> Hashable:
     names = tuple([tensor.name for tensor in inputs]) if batch_dimensions else ()
-    forms = tuple([(t.datatype, t.shape[batch_dimensions:], _freeze(t.parameters)) for t in inputs])
+    forms = tuple([(t.datatype, padded or t.shape[batch_dimensions:], _freeze(t.parameters)) for t in inputs])
     outputs = None if call.outputs is None else tuple(call.outputs)
     return ("v2", call.model, call.version, call.explain, names, forms, outputs, _freeze(call.parameters))
 
@@ -256,6 +295,17 @@ def _fits(shape: Tuple[int, ...], known: Tuple[int, ...]) -> bool:
     return shape == known or (len(shape) == len(known) and all(k in (-1, s) for k, s in zip(known, shape)))
 
 
+def _concatenate_alike(tensors: Sequence[Tensor]) -> List[Tensor]:
+    """One tensor for each run of rows of one shape: a handler that pads its only input takes several, in order."""
+    joined: List[Tensor] = []
+    start = 0
+    for stop in range(1, len(tensors) + 1):
+        if stop == len(tensors) or tensors[stop].shape[1:] != tensors[start].shape[1:]:
+            joined.append(_concatenate(tensors[start:stop]))
+            start = stop
+    return joined
+
+
 def _concatenate(tensors: Sequence[Tensor]) -> Tensor:
     rows = sum([tensor.shape[0] for tensor in tensors])
     first = tensors[0]
@@ -269,8 +319,8 @@ def _split_v1(reply: V1Reply, counts: Sequence[int]) -> List[Reply]:
         return [reply]
     replies: List[Reply] = []
     start = 0
-    for count in counts:
-        replies.append(V1Reply(reply.results[start : start + count]))
+    for count, own in zip(counts, _split_parameters(reply.parameters, counts)):
+        replies.append(V1Reply(reply.results[start : start + count], own))
         start += count
     return replies
 

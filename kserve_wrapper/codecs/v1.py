@@ -39,9 +39,14 @@ def decode_request(body: Buffer, model: str, explain: bool, headers: ClientHeade
 
 
 def encode_reply(reply: V1Reply, explain: bool) -> bytes:
-    """``{"predictions": [...]}`` or ``{"explanations": [...]}``, one entry a row, in order."""
-    key = "explanations" if explain else "predictions"
-    return orjson.dumps({key: reply.results}, option=orjson.OPT_SERIALIZE_NUMPY)
+    """``{"predictions": [...]}`` or ``{"explanations": [...]}``, one entry a row, in order.
+
+    ``parameters`` stand beside them where the handler said anything.
+    """
+    content: Dict[str, Any] = {"explanations" if explain else "predictions": reply.results}
+    if reply.parameters:
+        content["parameters"] = reply.parameters
+    return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _take_instances(content: Dict[str, Any]) -> Any:

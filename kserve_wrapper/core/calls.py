@@ -71,6 +71,8 @@ class V1Reply:
     """One result a row, in order."""
 
     results: List[Any]
+    #: What the handler says beside the results, such as the classes that it explained.
+    parameters: Parameters = field(default_factory=dict)
     #: Bytes of the upstream answer that this was part of; 0 when not known.
     size: int = field(default=0, compare=False)
 
@@ -106,10 +108,12 @@ class ModelMetadata:
     inputs: List[TensorMetadata] = field(default_factory=list)
     outputs: List[TensorMetadata] = field(default_factory=list)
     #: What the handler understands beyond the stock ones: binary_tensor_data, raw_body, row_errors, independent_rows,
-    #: ragged_rows.
+    #: ragged_rows, output_lengths.
     extensions: List[str] = field(default_factory=list)
     #: Request headers that the handler reads.
     request_headers: List[str] = field(default_factory=list)
+    #: Rows beyond which a batch brings no more rows a second, where the worker has measured that.
+    preferred_batch_size: Optional[int] = None
     extra: Dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -10,6 +10,7 @@ from kserve_wrapper._version import __version__
 from kserve_wrapper.core.calls import Call, ModelMetadata, Reply, V1Call, V2Call
 from kserve_wrapper.core.errors import DeadlineExceeded, NotFound, TooLarge, Unavailable, WrapperError
 from kserve_wrapper.core.naming import name_input
+from kserve_wrapper.core.siblings import Siblings
 
 NAME = "ts-kserve-wrapper"
 EXTENSIONS = (
@@ -86,6 +87,7 @@ class DataPlane:
         repository: None where model control is not offered.
         request_timeout: seconds until a call without a nearer deadline of its own expires; 0 = an hour.
         max_rows: rows that one request may bring; 0 = any number.
+        siblings: the server processes behind the same ports; None where this is the only one.
     """
 
     def __init__(
@@ -95,18 +97,29 @@ class DataPlane:
         repository: Optional[Repository] = None,
         request_timeout: float = 60.0,
         max_rows: int = 0,
+        siblings: Optional[Siblings] = None,
     ) -> None:
         self.models = models
         self.repository = repository
         self._submitter = submitter
         self._request_timeout = request_timeout or 3600.0
         self._max_rows = max_rows
+        self._siblings = siblings
         self._leaving = self._draining = False
 
     def live(self) -> bool:
         return self.models.live()
 
     def ready(self) -> bool:
+        """Every model is, in every server process: a request may come to any of them."""
+        return self._ready_here() and (self._siblings is None or self._siblings.ready())
+
+    def tell_siblings(self) -> None:
+        """To be called every now and then: whether this process is ready."""
+        if self._siblings is not None:
+            self._siblings.tell(self._ready_here())
+
+    def _ready_here(self) -> bool:
         return not self._leaving and self.models.ready()
 
     def model_ready(self, name: str, version: Optional[str] = None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kserve_wrapper.modelstore.check import check
 from kserve_wrapper.modelstore.findings import Finding, Severity
+from kserve_wrapper.modelstore.single import check_mar
 from kserve_wrapper.modelstore.write import write
 
-__all__ = ["Finding", "Severity", "check", "write"]
+__all__ = ["Finding", "Severity", "check", "check_mar", "write"]

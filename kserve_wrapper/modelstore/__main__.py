@@ -22,8 +22,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         except (WriteError, OSError) as problem:
             print(f"model store: {problem}", file=sys.stderr)
             return 2
-    findings = check(options.directory, options.protocol)
-    _report(options.directory, findings)
+    findings = check(options.directory, options.protocol, load=options.load)
+    report(options.directory, findings)
     if options.command == "write" and not failed(findings):
         print(_upload(options.directory, options.protocol))
     return 1 if failed(findings) else 0
@@ -37,9 +37,11 @@ def _parser() -> argparse.ArgumentParser:
     writing.add_argument("--mar", type=Path, action="append", required=True, help="a .mar file; may repeat")
     writing.add_argument("--protocol", choices=sorted(ENVELOPE_OF), default="v1")
     writing.add_argument("--workers", type=_positive, default=1, help="processes each model starts with (1)")
+    writing.set_defaults(load=False)
     checking = commands.add_parser("check", help="check an existing directory")
     checking.add_argument("directory", type=Path)
     checking.add_argument("--protocol", choices=sorted(ENVELOPE_OF), help="check the envelope for it, too")
+    checking.add_argument("--load", action="store_true", help="load each archive once, which runs its code")
     return parser
 
 
@@ -50,11 +52,12 @@ def _positive(text: str) -> int:
     return number
 
 
-def _report(directory: Path, findings: List[Finding]) -> None:
+def report(checked: Path, findings: List[Finding]) -> None:
+    """Findings to standard error, and a good word where none is an error."""
     for finding in findings:
         print(finding, file=sys.stderr)
     if not failed(findings):
-        print(f"{directory}: fit to be served.")
+        print(f"{checked}: fit to be served.")
 
 
 def _upload(directory: Path, protocol: str) -> str:

@@ -1,16 +1,18 @@
-"""Checks a model directory before anything is started or uploaded; nothing in it is changed or run."""
+"""Checks a model directory before anything is started or uploaded; nothing in it is changed, or run unasked."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Iterator, List, Mapping, Optional
 
+from kserve_wrapper.modelstore import trial
 from kserve_wrapper.modelstore.content import check_content
-from kserve_wrapper.modelstore.findings import Finding, error, warning
+from kserve_wrapper.modelstore.findings import Finding, Severity, error, warning
 from kserve_wrapper.modelstore.places import place, value
 from kserve_wrapper.modelstore.ports import check_ports
 from kserve_wrapper.modelstore.snapshot import EXAMPLE
-from kserve_wrapper.torchserve import config, properties
+from kserve_wrapper.torchserve import archive, config, properties
 from kserve_wrapper.torchserve.config import Setting
 from kserve_wrapper.torchserve.properties import ConfigError
 from kserve_wrapper.upstream import address
@@ -22,7 +24,10 @@ MOUNT = "/mnt/models"
 
 
 def check(
-    directory: Path, protocol: Optional[str] = None, environ: Optional[Mapping[str, str]] = None
+    directory: Path,
+    protocol: Optional[str] = None,
+    environ: Optional[Mapping[str, str]] = None,
+    load: bool = False,
 ) -> List[Finding]:
     """All findings, errors and warnings, in the order of the files.
 
@@ -30,6 +35,7 @@ def check(
         directory: what KServe mounts at /mnt/models, with ``config/`` and ``model-store/`` in it.
         protocol: v1, v2 or grpc-v2: also check that the configured envelope is this protocol's.
         environ: the pod's variables, for ``$$NAME$$`` and TS_*; none are assumed.
+        load: also load each archive that has no error once, in a process of its own, which runs its code.
     """
     findings = list(_layout(directory))
     file = directory / CONFIG
@@ -45,7 +51,17 @@ def check(
     findings += _paths(file, settings, lines)
     findings += _variables(file, settings)
     findings += _exposed(file, settings, lines)
-    return [*findings, *check_content(file, settings, directory / STORE, protocol), *_nothing(file, settings)]
+    findings += [*check_content(file, settings, directory / STORE, protocol), *_nothing(file, settings)]
+    return [*findings, *_loads(directory / STORE, settings, findings)] if load else findings
+
+
+def _loads(store: Path, settings: Mapping[str, Setting], findings: List[Finding]) -> Iterator[Finding]:
+    wrong = {finding.file for finding in findings if finding.severity is Severity.ERROR}
+    for path in sorted(store.glob("*.mar")):
+        with contextlib.suppress(archive.ArchiveError):
+            found = archive.read(path)
+            if path not in wrong and found.handler:
+                yield from trial.check_load(found, envelope=value(settings, "service_envelope") or None)
 
 
 def _layout(directory: Path) -> Iterator[Finding]:

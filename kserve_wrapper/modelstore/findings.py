@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Iterable, Optional
+from typing import Callable, Iterable, Optional
 
 
 class Severity(Enum):
@@ -28,6 +28,10 @@ class Finding:
     def __str__(self) -> str:
         place = f"{self.file}, line {self.line}" if self.line else str(self.file)
         return f"{place}: {self.severity.value}: {self.problem}. {self.remedy}."
+
+
+#: Makes a finding about a file known to it, of a problem and its remedy.
+Report = Callable[[str, str], Finding]
 
 
 def error(file: Path, line: Optional[int], problem: str, remedy: str) -> Finding:

@@ -1,14 +1,15 @@
-"""What an archive's model-config.yaml and handler ask for that does not work behind the wrapper."""
+"""What is wrong with one archive, as far as reading tells: files, names, and what does not work behind the wrapper."""
 
 from __future__ import annotations
 
 import ast
 import difflib
-from typing import Any, Callable, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Iterator, List, Mapping, Optional, Tuple
 
 import yaml
 
-from kserve_wrapper.modelstore.findings import Finding, error, warning
+from kserve_wrapper.modelstore import modules
+from kserve_wrapper.modelstore.findings import Finding, Report, error, warning
 from kserve_wrapper.torchserve.archive import Archive
 from kserve_wrapper.upstream.envelopes import ONE_REQUEST
 
@@ -30,8 +31,6 @@ _REFUSED: Tuple[Tuple[str, str, str], ...] = (
 #: A stock handler whose vocabulary is a pickle, read by a bare torch.load.
 _PICKLES = "text_classifier"
 
-Report = Callable[[str, str], Finding]
-
 
 def check_archive(archive: Archive, envelope: Optional[str]) -> Iterator[Finding]:
     """Findings about one archive.
@@ -46,6 +45,9 @@ def check_archive(archive: Archive, envelope: Optional[str]) -> Iterator[Finding
     def doubtful(problem: str, remedy: str) -> Finding:
         return warning(archive.path, None, problem, remedy)
 
+    for what, flag in _incomplete(archive):
+        yield wrong(f"{archive.path.name} names the {what}", f"Build it again with {flag} FILE")
+    yield from modules.check(archive, wrong, doubtful)
     if archive.handler == _PICKLES:
         yield doubtful(
             f"TorchServe's {_PICKLES} reads its vocabulary, a pickle, by torch.load, which torch 2.6 and later refuse",
@@ -70,6 +72,20 @@ def check_archive(archive: Archive, envelope: Optional[str]) -> Iterator[Finding
         yield from _refused(archive, content, wrong)
         yield from _batch(archive, content, envelope, doubtful)
         yield from _handler_keys(archive, content, wrong)
+
+
+def _incomplete(archive: Archive) -> Iterator[Tuple[str, str]]:
+    """What the manifest names and the archive lacks, and the archiver's flag for it."""
+    if archive.missing_handler:
+        yield f"handler {archive.missing_handler} and does not hold it", "--handler"
+    named = (
+        ("model file", "it", archive.model_file, "--model-file"),
+        ("weights", "them", archive.serialized_file, "--serialized-file"),
+        ("requirements", "them", archive.requirements_file, "--requirements-file"),
+    )
+    for what, pronoun, file, flag in named:
+        if file and file not in archive.members:
+            yield f"{what} {file} and does not hold {pronoun}", flag
 
 
 def _refused(archive: Archive, content: Mapping[str, Any], wrong: Report) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import Any, Iterator, List, Mapping, Optional, Set, Tuple
+from typing import Any, Iterator, List, Mapping, Optional, Set
 
 from kserve_wrapper.modelstore.findings import Finding, error, warning
 from kserve_wrapper.modelstore.model_config import check_archive
@@ -147,8 +147,6 @@ class SnapshotCheck:
                 f"the version of {name} is {version} here and {found.version} in {mar}, which is served",
                 f'Write "{found.version}", or build the archive with --version {version}',
             )
-        for what, remedy in _incomplete(found):
-            yield error(path, None, what, remedy)
         yield from check_archive(found, self._envelope)
 
     def _nearest(self, mar: str) -> str:
@@ -175,19 +173,6 @@ class SnapshotCheck:
 def fits_url(name: str) -> bool:
     """Whether a name can be one segment of a path; what is not ASCII goes there percent-encoded."""
     return name.isprintable() and name not in ("", ".", "..") and "/" not in name and "\\" not in name
-
-
-def _incomplete(found: archive.Archive) -> Iterator[Tuple[str, str]]:
-    if found.missing_handler:
-        yield (
-            f"{found.path.name} names the handler {found.missing_handler} and does not hold it",
-            "Build it again with --handler FILE",
-        )
-    if found.serialized_file and found.serialized_file not in found.members:
-        yield (
-            f"{found.path.name} names the weights {found.serialized_file} and does not hold them",
-            "Build it again with --serialized-file FILE",
-        )
 
 
 EXAMPLE = (

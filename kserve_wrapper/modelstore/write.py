@@ -68,6 +68,11 @@ def write(directory: Path, mars: Sequence[Path], protocol: str = "v1", workers: 
     _replace(directory / CONFIG, (text + _ADDED.format(envelope=ENVELOPE_OF[protocol])).encode("latin-1"))
 
 
+def snapshot_of(mars: Sequence[Path], workers: int = 1) -> str:
+    """The property ``model_snapshot`` for these archives. Raises WriteError."""
+    return json.dumps(_snapshot(_archives(mars), workers), separators=(",", ":"))
+
+
 def _replace(target: Path, content: bytes) -> None:
     """Whole or not at all: a reader never sees half a file."""
     new = target.with_name(target.name + ".new")

@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from kserve_wrapper.codecs import v2 as codec
 from kserve_wrapper.codecs.compat import stock_document
+from kserve_wrapper.codecs.model_info import properties
 from kserve_wrapper.core.calls import Buffer, Call, ModelMetadata, Reply, TensorMetadata, V2Reply
 from kserve_wrapper.core.dataplane import DataPlane
 from kserve_wrapper.core.errors import InternalError
@@ -97,14 +98,16 @@ class V2:
 
 
 def metadata_object(metadata: ModelMetadata) -> Dict[str, Any]:
-    """The model metadata object of the protocol."""
-    return {
+    """The model metadata object of the protocol, with ``properties`` as over gRPC where the handler tells of itself."""
+    described: Dict[str, Any] = {
         "name": metadata.name,
         "versions": metadata.versions,
         "platform": metadata.platform,
         "inputs": _tensor_objects(metadata.inputs),
         "outputs": _tensor_objects(metadata.outputs),
     }
+    told = properties(metadata)
+    return {**described, "properties": told} if told else described
 
 
 def _tensor_objects(tensors: List[TensorMetadata]) -> List[Dict[str, Any]]:

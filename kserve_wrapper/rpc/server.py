@@ -197,6 +197,9 @@ def _options(settings: Settings) -> List[Tuple[str, int]]:
         ("grpc.max_send_message_length", settings.grpc_max_send_message_length or -1),
         ("grpc.max_metadata_size", settings.max_header_size or 2**20),
         ("grpc.so_reuseport", int(settings.workers > 1)),
+        # With a drain delay, every connection is asked by GOAWAY to be made anew before the server stops: a stopping
+        # server cancels the calls that cross its GOAWAY. Calls under way go on on the old connection.
+        *([("grpc.max_connection_age_ms", int(settings.drain_delay * 1000 / 3))] if settings.drain_delay else []),
     ]
 
 

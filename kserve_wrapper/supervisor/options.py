@@ -17,9 +17,9 @@ DEFAULT_CONFIG = "/mnt/models/config/config.properties"
 
 _EPILOG = """
 Examples:
-  ts-kserve-supervisor torchserve --start --model-store=/mnt/models/model-store \\
+  ts-kserve supervise torchserve --start --model-store=/mnt/models/model-store \\
       --ts-config=/mnt/models/config/config.properties
-  ts-kserve-supervisor --ts-config config/config.properties --model-store build/model-store -- --http_port 8080
+  ts-kserve supervise --ts-config config/config.properties --model-store build/model-store -- --http_port 8080
 
 Exit status: 0 after SIGTERM, SIGINT or SIGHUP; 1 when TorchServe or the wrapper ended or hung; 2 when nothing was
 started because a setting, a file or a port is wrong.
@@ -140,7 +140,7 @@ def _settings(pairs: Sequence[str], parser: argparse.ArgumentParser) -> Dict[str
 
 def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="ts-kserve-supervisor",
+        prog="ts-kserve supervise",
         usage="%(prog)s [options] [torchserve --start …] [-- flags of the wrapper]",
         description="Runs TorchServe and the KServe wrapper as one: starts both, stops both, ends when either does.",
         epilog=_EPILOG,

@@ -37,6 +37,8 @@ class Archive:
     serialized_file: Optional[str]
     members: FrozenSet[str]
     config_file: Optional[str] = None
+    model_file: Optional[str] = None
+    requirements_file: Optional[str] = None
 
     def text(self, member: str) -> Optional[str]:
         """A member's content; None where there is no such member, or it cannot be read or is too long to be one."""
@@ -87,6 +89,8 @@ def read(path: Path) -> Archive:
         serialized_file=model.get("serializedFile"),
         members=members,
         config_file=_text(model.get("configFile")),
+        model_file=_text(model.get("modelFile")),
+        requirements_file=_text(model.get("requirementsFile")),
     )
 
 

@@ -110,8 +110,17 @@ def _first_chain(said: List[str]) -> Optional[str]:
     return error
 
 
+def failure(lines: Iterable[str]) -> Optional[Tuple[str, str]]:
+    """The exception that what a worker printed comes to, in one line, and its mend; None where it printed none."""
+    error = _first_chain(list(lines))
+    return None if error is None else _cause_and_mend(error)
+
+
 def _told(error: str) -> str:
+    return ". ".join(_cause_and_mend(error))
+
+
+def _cause_and_mend(error: str) -> Tuple[str, str]:
     text = "".join(c if c.isprintable() else " " for c in error).strip()
     text = text if len(text) <= _LONGEST else text[:_LONGEST] + " …"
-    mend = next((mend for mark, mend in _MENDS if mark in text), _ELSE)
-    return f"{text.rstrip('.')}. {mend}"
+    return text.rstrip("."), next((mend for mark, mend in _MENDS if mark in text), _ELSE)

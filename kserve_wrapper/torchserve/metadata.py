@@ -30,6 +30,7 @@ def to_metadata(name: str, versions: List[str], description: Optional[Mapping[st
         outputs=_tensors(description.get("outputs")),
         extensions=_names(description.get("extensions")),
         request_headers=_names(description.get("request_headers")),
+        preferred_batch_size=_size(description.get("preferred_batch_size")),
         extra={key: value for key, value in description.items() if key not in _KNOWN},
     )
 
@@ -42,6 +43,12 @@ def _is_metadata(description: Mapping[str, Any]) -> bool:
 
 def _names(value: Any) -> List[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _size(value: Any) -> Optional[int]:
+    """A number of rows; TorchServe's JSON library may turn 8 into 8.0."""
+    whole = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 1 and value % 1 == 0
+    return int(value) if whole else None
 
 
 def _tensors(value: Any) -> List[TensorMetadata]:

@@ -163,7 +163,13 @@ def _decode_v1(call: V1Call, body: bytes) -> V1Reply:
     key = "explanations" if call.explain else "predictions"
     if key not in content:
         raise InvalidRequest(f"{key} is missing")
-    return V1Reply(content[key], size=len(body))
+    beside = content.get("parameters")
+    known = {name: value for name, value in beside.items() if _is_plain(value)} if isinstance(beside, dict) else {}
+    return V1Reply(content[key], known, size=len(body))
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (str, int, float, bool))
 
 
 def _decode_v2(headers: Mapping[str, str], body: bytes) -> V2Reply:

@@ -7,8 +7,9 @@ import copy
 import logging
 import os
 import shutil
+import sys
 import warnings
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
@@ -19,19 +20,25 @@ from mnist_handler.config import ConfigError
 
 logger = logging.getLogger(__name__)
 
+#: torch says that TorchScript does not work from this Python on.
+NO_TORCHSCRIPT = (3, 14)
 _LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+class TraceError(RuntimeError):
+    """Tracing this model would lose a way through it; the message is torch's."""
+
+
 def choose_mode(mode: str, precision: str, device: torch.device, fixed: bool) -> str:
-    """Resolve ``auto`` and refuse what the device cannot do.
+    """Resolve ``auto``, where nothing was compiled ahead, and refuse what the device cannot do.
 
     Args:
         fixed: whether rows have one shape. Else each new length would be another graph, captured while a request
             waits, and kept for ever.
 
     Raises:
-        ConfigError: fp16 on a CPU, CUDA graphs without a GPU or for rows of any length, Inductor on a GPU without a C
-            compiler.
+        ConfigError: fp16 on a CPU, CUDA graphs without a GPU or for rows of any length, Inductor without the compiler
+            that it needs, TorchScript on a Python that torch does not support it on.
     """
     if device.type != "cuda":
         if precision == "fp16":
@@ -40,52 +47,75 @@ def choose_mode(mode: str, precision: str, device: torch.device, fixed: bool) ->
             raise ConfigError("handler.compile: cuda_graph needs a GPU; a CPU takes torchscript, inductor or none")
     if mode == "cuda_graph" and not fixed:
         raise ConfigError("handler.compile: cuda_graph needs rows of one shape, without -1; set none, or leave it out")
-    if mode == "inductor" and device.type == "cuda" and not _has_compiler():
-        raise ConfigError(
-            "handler.compile: inductor needs a C compiler on a GPU (gcc, clang or what the environment's CC names), "
-            "and there is none; set none, or leave it out"
+    if mode == "inductor" and not _has_compiler(device):
+        needs = (
+            "a C compiler on a GPU (gcc, clang or what the environment's CC names)"
+            if device.type == "cuda"
+            else "a C++ compiler (g++, clang++ or what the environment's CXX names)"
         )
-    if mode != "auto":
+        raise ConfigError(
+            f"handler.compile: inductor needs {needs}, and there is none; set none, or leave it out, and have the "
+            "model compiled when its archive is built"
+        )
+    if mode == "torchscript" and sys.version_info >= NO_TORCHSCRIPT:
+        raise ConfigError("handler.compile: torchscript does not work on Python 3.14 and later; set none, or ahead")
+    if mode not in ("auto", "ahead"):
         return mode
     if device.type == "cuda":
         return "cuda_graph" if fixed else "none"
-    return "torchscript"
+    return "torchscript" if sys.version_info < NO_TORCHSCRIPT else "none"
 
 
-def _has_compiler() -> bool:
-    """Whether Triton, which Inductor writes its kernels in, finds what it compiles their launchers with."""
-    names = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
+def _has_compiler(device: torch.device) -> bool:
+    """Whether Inductor finds what it compiles its kernels with, or Triton, on a GPU, their launchers."""
+    variable, usual = ("CC", ["gcc", "clang"]) if device.type == "cuda" else ("CXX", ["g++", "clang++"])
+    names = [os.environ[variable]] if variable in os.environ else usual
     return any(shutil.which(name) for name in names)
 
 
 def compile_model(
-    model: nn.Module, mode: str, precision: str, device: torch.device, example: Sequence[torch.Tensor]
+    model: nn.Module,
+    mode: str,
+    precision: str,
+    device: torch.device,
+    example: Sequence[torch.Tensor],
+    options: Optional[Mapping[str, Any]] = None,
 ) -> List[Forward]:
     """Build the functions that may serve predictions; ``model`` itself stays as it is.
 
     Args:
         mode: none, torchscript, inductor or cuda_graph, see :func:`choose_mode`.
         example: inputs of two rows on the device.
+        options: of ``torch.compile``, see :class:`HandlerConfig`.
 
     Returns:
         Equal functions, of which the engine takes the fastest for each batch size.
     """
-    low = _LOW.get(precision)
-    if low is not None:
-        example = [_to(tensor, low) for tensor in example]
-        model = _in_type(model, low, precision, example)
+    model, low = in_precision(model, precision, example)
     if mode == "cuda_graph":
         return [CudaGraphs(model, low)]
-    forwards = _compile(model, mode, example)
-    return forwards if low is None else [_cast(one, low) for one in forwards]
+    if low is None:
+        return _compile(model, mode, example, options)
+    return [cast(one, low) for one in _compile(model, mode, [_to(tensor, low) for tensor in example], options)]
 
 
-def _in_type(model: nn.Module, low: torch.dtype, precision: str, example: Sequence[torch.Tensor]) -> nn.Module:
-    """A copy with its weights in ``low``: cast once, where autocast would cast them in each batch."""
+def in_precision(
+    model: nn.Module, precision: str, example: Sequence[torch.Tensor]
+) -> Tuple[nn.Module, Optional[torch.dtype]]:
+    """The model and None for fp32; else a copy of it and the type of its weights and floating inputs.
+
+    The weights are cast once, where autocast would cast them in each batch.
+
+    Raises:
+        ConfigError: the model makes tensors of another type and mixes them with its weights.
+    """
+    low = _LOW.get(precision)
+    if low is None:
+        return model, None
     model = copy.deepcopy(model).to(low)
     try:
         with torch.no_grad():
-            model(*example)
+            model(*(_to(tensor, low) for tensor in example))
     except RuntimeError as error:
         if "dtype" not in str(error) and "scalar type" not in str(error):
             raise
@@ -93,14 +123,16 @@ def _in_type(model: nn.Module, low: torch.dtype, precision: str, example: Sequen
             f"handler.precision: the model mixes datatypes where its weights are {precision} "
             f"({str(error).splitlines()[0]}); set fp32, or have its forward take the type of its inputs"
         ) from error
-    return model
+    return model, low
 
 
-def _compile(model: nn.Module, mode: str, example: Sequence[torch.Tensor]) -> List[Forward]:
+def _compile(
+    model: nn.Module, mode: str, example: Sequence[torch.Tensor], options: Optional[Mapping[str, Any]]
+) -> List[Forward]:
     if mode == "torchscript":
         return _torchscript(model, example)
     if mode == "inductor":
-        return [torch.compile(model, dynamic=True)]
+        return [torch.compile(model, **{"dynamic": True, **(options or {})})]
     return [model]
 
 
@@ -111,17 +143,25 @@ def _torchscript(model: nn.Module, example: Sequence[torch.Tensor]) -> List[Forw
     so that a small model with few rows runs faster without.
     """
     with torch.no_grad(), warnings.catch_warnings():
-        # TorchScript is deprecated in newer versions of torch, and still the fastest on a CPU.
-        # What a trace warns of, a branch on values, is seen when its answers are compared with eager's.
-        for category in (DeprecationWarning, FutureWarning, TracerWarning):
+        # TorchScript is deprecated in newer versions of torch, and still the fastest on a CPU without a package.
+        for category in (DeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", category)
-        script: Any = model
-        if not isinstance(model, torch.jit.ScriptModule):
-            script = torch.jit.trace(model, tuple(example))  # type: ignore[no-untyped-call]
+        script: Any = model if isinstance(model, torch.jit.ScriptModule) else _trace(model, example)
         if not hasattr(script, "training"):  # frozen before it was saved
             return [torch.jit.optimize_for_inference(script)]
         frozen, other = (torch.jit.freeze(script.eval()) for _ in range(2))
         return [frozen, torch.jit.optimize_for_inference(other)]
+
+
+def _trace(model: nn.Module, example: Sequence[torch.Tensor]) -> Any:
+    """Raise TraceError where tracing warns: it follows one way through a model that branches on values."""
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always", TracerWarning)
+        traced = torch.jit.trace(model, tuple(example))  # type: ignore[no-untyped-call]
+    for one in given:
+        if issubclass(one.category, TracerWarning):
+            raise TraceError(str(one.message))
+    return traced
 
 
 class CudaGraphs:
@@ -202,7 +242,8 @@ def _best_convolutions() -> Iterator[None]:
         torch.backends.cudnn.benchmark = before
 
 
-def _cast(forward: Forward, low: torch.dtype) -> Forward:
+def cast(forward: Forward, low: torch.dtype) -> Forward:
+    """A forward of ``low`` that takes and gives float32."""
     return lambda *inputs: _full(forward(*(_to(tensor, low) for tensor in inputs)))
 
 

@@ -9,6 +9,8 @@ from typing import Any, Iterator, Optional
 
 import torch
 
+from mnist_handler.compute.processors import share, usable
+
 logger = logging.getLogger(__name__)
 
 
@@ -67,21 +69,16 @@ def end_if_lost(device: torch.device) -> None:
 def set_threads(wanted: int) -> int:
     """Set the threads inside one operator; 0 chooses. Returns what holds now.
 
-    Half of the processors by default: TorchServe's Java process and the wrapper need the others, and an operator
-    whose thread waits for a processor stalls for tens of milliseconds. ``OMP_NUM_THREADS`` is left alone.
+    Half of the processors by default, and no more than this worker's share: TorchServe's Java process and the wrapper
+    need the others, and an operator whose thread waits for a processor stalls for tens of milliseconds.
+    ``OMP_NUM_THREADS`` is left alone. A slow model may get more (``fit.py``).
     """
     if wanted == 0 and os.environ.get("OMP_NUM_THREADS"):
         return torch.get_num_threads()
-    torch.set_num_threads(wanted or max(1, _processors() // 2))
+    torch.set_num_threads(wanted or max(1, min(usable() // 2, share())))
     return torch.get_num_threads()
 
 
 def leaves_processors(device: torch.device) -> bool:
     """Whether operators on this device leave at least as many processors to this worker as their threads take."""
-    return device.type == "cpu" and 2 * torch.get_num_threads() <= _processors()
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return device.type == "cpu" and 2 * torch.get_num_threads() <= usable()

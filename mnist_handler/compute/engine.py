@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import logging
 import math
+import threading
 import time
 from dataclasses import dataclass, field
-from typing import Callable, Dict, List, Optional, Sequence, Tuple, TypeVar, Union
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple, TypeVar, Union
 
 import torch
+
+from mnist_handler.compute.fit import best_size, paying_sizes
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +102,28 @@ def run_halving(call: Callable[[int, int], S], rows: int, limit: int) -> Tuple[L
     return done, failed
 
 
+@contextlib.contextmanager
+def telling(text: str) -> Iterator[None]:
+    """Log how long it takes, every few seconds, also while one call takes longer than that.
+
+    Args:
+        text: a format of the seconds.
+    """
+    begin, done = time.perf_counter(), threading.Event()
+
+    def tell() -> None:
+        while not done.wait(_TELL):
+            logger.info("%s", text.format(time.perf_counter() - begin))
+
+    thread = threading.Thread(target=tell, name="telling", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
 class Engine:
     """A model behind a fixed set of batch sizes.
 
@@ -106,15 +132,21 @@ class Engine:
             with a method ``padded(inputs, size)`` pads by itself, and gives the scores of the rows alone.
         limit: rows that go through at once.
         sizes: batch sizes that are warm; a batch is padded with zeros to the next of them. None = no padding.
+        pads: False where any size is as warm as another: then ``sizes`` are those that fitting tries.
     """
 
-    def __init__(self, forwards: Sequence[Forward], limit: int, sizes: Optional[Sequence[int]] = None) -> None:
+    def __init__(
+        self, forwards: Sequence[Forward], limit: int, sizes: Optional[Sequence[int]] = None, pads: bool = True
+    ) -> None:
         self._forwards = list(forwards)
-        self._sizes = sorted(sizes) if sizes else []
+        self._tried = sorted(sizes) if sizes else []
+        self._sizes = self._tried if pads else []
         self._limit = min(limit, self._sizes[-1]) if self._sizes else limit
         self._fastest: Dict[int, Forward] = {}
+        #: Rows beyond which a slow model answers no more of them a second; None where none was found.
+        self.best_size: Optional[int] = None
 
-    def warm_up(self, example: Inputs, seconds: float = math.inf) -> List[int]:
+    def warm_up(self, example: Inputs, seconds: float = math.inf, fit: bool = False) -> List[int]:
         """Run the sizes until TorchScript has specialised them, and choose the forward of each, while time lasts.
 
         The smallest comes first, then the largest, then the middle of the widest gap: what the time does not suffice
@@ -123,21 +155,27 @@ class Engine:
         Args:
             example: inputs of one row.
             seconds: how long it may take; a size that would probably take longer is left out.
+            fit: whether sizes that do not pay may be given up: of a slow model (``fit.py``), from the first beyond
+                which it answers no more rows a second.
 
         Returns:
             The sizes that stay cold.
         """
-        begin = told = time.perf_counter()
+        begin = time.perf_counter()
         warm: List[int] = []
         a_row = 0.0
-        with torch.inference_mode():
+        with torch.inference_mode(), telling(f"warming, {{:.0f}} s of at most {seconds:.0f}"):
+            if fit and self._tried and not self._pads_itself():
+                times = paying_sizes(lambda size: self._warm(example, size), self._tried, seconds)
+                self._keep(best_size(times))
+                warm = [size for size in times if size in self._sizes]
+                a_row = min(times[size] / size for size in times)
             for size in self._order():
+                if size in warm:
+                    continue
                 now = time.perf_counter()
                 if warm and now - begin + 2 * len(self._forwards) * size * a_row > seconds:
                     continue
-                if now - told > _TELL:
-                    told = now
-                    logger.info("warming up: %.0f s of at most %.0f", now - begin, seconds)
                 a_row = min(self._warm(example, size) / size, a_row or math.inf)
                 warm.append(size)
         cold = [size for size in self._sizes if size not in warm]
@@ -147,11 +185,19 @@ class Engine:
         self._tell_warm(time.perf_counter() - begin, seconds, cold)
         return cold
 
+    def _keep(self, most: Optional[int]) -> None:
+        """Gives up sizes beyond ``most``."""
+        if most is not None:
+            self.best_size = most
+            self._sizes = [size for size in self._sizes if size <= most]
+            self._limit = min(self._limit, most)
+
+    def _pads_itself(self) -> bool:
+        return any(hasattr(forward, "padded") for forward in self._forwards)
+
     def _order(self) -> List[int]:
         """Where forwards pad by themselves, CUDA graphs, the largest size comes first: smaller ones use its memory."""
-        if any(hasattr(forward, "padded") for forward in self._forwards):
-            return self._sizes[::-1]
-        return spread(self._sizes)
+        return self._sizes[::-1] if self._pads_itself() else spread(self._sizes)
 
     def _warm(self, example: Inputs, size: int) -> float:
         """Seconds of a call with the forward that is the fastest for this size."""

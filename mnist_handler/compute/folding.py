@@ -15,7 +15,7 @@ from mnist_handler.compute.device import full_float32
 logger = logging.getLogger(__name__)
 
 
-def eager_copy(model: nn.Module, example: Sequence[torch.Tensor]) -> nn.Module:
+def eager_copy(model: nn.Module, example: Sequence[torch.Tensor], fold: bool = True) -> nn.Module:
     """A copy for Captum: weights without gradients, no activation in place (its hooks cannot bear them).
 
     Folding saves a fifth of a backward pass. Where the model cannot be traced for it, or gives other scores after it,
@@ -23,6 +23,7 @@ def eager_copy(model: nn.Module, example: Sequence[torch.Tensor]) -> nn.Module:
 
     Args:
         example: the model's inputs, of any number of rows.
+        fold: False keeps every layer under its name, for whoever looks at one.
     """
     own = copy.deepcopy(model).eval()
     if isinstance(own, torch.jit.ScriptModule):
@@ -31,6 +32,8 @@ def eager_copy(model: nn.Module, example: Sequence[torch.Tensor]) -> nn.Module:
     for module in own.modules():
         if getattr(module, "inplace", False) is True:
             module.inplace = False  # type: ignore[assignment]
+    if not fold:
+        return own
     try:
         folded = _fold(own)
         # In TF32 two equal models differ by more than a wrong folding may.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Sequence, Tuple, Union
 
 import torch
 
@@ -33,40 +33,69 @@ _LENGTHS = (1, 5, 2, 20)
 _ENOUGH = 10.0
 
 
+#: An argument of a model: an input, or ``mask`` or ``lengths`` of the one before it.
+Argument = Union[InputSpec, str]
+
+
 class Mismatch(RuntimeError):
     """The compiled model does not answer as the eager one; the message says on what."""
 
 
+def arguments(specs: Sequence[InputSpec]) -> List[Argument]:
+    """What each argument of the model is: an input, or the mask or the lengths of the one before it."""
+    made: List[Argument] = []
+    for spec in specs:
+        made += [spec.tensor, spec.tensor.companion] if spec.tensor.companion else [spec.tensor]
+    return made
+
+
 def probes(
-    specs: Sequence[Optional[InputSpec]], example: Callable[[int, int], List[torch.Tensor]], sizes: Sequence[int]
+    kinds: Sequence[Argument],
+    example: Callable[[int, int], List[torch.Tensor]],
+    sizes: Sequence[int],
+    lengths: Sequence[int] = _LENGTHS,
 ) -> Iterator[Tuple[str, List[torch.Tensor]]]:
-    """Random inputs, each with words for them: every scale, with each of the sizes in turn, within ``specs``' bounds.
+    """Random inputs, each with words for them: every scale, with each of the sizes in turn, within inputs' bounds.
 
     Args:
-        specs: one a tensor; None for one that is to be taken as it is, such as a mask.
+        kinds: of :func:`arguments`, one a tensor.
         example: gives inputs of so many rows and, where a shape has -1, of that length.
         sizes: numbers of rows.
+        lengths: of rows whose length is open.
     """
     for number, (words, scale) in enumerate(_SCALES):
-        size, length = sizes[number % len(sizes)], _LENGTHS[number % len(_LENGTHS)]
+        size, length = sizes[number % len(sizes)], lengths[number % len(lengths)]
         generator = torch.Generator().manual_seed(number)
-        inputs = [_fill(one, spec, scale, generator) for spec, one in zip(specs, example(size, length))]
+        inputs: List[torch.Tensor] = []
+        for kind, one in zip(kinds, example(size, length)):
+            if isinstance(kind, InputSpec):
+                inputs.append(_fill(one, kind, scale, generator))
+            else:
+                inputs.append(_companion(one, inputs[-1].shape[1], generator))
         yield f"{size} rows of {words} values", inputs
 
 
 def verify(
-    forwards: Sequence[Forward], eager: Forward, inputs: Iterator[Tuple[str, List[torch.Tensor]]], precision: str
-) -> None:
+    forwards: Sequence[Forward],
+    eager: Forward,
+    inputs: Iterator[Tuple[str, List[torch.Tensor]]],
+    precision: str,
+    seconds: float = _ENOUGH,
+) -> int:
     """Compare each forward with eager; inputs that eager itself refuses say nothing and are passed over.
+
+    Returns:
+        How many inputs were compared, in ``seconds`` or a little more.
 
     Raises:
         Mismatch: a forward fails, unequal shapes, or scores further apart than ``TOLERANCES``.
     """
-    end = time.monotonic() + _ENOUGH
+    end = time.monotonic() + seconds
+    compared = 0
     with torch.inference_mode():
         for words, given in inputs:
             if time.monotonic() > end:
-                return
+                break
             # Clones: a model may write into its inputs.
             try:
                 wanted = as_tuple(eager(*(one.clone() for one in given)))
@@ -76,6 +105,8 @@ def verify(
                 got = _call(forward, given, words)
                 for one, other in zip(got, wanted):
                     _compare(one.float(), other.float(), words, precision)
+            compared += 1
+    return compared
 
 
 def _call(forward: Forward, given: Sequence[torch.Tensor], words: str) -> Tuple[torch.Tensor, ...]:
@@ -103,14 +134,20 @@ def _compare(got: torch.Tensor, wanted: torch.Tensor, words: str, precision: str
         raise Mismatch(f"on {words} it answers otherwise than eager, by {apart:.3g} where scores reach {largest:.3g}")
 
 
+def _companion(example: torch.Tensor, longest: int, generator: torch.Generator) -> torch.Tensor:
+    """A mask, or lengths, of rows of random lengths, the first of them the longest."""
+    lengths = torch.randint(1, longest + 1, (len(example),), generator=generator)
+    lengths[0] = longest
+    values = lengths if example.dim() == 1 else torch.arange(longest) < lengths.unsqueeze(1)
+    return values.to(example)
+
+
 def _fill(
     example: torch.Tensor,
-    spec: Optional[InputSpec],
+    spec: InputSpec,
     scale: Callable[[torch.Tensor], torch.Tensor],
     generator: torch.Generator,
 ) -> torch.Tensor:
-    if spec is None:
-        return example
     if example.dtype == torch.bool:
         values = torch.rand(example.shape, generator=generator) < 0.5
     elif example.is_floating_point():

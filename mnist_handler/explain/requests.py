@@ -7,11 +7,13 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 
 import torch
 
-from mnist_handler.explain.attributions import COMPLETE, Explainer, check_windows
+from mnist_handler.explain.answers import explain_answer
+from mnist_handler.explain.attributions import COMPLETE, check_windows
+from mnist_handler.explain.explanations import Explanations
 from mnist_handler.inputs.parameters import ExplainOptions
 from mnist_handler.inputs.spec import Rows
 from mnist_handler.predictions import Predictions, Scores
-from mnist_handler.requests import Answer, Output, Request, RequestError, row_error
+from mnist_handler.requests import Request, RequestError, row_error
 
 Results = Dict[int, Any]
 
@@ -35,7 +37,7 @@ class ExplainJob:
 
 
 def explain_jobs(
-    explainer: Explainer,
+    explanations: Explanations,
     jobs: Sequence[ExplainJob],
     tensors: Sequence[torch.Tensor],
     predictions: Union[Predictions, Scores, None],
@@ -48,15 +50,15 @@ def explain_jobs(
     for (method, settings), group in groups.items():
         try:
             if method == "occlusion":
-                check_windows([tensor.shape[1:] for tensor in tensors], dict(settings))
+                check_windows([tensors[one.place].shape[1:] for one in explanations.inputs], dict(settings))
         except RequestError as error:
             results.update({job.index: error for job in group})
             continue
-        _explain_group(explainer, method, dict(settings), group, tensors, predictions, results)
+        _explain_group(explanations, method, dict(settings), group, tensors, predictions, results)
 
 
 def _explain_group(
-    explainer: Explainer,
+    explanations: Explanations,
     method: str,
     settings: Dict[str, float],
     group: List[ExplainJob],
@@ -64,13 +66,13 @@ def _explain_group(
     predictions: Union[Predictions, Scores, None],
     results: Results,
 ) -> None:
-    inputs = [torch.cat([tensor[job.start : job.start + job.size] for job in group]) for tensor in tensors]
+    arguments = [torch.cat([tensor[job.start : job.start + job.size] for job in group]) for tensor in tensors]
     chosen = [_chosen(job, predictions) for job in group]
-    targets = torch.tensor([target for part in chosen for target in part], device=inputs[0].device)
-    attributions, failed = explainer.attribute(method, inputs, targets, settings)
+    targets = torch.tensor([target for part in chosen for target in part], device=arguments[0].device)
+    attributions, failed = explanations.explainer.attribute(method, arguments, targets, settings)
     delta: Optional[torch.Tensor] = None
     if attributions is not None and method in COMPLETE and any(job.options.delta for job in group):
-        delta = explainer.delta(inputs, targets, settings["baselines"], attributions)
+        delta = explanations.explainer.delta(arguments, targets, settings.get("baselines", 0.0), attributions)
     # To the host once, not once a request.
     attributions = None if attributions is None else tuple(one.cpu() for one in attributions)
     delta = None if delta is None else delta.cpu()
@@ -82,8 +84,12 @@ def _explain_group(
         if faults or attributions is None:
             results[job.index] = row_error(faults, 507)
             continue
+        own_delta = None if delta is None else delta[rows].numpy()
+        given = [one[rows] for one in arguments]
         try:
-            results[job.index] = _answer(job, classes, [one[rows] for one in attributions], delta, rows)
+            results[job.index] = explain_answer(
+                explanations, job, classes, [one[rows].numpy() for one in attributions], own_delta, given
+            )
         except RequestError as error:
             results[job.index] = error
 
@@ -93,34 +99,3 @@ def _chosen(job: ExplainJob, predictions: Union[Predictions, Scores, None]) -> L
         return [target for target in job.targets if target is not None]
     predicted = predictions.classes[job.start : job.start + job.size].tolist()
     return [own if target is None else target for target, own in zip(job.targets, predicted)]
-
-
-def _answer(
-    job: ExplainJob,
-    classes: List[int],
-    attributions: List[torch.Tensor],
-    delta: Optional[torch.Tensor],
-    rows: slice,
-) -> Answer:
-    """``explain``, and on request ``convergence_delta`` and ``target``.
-
-    Where the predicted class stood in for a target, the answer's parameter ``targets`` names the classes in the order
-    of the rows, separated by commas.
-    """
-    outputs: Dict[str, Output] = {"explain": attributions[0].numpy()}
-    for number, more in enumerate(attributions[1:], start=1):
-        outputs[f"explain_{number}"] = more.numpy()
-    if job.options.delta:
-        if delta is None:
-            raise RequestError(400, f"method {job.options.method} has no convergence_delta; {', '.join(COMPLETE)} have")
-        outputs["convergence_delta"] = delta[rows].numpy()
-    names = job.request.outputs
-    if job.options.targets or (names is not None and "target" in names):
-        outputs["target"] = torch.tensor(classes).numpy()
-    if names is not None:
-        unknown = [name for name in names if name not in outputs]
-        if unknown:
-            raise RequestError(400, f"no output {unknown[0]!r}; this explanation has {', '.join(outputs)}, target")
-        outputs = {name: outputs[name] for name in names}
-    parameters = {} if job.targets_known else {"targets": ",".join(str(one) for one in classes)}
-    return Answer(outputs, parameters)

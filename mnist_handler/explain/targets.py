@@ -25,41 +25,73 @@ def split_targets(request: Request) -> Tuple[List[Tuple[str, InputValues]], Opti
     return inputs, values
 
 
+class Classes:
+    """A model's classes by number, and by name where they have names.
+
+    Where a name is itself a number, the name counts.
+    """
+
+    def __init__(self, count: int, labels: Optional[Sequence[str]] = None) -> None:
+        self.count = count
+        self._labels = list(labels or ())
+        self._by_name = {name: number for number, name in reversed(list(enumerate(self._labels)))}
+
+    def named(self, value: Any) -> bool:
+        return isinstance(value, str) and value in self._by_name
+
+    def read(self, value: Any) -> Tuple[Optional[int], str]:
+        """The class that a target means (None: left out), and what is wrong with it, if anything."""
+        if isinstance(value, (bytes, bytearray)):
+            value = bytes(value).decode(errors="replace")
+        if value is None:
+            return None, ""
+        if self.named(value):
+            return self._by_name[value], ""
+        if isinstance(value, str):
+            name = value.strip()
+            if self.named(name):
+                return self._by_name[name], ""
+            if name.isdecimal() and len(name) < 20:
+                value = int(name)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < self.count:
+            shown = repr(value) if isinstance(value, str) else str(value)
+            return None, f"target {shown[:40]} is not a class from 0 to {self.count - 1}{self._names()}"
+        return value, ""
+
+    def _names(self) -> str:
+        if not self._labels:
+            return ""
+        more = f" and {len(self._labels) - 10} more" if len(self._labels) > 10 else ""
+        return f", nor one of {', '.join(self._labels[:10])}{more}"
+
+
 def read_targets(
-    asked: RequestParameters, values: Optional[Sequence[Any]], rows: int, classes: int
+    asked: RequestParameters, values: Optional[Sequence[Any]], rows: int, classes: Classes
 ) -> List[Optional[int]]:
     """One class a row, None where the predicted one is meant.
 
     A row's own ``target`` (V1) goes before the input ``target`` (V2), that before the parameter ``target``: a class
-    for all rows, or text with one class a row, separated by commas.
+    for all rows, by number or name, or text with one class a row, separated by commas.
 
     Raises:
         RequestError: 400; not one a row, or no such class, naming the rows.
     """
     if values is None:
         common = asked.common.get(TARGET)
-        values = common.split(",") if isinstance(common, str) else [common] * rows
+        if isinstance(common, str) and "," in common and not classes.named(common):
+            values = common.split(",")
+        else:
+            values = [common] * rows
     if len(values) != rows:
         raise RequestError(400, f"{len(values)} targets for {rows} rows")
     targets: List[Optional[int]] = []
     faults: Dict[int, str] = {}
     for row, value in enumerate(values):
         own = asked.by_row[row].get(TARGET) if row < len(asked.by_row) else None
-        target, fault = _read(value if own is None else own, classes)
+        target, fault = classes.read(value if own is None else own)
         targets.append(target)
         if fault:
             faults[row] = fault
     if faults:
         raise row_error(faults)
     return targets
-
-
-def _read(value: Any, classes: int) -> Tuple[Optional[int], str]:
-    if value is None:
-        return None, ""
-    if isinstance(value, str) and value.strip().isdecimal():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < classes:
-        shown = repr(value) if isinstance(value, str) else str(value)
-        return None, f"target {shown[:40]} is not a class from 0 to {classes - 1}"
-    return value, ""

@@ -35,6 +35,8 @@ def _check_tensor(spec: InputSpec) -> None:
     if tensor.datatype not in arrays.DATATYPES:
         hint = ", so say what it becomes: InputSpec(…, becomes=…)" if tensor.datatype == "BYTES" else ""
         raise ConfigError(f"input {name}: a model takes no {tensor.datatype}, only {', '.join(arrays.DATATYPES)}{hint}")
+    if tensor.embedding is not None and "INT" not in tensor.datatype:
+        raise ConfigError(f"input {name}: embedding is for integers, which {tensor.datatype} holds none of")
     if tensor.companion not in (None, "mask", "lengths"):
         raise ConfigError(f'input {name}: companion {tensor.companion!r} is neither "mask" nor "lengths"')
     if tensor.pad is None and (tensor.companion or tensor.buckets):

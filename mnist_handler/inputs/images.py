@@ -3,21 +3,24 @@
 The file says in a few bytes how large it is: sides and pixels are checked before anything is decoded, what is not
 pixels is dropped (``containers.py``), and what is decoded is cut to what the row shows before it is converted and
 resized, so that work and memory are bounded by the pixels of the image and of the row. Colour profiles are not applied.
+A decoder may be called from several threads at once.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import struct
+import threading
 import zlib
-from typing import Any, Iterator, Optional, Tuple
+from typing import Any, Optional, Tuple, cast
 
 import numpy as np
 from PIL import Image
 
+from mnist_handler.config import DEFAULT_IMAGE_PIXELS
 from mnist_handler.inputs.containers import ContainerError, lean, png_chunks
-from mnist_handler.inputs.placement import cut, place, resized, upright
+from mnist_handler.inputs.decoding import PixelBudget
+from mnist_handler.inputs.placement import Box, Placement, cut, place, resized, upright
 
 #: Pillow's names of the formats, by how their files begin.
 _BEGINNINGS = (
@@ -56,6 +59,8 @@ class ImageDecoder:
         background: 0..255, what shows through transparent pixels.
         max_pixels: refuse larger images, or None.
         orient: whether to turn images as their Exif says.
+        reducing_gap: decode a JPEG at a half, a quarter or an eighth of its size (in its cosine transform) where that
+            is still so many times as large as the row needs; 0 = never.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class ImageDecoder:
         background: int,
         max_pixels: Optional[int],
         orient: bool = True,
+        reducing_gap: float = 0.0,
     ) -> None:
         self.shape = shape
         self.mode = {1: "L", 3: "RGB"}[shape[0]]
@@ -72,6 +78,8 @@ class ImageDecoder:
         self._background = background
         self._max_pixels = max_pixels
         self._orient = orient
+        self._gap = reducing_gap
+        self._budget = PixelBudget(DEFAULT_IMAGE_PIXELS if max_pixels is None else max_pixels)
         self._plain_header = (shape[2], shape[1], 8, _PNG_COLOUR[shape[0]], 0, 0, 0)
         Image.init()
         self._formats = tuple(name for name in FORMATS if name in Image.OPEN)
@@ -117,22 +125,42 @@ class ImageDecoder:
 
     def _decode(self, kind: str, data: bytes) -> Image.Image:
         file = lean(kind, data)
-        if file.size is not None:
-            self._check_size(*file.size)
-        with _without_pixel_limit():
+        with self._budget.lease() as room, _PIXEL_LIMIT:
+            if file.size is not None:
+                self._check_size(*file.size)
+                room.take(file.size[0] * file.size[1])
             image = Image.open(io.BytesIO(file.data), formats=(kind,))
-        self._check_size(*image.size)
-        orientation = file.orientation if self._orient else 1
+            self._check_size(*image.size)
+            room.take(image.width * image.height)
+            return self._row(image, file.orientation if self._orient else 1)
+
+    def _row(self, image: Image.Image, orientation: int) -> Image.Image:
+        """An image that is open, not yet decoded, as the row's picture."""
         _, height, width = self.shape
+        to = self._reduce(image, place(image.size, (width, height), self._resize, orientation))
         _check_tiles(image)
         image.load()
-        part, to = cut(image, place(image.size, (width, height), self._resize, orientation))
+        part, to = cut(image, to)
         picture = upright(resized(self._flatten(part), to), orientation)
         if picture.size == (width, height):
             return picture
         row = Image.new(self.mode, (width, height))
         row.paste(picture, to.offset)
         return row
+
+    def _reduce(self, image: Image.Image, to: Placement) -> Placement:
+        """Have a JPEG decoded at a part of its size, if that is allowed and large enough; where the pixels are then."""
+        if not self._gap or image.format != "JPEG":
+            return to
+        left, top, right, bottom = to.box
+        shrinks = min((right - left) / to.size[0], (bottom - top) / to.size[1])
+        scale = next((one for one in (8, 4, 2) if shrinks >= one * self._gap), 1)
+        stored = image.size
+        if scale == 1 or image.draft(None, (stored[0] // scale, stored[1] // scale)) is None:
+            return to
+        # The last pixel stands for fewer than ``scale`` where the side is no multiple of it.
+        limits = (image.width, image.height, image.width, image.height)
+        return to._replace(box=cast(Box, tuple(min(edge / scale, limit) for edge, limit in zip(to.box, limits))))
 
     def _check_size(self, width: int, height: int) -> None:
         if width < 1 or height < 1:
@@ -171,11 +199,25 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray((values // 257).astype(np.uint8))
 
 
-@contextlib.contextmanager
-def _without_pixel_limit() -> Iterator[None]:
-    """Pillow's limit is one for the whole process and only warns at first; ours is per decoder."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+class _PixelLimit:
+    """Pillow's limit is one for the whole process and only warns at first; ours is per decoder: it is off inside."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._limit: Optional[int] = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                Image.MAX_IMAGE_PIXELS = self._limit
+
+
+_PIXEL_LIMIT = _PixelLimit()

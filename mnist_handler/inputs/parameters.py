@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple
 
 from mnist_handler.config import ConfigError
+from mnist_handler.inputs.attribution_form import AS_THEY_ARE, FORM_KEYS, AttributionForm, read_form
 from mnist_handler.requests import Request, RequestError, row_error
 
 #: The protocol's own; they mean something to other parts, or to nobody here.
@@ -18,7 +19,7 @@ RESERVED = frozenset(
 )
 #: A prediction leaves ``target`` alone: one request file may serve both verbs.
 PREDICT_KEYS = frozenset(("normalized", "probabilities", "target", "top_k"))
-EXPLAIN_KEYS = frozenset(("convergence_delta", "method", "normalized", "target", "targets"))
+EXPLAIN_KEYS = frozenset(("convergence_delta", "method", "normalized", "target", "targets")) | FORM_KEYS
 #: What a V1 row may say of itself; everything else counts for all rows.
 ROW_KEYS = frozenset(("normalized", "target"))
 
@@ -134,6 +135,7 @@ class ExplainOptions:
     delta: bool = False
     #: Whether the explained class is an output of its own.
     targets: bool = False
+    form: AttributionForm = AS_THEY_ARE
 
     @property
     def call(self) -> Tuple[str, Tuple[Tuple[str, float], ...]]:
@@ -210,21 +212,32 @@ def predict_options(asked: RequestParameters, classes: int) -> PredictOptions:
 
 
 def explain_options(
-    asked: RequestParameters, methods: Mapping[str, Mapping[str, ParameterSpec]], default: str
+    asked: RequestParameters,
+    methods: Mapping[str, Mapping[str, ParameterSpec]],
+    default: str,
+    row_shapes: Sequence[Sequence[int]],
+    declared: Sequence[DeclaredParameter] = (),
 ) -> ExplainOptions:
-    """Raises RequestError (400) for an unknown method, or a parameter that the method does not take."""
+    """Raises RequestError (400) for an unknown method, or a parameter that the method does not take.
+
+    Args:
+        row_shapes: of the inputs that are explained.
+        declared: the handler's own parameters, which go with any method.
+    """
     common = asked.common
     method = common.get("method", default)
     if not isinstance(method, str) or method not in methods:
         raise _bad("method", method, f"one of {', '.join(methods)}")
     takes = methods[method]
+    own_names = {one.name for one in declared}
     for name in common:
-        if name not in takes and name not in EXPLAIN_KEYS:
+        if name not in takes and name not in EXPLAIN_KEYS and name not in own_names:
             own = f"it takes {', '.join(takes)}" if takes else "it takes none"
             raise RequestError(400, f"method {method} has no parameter {name!r}; {own}")
     settings = tuple((name, one.read(name, common.get(name, one.default))) for name, one in takes.items())
     delta = read_flag("convergence_delta", common.get("convergence_delta"))
-    return ExplainOptions(method, settings, delta, read_flag("targets", common.get("targets")))
+    form = read_form(common, row_shapes)
+    return ExplainOptions(method, settings, delta, read_flag("targets", common.get("targets")), form)
 
 
 def read_flag(name: str, value: Any) -> bool:

@@ -30,6 +30,9 @@ class InputSpec:
     token ids, say, by the handler's ``encode``::
 
         InputSpec("text", "BYTES", (), becomes=InputSpec("ids", "INT64", (-1,), pad=0, companion="mask"))
+
+    ``embedding`` is the dotted name of the model's layer that turns these integers into vectors: with it they are
+    explained, each by the attributions of its vector.
     """
 
     name: str
@@ -41,6 +44,7 @@ class InputSpec:
     buckets: Tuple[int, ...] = ()
     companion: Optional[str] = None
     becomes: Optional[InputSpec] = None
+    embedding: Optional[str] = None
 
     @property
     def tensor(self) -> InputSpec:

@@ -19,7 +19,8 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import yaml
 
-from scripts.manifests import content, schemas, sdk
+from kserve_wrapper.modelstore import manifests as content
+from scripts.manifests import schemas, sdk
 
 ROOT = schemas.ROOT
 Found = List[Tuple[str, Dict[str, Any]]]

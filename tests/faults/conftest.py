@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, ContextManager, Generator, Iterator
 
 import pytest
 
-from scripts.serving import ROOT, build_archive, tail
+from kserve_wrapper.archiver import build
+from scripts.serving import build_archive, tail
 from tests.faults.pod import Pod, pod, until
 from tests.faults.under_load import DEADLINE
 
@@ -21,12 +21,7 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model store with mnist.mar and faulty.mar."""
     store = tmp_path_factory.mktemp("archives")
     build_archive(store)
-    specification = importlib.util.spec_from_file_location("build_mar", ROOT / "model-archiver" / "build_mar.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    module.build("faulty", store, Path(__file__).with_name("models"))
+    build(Path(__file__).with_name("models") / "faulty", store)
     return store
 
 

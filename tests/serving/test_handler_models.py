@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kserve_wrapper.archiver import build
 from kserve_wrapper.core.sockets import free_port
 from tests.samples import ROOT
 from tests.serving.mixed import send, v1_predict
@@ -64,7 +65,7 @@ def both(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both
         )
         == 0
     )
-    module(ROOT / "model-archiver" / "build_mar.py").build("densenet_161", folder / "store", folder / "source")
+    build(folder / "source" / "densenet_161", folder / "store")
     shutil.copy(store / "mnist.mar", folder / "store")
     version = {"defaultVersion": True, "minWorkers": 1, "maxWorkers": 1, "batchSize": 1, "maxBatchDelay": 10}
     version["responseTimeout"] = 300

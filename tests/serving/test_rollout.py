@@ -37,6 +37,7 @@ class Proxy:
     def __init__(self, target: Dict[str, int]) -> None:
         self.target = target
         self.port: Dict[str, int] = {}
+        self.connections = dict.fromkeys(PORTS, 0)
         self._servers: List[asyncio.AbstractServer] = []
         self._joined: List[asyncio.Task[None]] = []
 
@@ -54,6 +55,7 @@ class Proxy:
         await asyncio.gather(*self._joined, return_exceptions=True)
 
     def _accept(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections[name] += 1
         self._joined.append(asyncio.ensure_future(self._join(name, reader, writer)))
 
     async def _join(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -217,6 +219,8 @@ async def _change(
     assert await loop.run_in_executor(None, status, ports[0]["http"]) == 503
     assert all(load.answered[kind] > before[kind] for kind in PORTS)
     await asyncio.sleep(end - time.monotonic())
+    # Those of gRPC too were asked to be made anew, as none may be left when the server stops.
+    assert all(proxy.connections[kind] >= 2 * CLIENTS for kind in PORTS)
     proxy.target, switched = ports[1], dict(load.answered)
     while await loop.run_in_executor(None, status, ports[0]["http"]):
         await asyncio.sleep(0.2)

@@ -11,7 +11,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.manifests import content, schemas, sdk
+from kserve_wrapper.modelstore import manifests as content
+from scripts.manifests import schemas, sdk
 from scripts.manifests.__main__ import main
 from tests.unit.deploy.manifests import CONFIG, everything, read
 

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from kserve_wrapper._version import __version__
+from kserve_wrapper.modelstore import manifests as content
 from kserve_wrapper.settings import Settings
-from scripts.manifests import content, schemas, sdk
+from scripts.manifests import schemas, sdk
 from tests.unit.deploy import tools
 from tests.unit.deploy.manifests import CONFIG, RUNTIMES, Manifest, read
 

@@ -163,6 +163,7 @@ def test_server_processes_share_the_ports(start: Callable[..., Process]) -> None
     lines = process.serving(2)
     assert len({line["pid"] for line in lines}) == 2
     assert len({(line["http_port"], line["grpc_port"]) for line in lines}) == 1
+    # Whichever process answers, it says so when all are ready.
     process.wait(process.ready)
     answered = sum(process.call("/v1/models/m:predict", b'{"instances":[0]}')[0] == 200 for _ in range(20))
 

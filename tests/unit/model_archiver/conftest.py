@@ -28,13 +28,8 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def build_mar() -> ModuleType:
-    return load(ROOT / "model-archiver" / "build_mar.py")
-
-
-@pytest.fixture(scope="session")
 def convert() -> ModuleType:
-    return load(ROOT / "model-archiver" / "convert.py")
+    return load(ROOT / "kserve_wrapper" / "commands" / "convert.py")
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from types import ModuleType
 from typing import List, Sequence
 
 import pytest
+
+from kserve_wrapper.archiver import build
 
 #: What TorchServe's model loader does with the manifest's handler: the module, its file, the classes it may take.
 LOAD = """
@@ -41,10 +42,10 @@ sys.meta_path.append(Finder)
 
 
 @pytest.fixture(scope="module")
-def archive(build_mar: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def archive(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """mnist.mar, built and unpacked."""
     folder = tmp_path_factory.mktemp("archive")
-    with zipfile.ZipFile(build_mar.build("mnist", folder)) as packed:
+    with zipfile.ZipFile(build(root / "model-archiver" / "model-store" / "mnist", folder)) as packed:
         packed.extractall(folder / "unpacked")
     return folder / "unpacked"
 

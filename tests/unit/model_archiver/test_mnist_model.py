@@ -92,7 +92,7 @@ def test_layout_and_batch_do_not_matter(model: nn.Module, root: Path) -> None:
     torch.testing.assert_close(single, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning", "ignore:.*torch.jit.*:FutureWarning")
 def test_freeze_folds_batch_norm(model: nn.Module) -> None:
     example = torch.zeros(2, 1, 28, 28)
     frozen = torch.jit.freeze(torch.jit.trace(model, example))

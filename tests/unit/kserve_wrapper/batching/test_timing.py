@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from typing import Any, Dict, List, Optional
 
 import pytest
@@ -194,6 +195,22 @@ def test_a_full_batch_goes_ahead_at_once(limits: BatchingLimits) -> None:
         assert await asyncio.gather(*tasks) == [answers("a1", "a2", "a3"), *[answers(row) for row in "bcde"]]
         assert rig.model.batches == [["a1", "a2", "a3"], ["b", "c"], ["d", "e"]]
         assert [round(when - rig.start, 6) for when, _ in rig.model.sent] == [0.0, 0.2, 1.0]
+
+    run(main())
+
+
+@pytest.mark.parametrize(("prefers", "heeded", "most"), [(2, True, 2), (None, True, 4), (9, True, 4), (2, False, 4)])
+def test_a_handlers_preferred_batch_size_bounds_batches(prefers: Optional[int], heeded: bool, most: int) -> None:
+    """It lowers the usual limit and never raises it; a limit that is set wins."""
+
+    async def main() -> None:
+        metadata = dataclasses.replace(OURS, preferred_batch_size=prefers)
+        limits = BatchingLimits(rows_per_batch=4, preferred_sizes=heeded, pipelining=False)
+        rig = Rig(FakeModel(delay=1.0, metadata=metadata), limits)
+        first = rig.submit("first")
+        await asyncio.sleep(0.1)
+        await asyncio.gather(first, *[rig.submit(row) for row in "abcdefgh"])
+        assert [len(batch) for batch in rig.model.batches] == [1, *[most] * (8 // most)]
 
     run(main())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +21,14 @@ def test_what_a_handler_tells() -> None:
     assert metadata.inputs == [TensorMetadata("x", "FP32", (-1, 28))]
     assert metadata.extensions == ["raw_body"]
     assert metadata.extra == {"labels": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("told", "size"), [(8, 8), (8.0, 8), (0, None), (-1, None), (2.5, None), (True, None), ("8", None)]
+)
+def test_the_batch_size_that_a_handler_prefers(told: object, size: Optional[int]) -> None:
+    metadata = to_metadata("m", ["1"], {"extensions": [], "preferred_batch_size": told})
+    assert metadata.preferred_batch_size == size
 
 
 @pytest.mark.parametrize("told", [None, {}, {"predictions": [1]}, {"inputs": "x"}, {"inputs": [{"name": 1}]}])

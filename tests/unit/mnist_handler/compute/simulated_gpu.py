@@ -148,6 +148,10 @@ def distances(got: Sequence[Any], wanted: Sequence[Any]) -> Dict[str, float]:
     return greatest
 
 
+#: MNIST's last convolution.
+LAYER = {"explain_layer": "features.7"}
+
+
 class Predictor(MNISTDigitClassifier):
     explainable = False
 
@@ -171,7 +175,7 @@ def predict(archive: Path, on_cpu: RowHandler, digits: np.ndarray[Any, Any]) -> 
 
 
 def explain(archive: Path, on_cpu: RowHandler, digits: np.ndarray[Any, Any]) -> Dict[str, Any]:
-    there = start(archive, {"compile": "none"}, gpu=0)
+    there = start(archive, {"compile": "none", **LAYER}, gpu=0)
     assert there.device == Remote.place
     found = {}
     for method in method_settings((1, 28, 28)):
@@ -185,7 +189,7 @@ def main(kind: str) -> None:
         archive, digits = copy_archive(Path(folder)), np.asarray(sample["images"])[:, None]
         become, run = {"cuda": (become_cuda, predict), "other": (become_other, explain)}[kind]
         become()
-        on_cpu = start(archive, {})
+        on_cpu = start(archive, LAYER)
         # Inference mode keeps no versions, which views of such tensors need.
         torch.inference_mode = torch.no_grad  # type: ignore[assignment, misc]
         torch._C._set_only_lift_cpu_tensors(True)  # type: ignore[attr-defined]

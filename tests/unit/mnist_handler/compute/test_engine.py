@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mnist_handler.compute import engine
 from mnist_handler.compute.engine import NO_MEMORY, Engine, default_sizes, spread
 
 
@@ -164,9 +165,37 @@ def test_warming_up_ends_in_time(caplog: pytest.LogCaptureFixture) -> None:
     assert not set(seen) & set(cold)
 
 
+def test_a_long_warming_up_is_told_of(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Also while a single call lasts."""
+    monkeypatch.setattr(engine, "_TELL", 0.01)
+
+    def slow(rows: torch.Tensor) -> torch.Tensor:
+        end = time.monotonic() + 60
+        while "warming, 0 s of at most 90" not in caplog.text and time.monotonic() < end:
+            time.sleep(0.01)
+        return rows
+
+    with caplog.at_level("INFO"):
+        Engine([slow], 4, [1]).warm_up([values(1)], 90)
+    assert "warming, 0 s of at most 90" in caplog.text
+
+
 def test_without_time_one_row_is_warm() -> None:
     engine = Engine([lambda rows: rows], 8, [1, 2, 8])
     assert engine.warm_up([values(1)], 0) == [2, 8]
     scores = engine.run([values(5)]).scores
     assert scores is not None
     assert torch.equal(scores, values(5))
+
+
+def test_where_any_size_is_warm_a_slow_model_is_measured_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    def slow(rows: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.004 * len(rows))  # more rows at once bring nothing
+        return rows
+
+    fitted = Engine([slow], 64, [1, 2, 4, 8, 64], pads=False)
+    with caplog.at_level("INFO"):
+        assert fitted.warm_up([values(1)], fit=True) == []
+    assert fitted.best_size == 1
+    assert "batches of any number of rows" in caplog.text
+    assert torch.equal(Engine([slow], 64, [4], pads=False).run([values(3)]).scores, values(3))  # type: ignore[arg-type]

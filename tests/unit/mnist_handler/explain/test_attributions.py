@@ -9,7 +9,15 @@ from typing import Any, Dict, List, Tuple
 import numpy as np
 import pytest
 import torch
-from captum.attr import DeepLift, GradientShap, InputXGradient, IntegratedGradients, Occlusion, Saliency
+from captum.attr import (
+    DeepLift,
+    GradientShap,
+    InputXGradient,
+    IntegratedGradients,
+    NoiseTunnel,
+    Occlusion,
+    Saliency,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +30,11 @@ from tests.unit.mnist_handler.helpers import ask, ask_one, refusal, v1, v2
 #: Of attributions whose largest are around 1, between eager Captum and ours (BatchNorm folded, other batch sizes).
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 TARGETS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8]
-METHODS = ["integrated_gradients", "saliency", "input_x_gradient", "deep_lift", "gradient_shap", "occlusion"]
+METHODS = [
+    *("integrated_gradients", "saliency", "input_x_gradient", "deep_lift", "gradient_shap", "occlusion"),
+    "smooth_grad",
+]
+RANDOM = {"n_samples": 3, "stdevs": 0.1, "seed": 7}
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +60,27 @@ def by_captum(method: str, model: torch.nn.Module, rows: torch.Tensor, target: t
                 rows, baselines=zero[:1], target=target, n_samples=3, stdevs=0.1
             ),
             "occlusion": lambda: Occlusion(model).attribute(rows, (1, 4, 4), (1, 2, 2), 0, target),
+            "smooth_grad": lambda: torch.cat([smooth(model, row, one) for row, one in zip(rows.split(1), target)]),
         }
         result: torch.Tensor = calls[method]()
     return result.detach().float()
+
+
+def smooth(model: torch.nn.Module, row: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Each row has the noise that it has alone."""
+    torch.manual_seed(7)
+    tunnel = NoiseTunnel(Saliency(model))
+    made: torch.Tensor = tunnel.attribute(
+        row, nt_type="smoothgrad", nt_samples=3, stdevs=0.1, target=int(target), abs=False
+    )
+    return made
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_agrees_with_captum(
     method: str, handler: RowHandler, digits: np.ndarray[Any, Any], model: torch.nn.Module, model_inputs: torch.Tensor
 ) -> None:
-    parameters = {"n_samples": 3, "stdevs": 0.1, "seed": 7} if method == "gradient_shap" else {}
+    parameters = RANDOM if method in ("gradient_shap", "smooth_grad") else {}
     targets = ",".join(map(str, TARGETS))
     answer = ask_one(handler, v2(digits[:12], explain=True, method=method, target=targets, **parameters))
     wanted = by_captum(method, model, model_inputs, torch.tensor(TARGETS))
@@ -264,4 +287,5 @@ def test_rows_that_do_not_fit_alone_are_named(side_by_side: bool, method: str, m
 
 
 def test_complete_methods_are_known(handler: RowHandler) -> None:
-    assert set(COMPLETE) < set(handler.methods) == set(METHODS)
+    assert handler._explanations is not None
+    assert set(COMPLETE) < set(handler._explanations.methods) == set(METHODS)

@@ -45,6 +45,6 @@ def test_an_error_is_raised_when_both_have_ended(fails: str) -> None:
 def test_processors_are_left_where_operators_take_half(
     kind: str, processors: int, threads: int, leaves: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "_processors", lambda: processors)
+    monkeypatch.setattr(device, "usable", lambda: processors)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     assert device.leaves_processors(torch.device(kind)) is leaves

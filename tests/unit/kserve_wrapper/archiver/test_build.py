@@ -1,21 +1,25 @@
-"""build_mar.py on small models made for the purpose."""
+"""Archives of small models made for the purpose."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Dict
 
 import pytest
 
+from kserve_wrapper.archiver import BuildError, build, read_description
+
+ROOT = Path(__file__).resolve().parents[4]
+
 
 @pytest.fixture
-def store(tmp_path: Path, build_mar: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A model store with the model "tiny", and a repository with the package "helpers"."""
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model store with the model "tiny", and the package "helpers" where Python finds it."""
     folder = tmp_path / "store" / "tiny"
     folder.mkdir(parents=True)
     for name in ("tiny.py", "tiny_handler.py", "tiny.pt", "index_to_name.json"):
@@ -25,7 +29,7 @@ def store(tmp_path: Path, build_mar: ModuleType, monkeypatch: pytest.MonkeyPatch
     for name in ("__init__.py", "py.typed", "inner/__init__.py", "inner/code.py", "notes.md"):
         (package.parent / name).write_text(name)
     (package / "__pycache__" / "code.pyc").write_bytes(b"compiled")
-    monkeypatch.setattr(build_mar, "ROOT", tmp_path / "repository")
+    monkeypatch.syspath_prepend(tmp_path / "repository")
     return folder.parent
 
 
@@ -44,10 +48,10 @@ def describe(store: Path, **changes: Any) -> None:
     (store / "tiny" / "mar.json").write_text(json.dumps(description))
 
 
-def test_archive(build_mar: ModuleType, store: Path, tmp_path: Path) -> None:
+def test_archive(store: Path, tmp_path: Path) -> None:
     describe(store)
     out = tmp_path / "new" / "folder"
-    assert build_mar.build("tiny", out, store) == out / "tiny.mar"
+    assert build(store / "tiny", out) == out / "tiny.mar"
     assert list(out.iterdir()) == [out / "tiny.mar"], "nothing but the archive is left"
     with zipfile.ZipFile(out / "tiny.mar") as archive:
         manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
@@ -71,24 +75,22 @@ def test_archive(build_mar: ModuleType, store: Path, tmp_path: Path) -> None:
     }
 
 
-def test_handler_of_torchserve(build_mar: ModuleType, store: Path, tmp_path: Path) -> None:
+def test_handler_of_torchserve(store: Path, tmp_path: Path) -> None:
     describe(store, handler="image_classifier", packages=None, extra_files=None)
-    with zipfile.ZipFile(build_mar.build("tiny", tmp_path, store, version="3.0")) as archive:
-        assert sorted(archive.namelist()) == ["MAR-INF/MANIFEST.json", "tiny.pt", "tiny.py"]
+    with zipfile.ZipFile(build(store / "tiny", tmp_path, version="3.0")) as archive:
+        assert sorted(archive.namelist()) == ["MAR-INF/MANIFEST.json", "index_to_name.json", "tiny.pt", "tiny.py"]
         model = json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]
     assert (model["handler"], model["modelVersion"]) == ("image_classifier", "3.0")
 
 
-def test_same_files_same_bytes(
-    build_mar: ModuleType, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_same_files_same_bytes(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     describe(store)
-    first = build_mar.build("tiny", tmp_path / "1", store).read_bytes()
+    first = build(store / "tiny", tmp_path / "1").read_bytes()
     (store / "tiny" / "tiny.pt").touch()
-    assert build_mar.build("tiny", tmp_path / "2", store).read_bytes() == first
+    assert build(store / "tiny", tmp_path / "2").read_bytes() == first
     (store / "tiny" / "tiny.pt").write_text("other weights")
-    assert build_mar.build("tiny", tmp_path / "2", store).read_bytes() != first, "an older archive is replaced"
+    assert build(store / "tiny", tmp_path / "2").read_bytes() != first, "an older archive is replaced"
 
 
 @pytest.mark.parametrize(
@@ -103,6 +105,7 @@ def test_same_files_same_bytes(
         ({"handler": "none.py"}, "none.py is missing"),
         ({"extra_files": ["none.json"]}, "none.json is missing"),
         ({"packages": ["none"]}, "mar.json: packages names none, and there is no such package"),
+        ({"packages": ["no/ne"]}, "packages names 'no/ne', which is no name of a package"),
         ({"handler": "tiny_handlr"}, "no file tiny_handlr .* not one of TorchServe's handlers, base_handler, "),
         ({"handler": "tiny_handler"}, "did you mean tiny_handler.py"),
         ({"serialized_file": None}, "model_file without serialized_file: .* random weights"),
@@ -110,19 +113,37 @@ def test_same_files_same_bytes(
         ({"version": "1.0\n"}, "must be of letters"),
     ],
 )
-def test_bad_description(
-    build_mar: ModuleType, store: Path, tmp_path: Path, changes: Dict[str, Any], message: str
-) -> None:
+def test_bad_description(store: Path, tmp_path: Path, changes: Dict[str, Any], message: str) -> None:
     describe(store, **changes)
-    with pytest.raises(build_mar.BuildError, match=message):
-        build_mar.build("tiny", tmp_path / "out", store)
+    with pytest.raises(BuildError, match=message):
+        build(store / "tiny", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_version_of_the_command(build_mar: ModuleType, store: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["class Handler:\n    pass\n", "def handle(data, context):\n    return data\n"])
+def test_a_handler_that_a_packed_package_hides_is_refused(store: Path, tmp_path: Path, content: str) -> None:
+    (store / "tiny" / "helpers.py").write_text(content)
+    describe(store, handler="helpers.py")
+    with pytest.raises(BuildError, match=r"helpers.py is named like the package helpers, .* never this file"):
+        build(store / "tiny", tmp_path)
+
+
+def test_without_the_archiver_it_says_what_to_install(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     describe(store)
-    with pytest.raises(build_mar.BuildError, match="--version: version 'a b'"):
-        build_mar.build("tiny", tmp_path / "out", store, version="a b")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *rest: None if name == "model_archiver" else find(name, *rest)
+    )
+    with pytest.raises(BuildError, match="torch-model-archiver is not installed"):
+        build(store / "tiny", tmp_path)
+
+
+def test_version_of_the_command(store: Path, tmp_path: Path) -> None:
+    describe(store)
+    with pytest.raises(BuildError, match="--version: version 'a b'"):
+        build(store / "tiny", tmp_path / "out", version="a b")
 
 
 @pytest.mark.parametrize(
@@ -136,43 +157,55 @@ def test_version_of_the_command(build_mar: ModuleType, store: Path, tmp_path: Pa
         ("", ""),
     ],
 )
-def test_settings_are_checked(
-    build_mar: ModuleType, root: Path, store: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
-) -> None:
-    monkeypatch.setattr(build_mar, "ROOT", root)
+def test_settings_are_checked(store: Path, text: str, message: str) -> None:
     (store / "tiny" / "model-config.yaml").write_text(text)
     describe(store, config_file="model-config.yaml", packages=["mnist_handler"])
     if not message:
-        assert build_mar.read_description(store / "tiny")["version"] == "2.5"
+        assert read_description(store / "tiny")["version"] == "2.5"
         return
-    with pytest.raises(build_mar.BuildError, match=message):
-        build_mar.read_description(store / "tiny")
+    with pytest.raises(BuildError, match=message):
+        read_description(store / "tiny")
     describe(store, config_file="model-config.yaml", packages=None)
-    assert build_mar.read_description(store / "tiny"), "another handler's section has its own rules"
+    assert read_description(store / "tiny"), "another handler's section has its own rules"
 
 
-def test_a_package_left_out_is_told(
-    build_mar: ModuleType, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_package_left_out_is_told(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     describe(store)
-    build_mar.build("tiny", tmp_path, store)
+    build(store / "tiny", tmp_path)
     assert capsys.readouterr().err == ""
     (store / "tiny" / "tiny_handler.py").write_text("import os\nfrom mnist_handler import RowHandler\n")
-    build_mar.build("tiny", tmp_path, store)
+    build(store / "tiny", tmp_path)
     assert "warning: tiny_handler.py imports mnist_handler, which " in capsys.readouterr().err
 
 
-def test_settings_are_checked_without_torch(root: Path) -> None:
-    check = "import sys, pathlib; sys.path.insert(0, 'model-archiver'); import build_mar; " + (
-        "build_mar.read_description(pathlib.Path('model-archiver/model-store/mnist')); "
-        "assert 'build_mar_config' in sys.modules; print('torch' in sys.modules)"
+def test_settings_are_checked_without_torch() -> None:
+    check = "import sys, pathlib; from kserve_wrapper.archiver import read_description; " + (
+        "read_description(pathlib.Path('model-archiver/model-store/mnist')); "
+        "assert 'kserve_wrapper_archiver_config' in sys.modules; print('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", check], cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("False\n", "")
 
 
-def test_command_says_what_is_wrong(root: Path, store: Path, tmp_path: Path) -> None:
-    script = [str(root / "model-archiver" / "build_mar.py"), "--out", str(tmp_path / "out"), "--store", str(store)]
+def test_files_with_the_usual_names_are_packed_by_themselves(store: Path, tmp_path: Path) -> None:
+    (store / "tiny" / "model-config.yaml").write_text("minWorkers: 1\n")
+    describe(store, extra_files=None, packages=None)
+    with zipfile.ZipFile(build(store / "tiny", tmp_path)) as archive:
+        assert {"index_to_name.json", "model-config.yaml"} <= set(archive.namelist())
+        assert json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]["configFile"] == "model-config.yaml"
+
+
+def test_a_package_beside_the_description_comes_first(store: Path, tmp_path: Path) -> None:
+    (store / "tiny" / "helpers").mkdir()
+    (store / "tiny" / "helpers" / "__init__.py").write_text("the folder's own")
+    describe(store)
+    with zipfile.ZipFile(build(store / "tiny", tmp_path)) as archive:
+        assert archive.read("helpers/__init__.py").decode() == "the folder's own"
+        assert "helpers/inner/code.py" not in archive.namelist()
+
+
+def test_command_says_what_is_wrong(store: Path, tmp_path: Path) -> None:
+    script = [str(ROOT / "model-archiver" / "build_mar.py"), "--out", str(tmp_path / "out"), "--store", str(store)]
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
@@ -183,10 +216,11 @@ def test_command_says_what_is_wrong(root: Path, store: Path, tmp_path: Path) -> 
     assert "no model none" in unknown.stderr
     assert "Models here: tiny" in unknown.stderr
     bare = run("-S", *script, "--model", "tiny")  # without site-packages
-    assert bare.returncode == 1
-    assert "torch-model-archiver is not installed" in bare.stderr
+    assert bare.returncode == 2
+    assert "is not installed" in bare.stderr
+    assert "pip install 'ts-kserve-wrapper[serve]'" in bare.stderr
     (store / "tiny" / "mar.json").write_text("{")
     broken = run(*script, "--model", "tiny")
     assert broken.returncode == 1
     assert "mar.json is not JSON" in broken.stderr
-    assert "MAR" in run(script[0], "--help").stdout
+    assert "mar.json" in run(script[0], "--help").stdout

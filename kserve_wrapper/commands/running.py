@@ -1,0 +1,149 @@
+"""TorchServe and the wrapper as a child of a command: started, waited for, stopped with it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import IO, Any, List, Mapping, Optional, Sequence, Type
+
+from kserve_wrapper.core import lifetime
+from kserve_wrapper.core.sockets import free_port
+
+#: Seconds for a stop; the supervisor drains within 25.
+_STOP = 40.0
+_EVERY = 0.2
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the wrapper listens."""
+
+    http: int
+    grpc: int
+
+    @classmethod
+    def choose(cls, http: int, grpc: int, free: bool) -> Ports:
+        """The ports asked for, or free ones."""
+        return cls(free_port(), free_port()) if free else cls(http, grpc)
+
+    def flags(self) -> List[str]:
+        return ["--http_port", str(self.http), "--grpc_port", str(self.grpc)]
+
+
+class Running:
+    """The supervisor as a child process; a context that ends it.
+
+    Args:
+        config: config.properties to begin with.
+        settings: properties that are set whatever it says.
+        wrapper: flags of the wrapper.
+        log: the file that gets all output, unless ``verbose``.
+    """
+
+    def __init__(
+        self, config: Path, settings: Mapping[str, str], wrapper: Sequence[str], log: Path, verbose: bool = False
+    ) -> None:
+        pairs = [item for key, value in settings.items() for item in ("--set", f"{key}={value}")]
+        self._command = [sys.executable, "-m", "kserve_wrapper.supervisor", *pairs, "--ts-config", str(config)]
+        self._command += ["--", *wrapper]
+        self._log, self._verbose = log, verbose
+        self.base = ""
+        self._asked_to_stop = False
+
+    def __enter__(self) -> Running:
+        output: Optional[IO[Any]] = None if self._verbose else self._log.open("wb")
+        # It gets Ctrl-C from the terminal itself, and ends with this process however that ends.
+        prepare = functools.partial(lifetime.end_with_parent, signal.SIGTERM, os.getpid())
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
+            preexec_fn=prepare,
+        )
+        if output is not None:
+            output.close()
+        self._former = [signal.signal(number, self._pass_on) for number in (signal.SIGTERM, signal.SIGINT)]
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(_STOP)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for number, former in zip((signal.SIGTERM, signal.SIGINT), self._former):
+            signal.signal(number, former)
+
+    def wait_ready(self, base: str) -> bool:
+        """Until every model is ready; False where the supervisor has ended. Load errors are told as they come."""
+        self.base = base
+        told: List[str] = []
+        while self._process.poll() is None and not self._asked_to_stop:
+            try:
+                with urllib.request.urlopen(f"{base}/v2/health/ready", timeout=5):
+                    return True
+            except (OSError, ValueError):
+                for cause in self.errors():
+                    if cause not in told:
+                        told.append(cause)
+                        print(f"not ready: {cause}", file=sys.stderr, flush=True)
+                time.sleep(_EVERY)
+        return False
+
+    def errors(self) -> List[str]:
+        """What the log has at ERROR, and what the supervisor said of why it did not start."""
+        if self._verbose:
+            return []
+        found = []
+        for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("{"):
+                with contextlib.suppress(ValueError):
+                    entry = json.loads(line)
+                    if isinstance(entry, dict) and entry.get("level") == "ERROR":
+                        found.append(str(entry.get("message")))
+        return found
+
+    def said(self) -> List[str]:
+        """The supervisor's own lines."""
+        text = "" if self._verbose else self._log.read_text(encoding="utf-8", errors="replace")
+        return [line for line in text.splitlines() if line.startswith(("supervisor: ", "ts-kserve "))]
+
+    def wait(self) -> int:
+        """Until the supervisor ends; its exit status."""
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self._process.wait(1.0)
+
+    def _pass_on(self, number: int, frame: Optional[FrameType]) -> None:
+        self._asked_to_stop = True
+        # A terminal's Ctrl-C has reached the child as well, for which twice means at once.
+        if number == signal.SIGTERM and self._process.poll() is None:
+            self._process.send_signal(number)
+
+
+def taken(host: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False

@@ -1,0 +1,162 @@
+"""Serve models on this machine: TorchServe and the wrapper in the foreground, until Ctrl-C.
+
+    ts-kserve serve my_model                  builds the folder's archive, serves it, says what to try
+    ts-kserve serve a.mar b.mar --free_ports  two archives, on ports that nobody uses
+
+It listens at 127.0.0.1 unless --host says otherwise. What follows -- goes to the wrapper (ts-kserve wrapper --help).
+Exit status: 0 after Ctrl-C or SIGTERM, 1 when TorchServe or the wrapper ended, 2 when nothing was started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from kserve_wrapper import modelstore
+from kserve_wrapper.archiver import BuildError, description, example
+from kserve_wrapper.commands.build import build_one
+from kserve_wrapper.commands.running import Ports, Running
+from kserve_wrapper.commands.trying import lines
+from kserve_wrapper.core.sockets import free_port
+from kserve_wrapper.modelstore.check import CONFIG, STORE
+from kserve_wrapper.modelstore.write import WriteError, snapshot_of
+from kserve_wrapper.torchserve import archive
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point."""
+    options = parse(arguments)
+    try:
+        with tempfile.TemporaryDirectory(prefix="ts-kserve-serve-") as scratch:
+            return _serve(options, Path(scratch))
+    except (WriteError, BuildError, archive.ArchiveError) as error:
+        return _refuse(str(error))
+    except OSError as error:
+        return _refuse(f"{error.filename or ''}: {error.strerror or error}")
+
+
+def _serve(options: argparse.Namespace, scratch: Path) -> int:
+    models, examples = gather(options.model, options.store or scratch / "built", options.check)
+    if models is None:
+        return 2
+    directory = scratch / "models"
+    modelstore.write(directory, models, workers=options.workers)
+    ports = Ports.choose(options.http_port, options.grpc_port, options.free_ports)
+    config = options.ts_config or directory / CONFIG
+    settings = {**torchserve_settings(options, models), "model_store": str(directory / STORE)}
+    flags = ["--host", options.host, *ports.flags(), *options.wrapper]
+    with Running(config, settings, flags, options.log, options.verbose) as running:
+        _say(f"Starting TorchServe and the wrapper{'' if options.verbose else f' (log: {options.log})'}")
+        if running.wait_ready(f"http://{_reached(options.host)}:{ports.http}"):
+            for line in _ready(running.base, ports, models, examples, scratch):
+                _say(line)
+        status = running.wait()
+        if status != 0:
+            for line in running.said():
+                _say(line, sys.stderr)
+            _say(f"serve: ended with status {status}", sys.stderr)
+    return status
+
+
+def gather(
+    named: Sequence[Path], store: Path, check: bool
+) -> Tuple[Optional[List[Path]], Dict[str, Optional[Dict[str, Any]]]]:
+    """Archives, those of folders being built, and the folders' example requests by model; None where one fails."""
+    models: List[Path] = []
+    examples: Dict[str, Optional[Dict[str, Any]]] = {}
+    for path in named:
+        if not path.exists():
+            _refuse(f"{path}: there is no such file or directory; name a model's folder or an archive")
+            return None, examples
+        built: Optional[Path] = path
+        if path.is_dir():
+            if not (path / description.NAME).is_file():
+                _refuse(f"{path / description.NAME} is missing; ts-kserve new makes a folder that has one")
+                return None, examples
+            built = build_one(path, store, check=check)
+            examples[path.resolve().name] = example(path)
+        if built is None:
+            return None, examples
+        models.append(built)
+    return models, examples
+
+
+def torchserve_settings(options: argparse.Namespace, models: Sequence[Path]) -> Dict[str, str]:
+    """What of config.properties is otherwise here: these models, and addresses of this machine."""
+    settings = {"model_snapshot": snapshot_of(models, options.workers)}
+    if options.ts_config is None:
+        # Others on this machine reach loopback, so management asks for its key.
+        settings["disable_token_authorization"] = "false"
+    if options.ts_config is None or options.free_ports:
+        purposes = ("inference", "management", "metrics")
+        settings.update({f"{purpose}_address": f"http://127.0.0.1:{free_port()}" for purpose in purposes})
+        settings.update({key: str(free_port()) for key in ("grpc_inference_port", "grpc_management_port")})
+    return settings
+
+
+def _ready(
+    base: str, ports: Ports, models: Sequence[Path], examples: Mapping[str, Optional[Dict[str, Any]]], scratch: Path
+) -> List[str]:
+    names = [archive.read(path).name for path in models]
+    told = [f"Ready: {', '.join(names)} at {base}, gRPC at port {ports.grpc}", "", "Try it:"]
+    for name in names[:1]:
+        told += [f"  {line}" for line in lines(base, name, examples.get(name), scratch)]
+    return [*told, "", "Ctrl-C stops it."]
+
+
+def _reached(host: str) -> str:
+    return "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
+
+
+def _say(text: str, where: Any = None) -> None:
+    print(text, file=where or sys.stdout, flush=True)
+
+
+def _refuse(text: str) -> int:
+    _say(f"serve: {text}", sys.stderr)
+    return 2
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; ``wrapper`` are the flags after ``--``, ``log`` a file."""
+    ours, wrapper = list(arguments), []
+    if "--" in ours:
+        ours, wrapper = ours[: ours.index("--")], ours[ours.index("--") + 1 :]
+    options = parser().parse_args(ours)
+    options.wrapper = wrapper
+    if options.log is None:
+        options.log = Path(tempfile.gettempdir()) / f"ts-kserve-serve-{os.getpid()}.log"
+    return options
+
+
+def parser() -> argparse.ArgumentParser:
+    """Everything before ``--``."""
+    made = argparse.ArgumentParser(
+        prog="ts-kserve serve",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("model", nargs="+", type=Path, metavar="FOLDER|MAR", help="models' folders and archives")
+    made.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
+    made.add_argument("--http_port", "--http-port", type=int, default=8080, metavar="PORT", help="REST (8080)")
+    made.add_argument("--grpc_port", "--grpc-port", type=int, default=8081, metavar="PORT", help="gRPC (8081)")
+    made.add_argument("--free_ports", "--free-ports", action="store_true", help="take ports that nobody uses")
+    made.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes for each model (1)")
+    made.add_argument("--ts_config", "--ts-config", type=Path, metavar="FILE", help="config.properties to begin with")
+    made.add_argument("--store", type=Path, metavar="DIR", help="keep the archives that are built here")
+    made.add_argument("--log", type=Path, metavar="FILE", help="what TorchServe and the wrapper say goes here")
+    made.add_argument("--verbose", action="store_true", help="show what they say instead")
+    made.add_argument("--no-check", dest="check", action="store_false", help="do not load archives before serving them")
+    return made
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number

@@ -1,0 +1,170 @@
+"""`make newcomer`: what somebody new does, in an empty environment outside the clone, and how long it takes.
+
+    python -m scripts.newcomer [--python python3.13] [--kind image]
+
+Builds the wheel, makes a virtual environment elsewhere, installs WHEEL[serve] there, and then with no file of the
+clone: `ts-kserve new`, `build`, `serve`, and a request whose answer must be right. Ends with 0 only then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL = "shapes"
+#: What the example of each kind is answered with.
+ANSWERS: Dict[str, Any] = {
+    "image": ["circle"],
+    "text": ["positive", "negative"],
+    "table": ["leaves", "stays"],
+}
+READY_WITHIN = 240.0
+
+
+class WentWrong(Exception):
+    """A step failed, or the answer is another; the message says which and how."""
+
+
+@dataclass
+class Course:
+    """Steps with the seconds that each took."""
+
+    #: Before each command: the environment's Python, or ``ts-kserve``.
+    command: Sequence[str]
+    folder: Path
+    environ: Mapping[str, str]
+    seconds: Dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - start
+
+    def run(self, *arguments: str) -> None:
+        """One command of ts-kserve in the folder; raises WentWrong."""
+        with self.step(arguments[0]):
+            run([*self.command, *arguments], self.folder, self.environ)
+
+    def serve(self, archive: str, request: Path) -> Any:
+        """The answer of a server that is started for the request and stopped after it."""
+        log = self.folder / "serve.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*self.command, "serve", archive, "--free_ports", "--log", str(self.folder / "torchserve.log")],
+                cwd=self.folder,
+                env=dict(self.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            with self.step("serve"):
+                base = _ready(process, log)
+            with self.step("ask"):
+                asked = urllib.request.Request(f"{base}/v1/models/{MODEL}:predict", request.read_bytes())
+                with urllib.request.urlopen(asked, timeout=60) as response:
+                    return json.load(response)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def walk(course: Course, kind: str) -> None:
+    """new, build, serve, ask. Raises WentWrong."""
+    course.run("new", MODEL, "--kind", kind)
+    course.run("build", MODEL, "--out", "store")
+    answer = course.serve(f"store/{MODEL}.mar", course.folder / MODEL / "example.json")
+    wanted = {"predictions": ANSWERS[kind]}
+    if answer != wanted:
+        raise WentWrong(f"the answer is {answer}, not {wanted}")
+
+
+def _ready(process: subprocess.Popen[bytes], log: Path) -> str:
+    """The server's address, once it says that it is ready."""
+    end = time.monotonic() + READY_WITHIN
+    while time.monotonic() < end and process.poll() is None:
+        said = log.read_text(encoding="utf-8", errors="replace")
+        found = re.search(r"Ready: .* at (http://\S+),.*Ctrl-C", said, re.DOTALL)
+        if found is not None:
+            return found.group(1)
+        time.sleep(0.2)
+    raise WentWrong(f"serve: not ready; it said:\n{log.read_text(encoding='utf-8', errors='replace')[-3000:]}")
+
+
+def run(command: Sequence[str], folder: Path, environ: Optional[Mapping[str, str]] = None) -> None:
+    """Raises WentWrong with what the command said."""
+    done = subprocess.run(
+        list(command), cwd=folder, env=dict(environ or os.environ), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise WentWrong(f"{' '.join(command)} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}")
+
+
+def build_wheel(out: Path, *flags: str) -> Path:
+    """This clone's wheel, in ``out``."""
+    run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", *flags, "-w", str(out), str(ROOT)], out)
+    (wheel,) = out.glob("ts_kserve_wrapper-*.whl")
+    return wheel
+
+
+def unpack(wheel: Path, target: Path) -> None:
+    """The wheel's files, as an installation has them."""
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(target)
+
+
+def clean_environment(**more: str) -> Dict[str, str]:
+    """This one without what leads back to the clone."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("TS_", "PYTHON", "VIRTUAL_ENV"))}
+    return {**kept, **more}
+
+
+def install(python: str, folder: Path) -> Course:
+    """A new environment with the wheel in it; installing is the first step of the course."""
+    environ = clean_environment()
+    wheel = build_wheel(folder)
+    course = Course([str(folder / "venv" / "bin" / "ts-kserve")], folder, environ)
+    with course.step("install"):
+        run([python, "-m", "venv", str(folder / "venv")], folder, environ)
+        pip = [str(folder / "venv" / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+        run([*pip, f"ts-kserve-wrapper[serve] @ {wheel.as_uri()}"], folder, environ)
+    return course
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.newcomer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--python", default=sys.executable, help="of the new environment (default: this one)")
+    parser.add_argument("--kind", choices=sorted(ANSWERS), default="image", help="default: %(default)s")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="newcomer-") as name:
+        try:
+            course = install(options.python, Path(name))
+            walk(course, options.kind)
+        except WentWrong as error:
+            print(f"newcomer: {error}", file=sys.stderr)
+            return 1
+    for step, seconds in course.seconds.items():
+        print(f"{step:8} {seconds:6.1f} s")
+    print(f"{'all':8} {sum(course.seconds.values()):6.1f} s, and the answer is right")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

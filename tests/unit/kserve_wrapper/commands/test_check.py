@@ -1,0 +1,126 @@
+"""``ts-kserve check``: archives that cannot be served are told, with the cause in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional
+
+import pytest
+
+from kserve_wrapper.commands import check as command
+from kserve_wrapper.modelstore import Finding, check_mar, trial, write
+from kserve_wrapper.modelstore.findings import Severity
+from kserve_wrapper.torchserve import archive
+from tests.unit.deploy.archives import make_mar
+
+#: Without torch, so that a trial takes a second.
+GOOD = """
+class Handler:
+    def initialize(self, context):
+        self.name = context.model_name
+
+    def handle(self, data, context):
+        return [{"predictions": [len(row["body"]["instances"])]} for row in data]
+"""
+
+
+def mar(folder: Path, handler: str, members: Optional[Mapping[str, str]] = None, **model: Any) -> Path:
+    files = {"tiny_handler.py": handler, **(members or {})}
+    return make_mar(folder, "tiny", members=files, handler="tiny_handler.py", **model)
+
+
+def only(findings: list[Finding]) -> Finding:
+    assert len(findings) == 1, [str(one) for one in findings]
+    return findings[0]
+
+
+@pytest.fixture
+def needs_torchserve() -> None:
+    if trial.missing():
+        pytest.skip(f"{trial.missing()} is not installed")
+
+
+@pytest.mark.usefixtures("needs_torchserve")
+def test_a_row_is_asked(tmp_path: Path) -> None:
+    found = archive.read(mar(tmp_path, GOOD))
+    ran = trial.run(found, [{"instances": [1, 2, 3]}, {"instances": []}])
+    assert (ran.ended, ran.loaded) == (0, True), ran
+    assert ran.answers == [(200, '{"predictions": [3]}'), (200, '{"predictions": [0]}')]
+
+
+@pytest.mark.usefixtures("needs_torchserve")
+@pytest.mark.parametrize(
+    ("handler", "problem", "remedy"),
+    [
+        ("import no_such_module_here", "does not load: ModuleNotFoundError: No module named 'no_such", "requirements"),
+        (GOOD.replace('row["body"]', 'row["other"]'), "fails on the first row: KeyError: 'other'", "Mend"),
+        ("import os\nos._exit(7)", "its process ended with status 7", "build the archive again"),
+    ],
+    ids=["import", "row", "exit"],
+)
+def test_what_does_not_load_is_told_in_one_line(tmp_path: Path, handler: str, problem: str, remedy: str) -> None:
+    finding = only(check_mar(mar(tmp_path, handler), load=True, request={"instances": [1]}))
+    assert finding.severity is Severity.ERROR
+    assert problem in finding.problem
+    assert remedy in finding.remedy
+    assert "\n" not in str(finding)
+
+
+def test_what_the_archives_requirements_bring_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = ["Traceback (most recent call last):", "  line", "ModuleNotFoundError: No module named 'no_such'"]
+    monkeypatch.setattr(trial, "run", lambda *_: trial.Trial(1, said))
+    monkeypatch.setattr(trial, "missing", lambda: None)
+    found = mar(tmp_path, GOOD, {"requirements.txt": "no_such"}, requirementsFile="requirements.txt")
+    finding = only(check_mar(found, load=True))
+    assert finding.severity is Severity.WARNING
+    assert "requirements.txt may bring" in finding.problem
+
+
+@pytest.mark.parametrize(
+    ("members", "severity", "problem"),
+    [
+        ({"helpers/__init__.py": "", "helpers.py": GOOD}, Severity.ERROR, "imports the package, and never this file"),
+        ({"json.py": "x = 1"}, Severity.WARNING, "hides the installed module json"),
+        ({"yaml.py": GOOD}, Severity.WARNING, "hides the installed module yaml"),
+        ({"mnist_handler.py": GOOD}, Severity.WARNING, "hides the installed module mnist_handler"),
+        ({"mnist_handler/__init__.py": "", "mnist_handler.py": "import sys"}, None, ""),
+        ({"mnist_handler.py": "import sys"}, None, ""),
+        ({"my_own_module.py": GOOD, "inner/json.py": ""}, None, ""),
+    ],
+)
+def test_hidden_modules(tmp_path: Path, members: Dict[str, str], severity: Optional[Severity], problem: str) -> None:
+    findings = check_mar(mar(tmp_path, GOOD, members))
+    if severity is None:
+        assert findings == []
+        return
+    finding = only(findings)
+    assert (finding.severity, finding.remedy) == (severity, "Name the file otherwise")
+    assert problem in finding.problem
+
+
+def test_whatever_is_named_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models, good = tmp_path / "models", mar(tmp_path, GOOD)
+    write(models, [good])
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "mar.json").write_text(json.dumps({"version": "1.0", "handler": "absent.py"}))
+    assert command.main([str(models), str(good)]) == 0
+    assert capsys.readouterr().out.count("fit to be served") == 2
+    assert command.main([str(folder), str(tmp_path / "nothing")]) == 1
+    said = capsys.readouterr().err
+    assert "absent.py is missing" in said
+    assert "there is no such file" in said
+    configuration = models / "config" / "config.properties"
+    assert command.main([str(configuration)]) == 1
+    assert "model_store (/mnt/models/model-store) is no directory" in capsys.readouterr().err
+    text = configuration.read_text(encoding="latin-1").replace("/mnt/models", str(models))
+    configuration.write_text(text, encoding="latin-1")
+    assert command.main([str(configuration)]) == 0
+
+
+def test_a_request_that_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    request = tmp_path / "request.json"
+    request.write_text('{"rows": []}')
+    assert command.main([str(mar(tmp_path, GOOD)), "--load", "--request", str(request)]) == 2
+    assert 'it must hold an object with "instances" (V1) or "inputs" (V2)' in capsys.readouterr().err

@@ -1,0 +1,103 @@
+"""``ts-kserve serve``: what it asks TorchServe for, what it refuses, and the lines it gives to try."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Dict
+
+import pytest
+
+from kserve_wrapper.commands import serve, trying
+from kserve_wrapper.commands.running import Ports, Running
+from tests.unit.deploy.archives import make_mar
+
+METADATA: Dict[str, Any] = {
+    "name": "churn",
+    "inputs": [
+        {"name": "usage", "datatype": "FP32", "shape": [-1, 2]},
+        {"name": "plan", "datatype": "INT64", "shape": [-1]},
+        {"name": "note", "datatype": "BYTES", "shape": [-1]},
+    ],
+}
+
+
+def test_every_model_is_in_the_snapshot_as_its_archive_says(tmp_path: Path) -> None:
+    models = [make_mar(tmp_path, "mnist"), make_mar(tmp_path, "digits", version="2.1")]
+    settings = serve.torchserve_settings(serve.parse(["x", "--workers", "2"]), models)
+    found = json.loads(settings["model_snapshot"])
+    assert found["modelCount"] == 2
+    assert found["models"]["mnist"]["1.0"]["maxWorkers"] == 5
+    digits = found["models"]["digits"]["2.1"]
+    assert (digits["marName"], digits["minWorkers"], digits["defaultVersion"]) == ("digits.mar", 2, True)
+    assert settings["disable_token_authorization"] == "false"
+    addresses = [value for key, value in settings.items() if key.endswith("_address")]
+    assert len(set(addresses)) == 3
+    assert all(value.startswith("http://127.0.0.1:") for value in addresses)
+
+
+def test_a_configuration_of_ones_own_keeps_its_addresses(tmp_path: Path) -> None:
+    options = serve.parse(["x", "--ts_config", "mine.properties"])
+    assert list(serve.torchserve_settings(options, [make_mar(tmp_path)])) == ["model_snapshot"]
+
+
+def test_the_wrappers_flags_are_handed_on(capsys: pytest.CaptureFixture[str]) -> None:
+    options = serve.parse(["x.mar", "--free_ports", "--", "--enable_docs_url"])
+    assert options.wrapper == ["--enable_docs_url"]
+    ports = Ports.choose(8080, 8081, options.free_ports)
+    assert len({ports.http, ports.grpc, 8080, 8081}) == 4
+    with pytest.raises(SystemExit):
+        serve.parse(["x.mar", "--workers", "0"])
+    assert "must be 1 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("nothing", "no such file or directory"), ("empty", "ts-kserve new makes a folder"), ("broken.mar", "zip file")],
+)
+def test_what_cannot_be_served_is_told(
+    tmp_path: Path, path: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.mar").write_text("no archive")
+    assert serve.main([str(tmp_path / path)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_supervisors_own_word_is_shown_where_nothing_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert serve.main([str(make_mar(tmp_path)), "--", "--no_such_flag"]) == 2
+    assert "--no_such_flag" in capsys.readouterr().err
+
+
+def test_load_errors_are_read_from_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    running = Running(tmp_path / "x", {}, [], log)
+    entries = [
+        '{"level": "ERROR", "message": "it does not load"}',
+        '{"level": "INFO", "message": "x"}',
+        "{not JSON",
+        "x",
+    ]
+    log.write_text("\n".join([*entries, "supervisor: said"]))
+    assert running.errors() == ["it does not load"]
+    assert running.said() == ["supervisor: said"]
+
+
+def test_lines_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trying, "model_metadata", lambda *_: METADATA)
+    monkeypatch.setattr(trying, "_explains", lambda *_: False)
+    v1, v2 = trying.lines("http://h:1", "churn", None, tmp_path)
+    assert v1 == (
+        "curl http://h:1/v1/models/churn:predict -d "
+        '\'{"instances": [{"usage": [1.0, 1.0], "plan": 1, "note": "a text to try the model with"}]}\''
+    )
+    assert v2 == f"curl http://h:1/v2/models/churn/infer -d @{tmp_path / 'churn-v2.json'}"
+    request = json.loads((tmp_path / "churn-v2.json").read_text())
+    assert [one["shape"] for one in request["inputs"]] == [[1, 2], [1], [1]]
+    example = {"instances": [{"usage": [3, 4], "plan": 5, "note": "x"}]}
+    monkeypatch.setattr(trying, "_explains", lambda *_: True)
+    first, _, third = trying.lines("http://h:1", "churn", example, tmp_path)
+    assert json.dumps(example) in first
+    assert third == first.replace(":predict", ":explain")
