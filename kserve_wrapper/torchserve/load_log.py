@@ -87,18 +87,22 @@ def causes(lines: Iterable[str]) -> Dict[str, str]:
 
 
 def _take(found: Dict[str, str], name: str, said: List[str]) -> None:
-    error = _first_chain(said)
+    error = _first_chain(said, loading=True)
     if error is not None:
         found[name] = _told(error)
 
 
-def _first_chain(said: List[str]) -> Optional[str]:
-    """The exception that the first traceback comes to; later ones are about what followed from it."""
+def _first_chain(said: List[str], loading: bool = False) -> Optional[str]:
+    """The exception that the first traceback comes to; later ones are about what followed from it.
+
+    Args:
+        loading: only of the load: no request that failed afterwards.
+    """
     error: Optional[str] = None
     chained = within = False
     for before, line in zip(["", *said], said):
         if line == TRACEBACK:
-            if before in OF_A_REQUEST or (error is not None and not chained):
+            if (loading and before in OF_A_REQUEST) or (error is not None and not chained):
                 break
             within, chained = True, False
         elif within and line and not line.startswith((" ", "\t")):
