@@ -27,7 +27,11 @@ _MENDS: Tuple[Tuple[str, str], ...] = (
     ("ERROR: ", "Mend the archive's requirements.txt, or give pip an index that has these packages"),
     ("ModuleNotFoundError", "Put the package into the image, or into the archive's requirements.txt"),
     ("FileNotFoundError", "Build the archive with that file (--serialized-file, --extra-files)"),
-    ("weights_only", "Save the weights as a state dict or TorchScript, or load them with weights_only=False"),
+    (
+        "Weights only load",
+        "Save the weights as a state dict or TorchScript, load them with weights_only=False, or set "
+        "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 if you trust the archive",
+    ),
     ("CUDA out of memory", "Start fewer workers, or take a larger GPU"),
     ("MemoryError", "Start fewer workers, or give the pod more memory"),
 )
