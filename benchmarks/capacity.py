@@ -232,6 +232,23 @@ def cold_start_table(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def models_table(report: Mapping[str, Any]) -> str:
+    """Loading of several models, plain and compiled ahead, in Markdown."""
+    rows: List[Mapping[str, Any]] = report.get("cold_start_models", [])
+    if not rows:
+        return "Not measured yet: `python -m benchmarks.cold_start` measures it and adds it to the report."
+    lines = [f"Measured on: {report.get('cold_start_models_on', 'unknown')}.", ""]
+    lines += [
+        "| model | archive | model loaded, s | first answer, s | in all, s |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        for name, words in (("plain", "as before: TorchScript, warmed up"), ("ahead", "compiled ahead")):
+            seconds = [step["seconds"] for step in row[name]]
+            lines.append(f"| {row['model']} | {words} | {seconds[-2]:.2f} | {seconds[-1]:.2f} | {sum(seconds):.2f} |")
+    return "\n".join(lines)
+
+
 def tables(path: Path = REPORT) -> Dict[str, str]:
     """The page's generated parts by name; where there is no report they say so."""
     try:
@@ -239,8 +256,12 @@ def tables(path: Path = REPORT) -> Dict[str, str]:
     except FiguresError:
         report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         nothing = "Not measured yet: `benchmarks/results/capacity.json` has no figures for it."
-        return {"capacity": nothing, "cold-start": cold_start_table(report)}
-    return {"capacity": capacity_table(figures, report), "cold-start": cold_start_table(report)}
+        return {"capacity": nothing, **_starts(report)}
+    return {"capacity": capacity_table(figures, report), **_starts(report)}
+
+
+def _starts(report: Mapping[str, Any]) -> Dict[str, str]:
+    return {"cold-start": cold_start_table(report), "cold-start-models": models_table(report)}
 
 
 def fill(page: str, parts: Mapping[str, str]) -> str:

@@ -9,17 +9,8 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 KINDS = (
-    "serving",
-    "limit",
-    "handler",
-    "growth",
-    "http",
-    "flags",
-    "photographs",
-    "gpu",
+    *("serving", "limit", "handler", "growth", "http", "flags", "photographs", "gpu", "profile", "pod"),
     "perf_analyzer",
-    "profile",
-    "pod",
 )
 
 

@@ -6,7 +6,6 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
-from torchvision.transforms.v2 import functional
 
 from mnist_handler.compute.processors import share
 from mnist_handler.handler import RowHandler
@@ -86,9 +85,10 @@ class ImageClassifier(RowHandler):
     def prepare(self, spec: InputSpec, encoding: str, rows: torch.Tensor) -> torch.Tensor:
         if encoding == PREPROCESSED:
             return rows
-        mean, std = self._normal[encoding]
-        normal: torch.Tensor = functional.normalize(rows.float(), mean, std, inplace=encoding == PIXELS)
-        return normal
+        mean, std = (one.view(-1, 1, 1) for one in self._normal[encoding])
+        values = rows.float()
+        # Floats are the client's own array still; pixels have just become floats.
+        return (values.sub_(mean) if encoding == PIXELS else values.sub(mean)).div_(std)
 
     def pictures(self, spec: InputSpec, rows: torch.Tensor) -> np.ndarray[Any, Any]:
         """The rows' pixels, uint8 [rows, height, width, 3]."""

@@ -84,10 +84,10 @@ class Course:
             process.wait(60)
 
 
-def walk(course: Course, kind: str) -> None:
-    """new, build, serve, ask. Raises WentWrong."""
+def walk(course: Course, kind: str, *build: str) -> None:
+    """new, build, serve, ask; ``build`` are flags of that. Raises WentWrong."""
     course.run("new", MODEL, "--kind", kind)
-    course.run("build", MODEL, "--out", "store")
+    course.run("build", MODEL, "--out", "store", *build)
     answer = course.serve(f"store/{MODEL}.mar", course.folder / MODEL / "example.json")
     wanted = {"predictions": ANSWERS[kind]}
     if answer != wanted:

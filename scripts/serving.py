@@ -26,12 +26,17 @@ class DidNotStart(Exception):
     """The supervisor ended, or readiness never came; the message has the end of its log."""
 
 
-def build_archive(store: Path, model: str = "mnist") -> None:
-    """Build ``model``'s archive into ``store``; raises CalledProcessError, its output having been shown."""
+def build_archive(store: Path, model: str = "mnist", quiet: bool = False) -> None:
+    """Build ``model``'s archive into ``store``.
+
+    Raises:
+        CalledProcessError: it could not be built; its output was shown or, if ``quiet``, is the error's ``output``.
+    """
     command = [sys.executable, str(ROOT / "model-archiver" / "build_mar.py"), "--model", model, "--out", str(store)]
     # Whoever builds one here serves it next, which tells what a check would, and waits for it.
     command += ["--no-check", "--no-compile"]
-    subprocess.run(command, check=True, cwd=ROOT)
+    output, errors = (subprocess.PIPE, subprocess.STDOUT) if quiet else (None, None)
+    subprocess.run(command, check=True, cwd=ROOT, stdout=output, stderr=errors, text=True)
 
 
 def supervisor_command(

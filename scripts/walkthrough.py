@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Tuple
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUESTS = Path("tests/data/requests")
@@ -81,6 +81,15 @@ def check_v2_explanation(request: Any) -> Callable[[Any], None]:
         check_heat_map(heat_map(answer))
 
     return check
+
+
+def predicted(answer: Any) -> Tuple[int, float]:
+    """The first row's class and its probability, out of a V1 or V2 answer to a request for ``probabilities``."""
+    if "predictions" in answer:
+        row = answer["predictions"][0]
+        return int(row["predict"]), float(row["probabilities"][row["predict"]])
+    outputs = {one["name"]: one["data"] for one in answer["outputs"]}
+    return int(outputs["predict"][0]), float(outputs["probabilities"][outputs["predict"][0]])
 
 
 def v2_prediction(request: Any) -> Any:

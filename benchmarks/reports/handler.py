@@ -13,8 +13,30 @@ STAGES = ("preprocess", "inference", "postprocess")
 TARGETS = {1: 1.3, 64: 3.0}
 
 
+def report_texts(result: Mapping[str, Any]) -> str:
+    """The Markdown of a run with texts."""
+    entries = result["entries"]
+    rows: List[List[str]] = []
+    for size in dict.fromkeys(entry["rows"] for entry in entries):
+        rates = {
+            name: [one["rows_per_second"] for one in entries if (one["handler"], one["rows"]) == (name, size)]
+            for name in dict.fromkeys(entry["handler"] for entry in entries)
+        }
+        for name, found in rates.items():
+            ratio = "" if name == "stock" else f"{markdown.spread(paired_ratio(found, rates['stock']))}x"
+            rows.append([str(size), name, markdown.spread(spread(found)), ratio])
+    text = markdown.heading(f"Handler: {result['model']}", result["machine"])
+    text += (
+        "Texts a second, of unequal lengths, so many in one V1 request, through envelope and handler; all handlers "
+        "loaded as TorchServe's worker does.\n\n"
+    )
+    return text + markdown.table(["batch", "handler", "texts a second", "times stock's"], rows) + "\n"
+
+
 def report(result: Mapping[str, Any], path: Path) -> str:
     """The Markdown; the plot goes beside ``path``."""
+    if "model" in result:
+        return report_texts(result)
     entries = result["entries"]
     sizes = list(dict.fromkeys(entry["rows"] for entry in entries))
     rows: List[List[str]] = []

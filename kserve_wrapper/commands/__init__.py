@@ -16,6 +16,8 @@ COMMANDS: Dict[str, Tuple[str, str]] = {
     "check": ("check", "check archives, folders, model directories and configurations"),
     "serve": ("serve", "serve folders or archives on this machine, and say what to try"),
     "convert": ("convert", "turn images into a request's JSON"),
+    "explain": ("explain", "draw what speaks for a running model's answer, and what against it"),
+    "bench": ("bench", "a short load on a running server, as a table"),
     "manifests": ("manifests", "write what KServe needs of models: model directory, runtime, service, claim"),
     "try": ("try_page", "a page in the browser to try a server's models with"),
     "wrapper": ("wrapper", "the wrapper alone, in front of a TorchServe that runs"),

@@ -13,7 +13,7 @@ from kserve_wrapper.commands import COMMANDS
 #: The exit status of a wrong command line.
 USAGE = 2
 #: The extra that brings a module, where that is not ``serve``.
-EXTRAS = {"gradio": "try"}
+EXTRAS = {"gradio": "try", "matplotlib": "explain"}
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

@@ -103,7 +103,7 @@ class Running:
                 for cause in self.errors():
                     if cause not in told:
                         told.append(cause)
-                        print(f"not ready: {cause}", file=sys.stderr, flush=True)
+                        print(f"not ready yet: {cause}", file=sys.stderr, flush=True)
                 time.sleep(_EVERY)
         return False
 

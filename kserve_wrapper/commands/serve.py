@@ -95,7 +95,7 @@ def torchserve_settings(options: argparse.Namespace, models: Sequence[Path]) -> 
         purposes = ("inference", "management", "metrics")
         settings.update({f"{purpose}_address": f"http://127.0.0.1:{free_port()}" for purpose in purposes})
         settings.update({key: str(free_port()) for key in ("grpc_inference_port", "grpc_management_port")})
-    return settings
+    return {**settings, **options.set}
 
 
 def _ready(
@@ -126,8 +126,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     ours, wrapper = list(arguments), []
     if "--" in ours:
         ours, wrapper = ours[: ours.index("--")], ours[ours.index("--") + 1 :]
-    options = parser().parse_args(ours)
+    made = parser()
+    options = made.parse_args(ours)
     options.wrapper = wrapper
+    pairs = [pair.partition("=") for pair in options.set]
+    if not all(key and equals for key, equals, _ in pairs):
+        made.error("--set: write --set KEY=VALUE, KEY being a property of config.properties")
+    options.set = {key: value for key, _, value in pairs}
     if options.log is None:
         options.log = Path(tempfile.gettempdir()) / f"ts-kserve-serve-{os.getpid()}.log"
     return options
@@ -148,6 +153,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--free_ports", "--free-ports", action="store_true", help="take ports that nobody uses")
     made.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes for each model (1)")
     made.add_argument("--ts_config", "--ts-config", type=Path, metavar="FILE", help="config.properties to begin with")
+    made.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="set a property of config.properties"
+    )
     made.add_argument("--store", type=Path, metavar="DIR", help="keep the archives that are built here")
     made.add_argument("--log", type=Path, metavar="FILE", help="what TorchServe and the wrapper say goes here")
     made.add_argument("--verbose", action="store_true", help="show what they say instead")

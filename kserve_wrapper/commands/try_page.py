@@ -26,11 +26,9 @@ def main(arguments: Sequence[str]) -> int:
     except ValueError as error:
         print(f"try: {error}", file=sys.stderr)
         return 2
-    try:
-        from kserve_wrapper.trying.page import run
-    except ImportError as error:
-        print(f"try: {error}: pip install 'ts-kserve-wrapper[try]'", file=sys.stderr)
-        return 1
+    # Gradio takes seconds to import: only where there is something to show.
+    from kserve_wrapper.trying.page import run
+
     try:
         names = server.models()
         print(f"{server.base} serves {', '.join(names) or 'no model yet'}", flush=True)

@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
-from kserve_wrapper.modelstore.examples import v1_request, v2_request
+from kserve_wrapper.modelstore.examples import as_v2, v1_request, v2_request
 
 #: Characters of a request that may stand in the line itself.
 _LONGEST = 160
@@ -26,6 +26,7 @@ def lines(base: str, name: str, example: Optional[Mapping[str, Any]], folder: Pa
     v1, v2 = v1_request(metadata), v2_request(metadata)
     if example is not None and "instances" in example:
         v1 = dict(example)
+        v2 = as_v2(example, metadata) or v2
     elif example is not None:
         v2 = dict(example)
     made = []

@@ -104,15 +104,16 @@ def _first_chain(said: List[str], loading: bool = False) -> Optional[str]:
     """
     error: Optional[str] = None
     chained = within = False
-    for before, line in zip(["", *said], said):
+    for before, line, after in zip(["", *said], said, [*said[1:], ""]):
         if line == TRACEBACK:
             if (loading and before in OF_A_REQUEST) or (error is not None and not chained):
                 break
             within, chained = True, False
         elif within and line and not line.startswith((" ", "\t")):
             within = False
-            if not line.startswith(_HUNG_UP):
-                error = line if error is None or _OWN_HANDLER not in line else error
+            if not line.startswith(_HUNG_UP) and (error is None or _OWN_HANDLER not in line):
+                # torch lists what does not fit in lines of their own.
+                error = f"{line} {after.strip()}" if line.endswith(":") and after[:1].isspace() else line
         elif line in _CHAINS:
             chained = True
     return error

@@ -31,7 +31,7 @@ def test_new_build_serve_ask(unpacked: Path, tmp_path: Path) -> None:
     where = [sys.executable, "-c", "import kserve_wrapper, mnist_handler; print(kserve_wrapper, mnist_handler)"]
     newcomer.run([*where[:2], f"{where[2]}; assert str(kserve_wrapper).count({str(unpacked)!r})"], tmp_path, environ)
     course = newcomer.Course([sys.executable, "-m", "kserve_wrapper.commands.main"], tmp_path, environ)
-    newcomer.walk(course, "table")
+    newcomer.walk(course, "table", "--no-compile")
     assert list(course.seconds) == ["new", "build", "serve", "ask"]
     archives = [path.name for path in (tmp_path / "store").iterdir()]
     assert archives == [f"{newcomer.MODEL}.mar"]

@@ -10,11 +10,12 @@ as a customer and a long contract (plan 3) against it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import sys
 from pathlib import Path
-from typing import Optional, Sequence, Tuple
+from typing import Iterator, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
@@ -38,6 +39,18 @@ def customers(count: int, seed: int) -> Tuple[torch.Tensor, torch.Tensor, torch.
     return torch.stack([price, calls, months, data], dim=1), plan, paperless, leaves.float()
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Its matrices are small: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
 def train() -> Tuple[nn.Module, float]:
     """The model, and its share of right answers on customers that it has not seen."""
     torch.manual_seed(SEED)

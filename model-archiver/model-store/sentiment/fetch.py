@@ -10,12 +10,13 @@ So it shows how text is served and explained, and is no judge of anybody's prose
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import random
 import sys
 from pathlib import Path
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
@@ -123,6 +124,18 @@ def batch(generator: random.Random, ids: Any, size: int = BATCH) -> Tuple[torch.
     return padded, mask, torch.tensor([positive for _, positive in drawn])
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Its matrices are small: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
 def train(steps: int = STEPS) -> Tuple[nn.Module, List[str], float]:
     """The model, its words, and its share of right answers on sentences that it has not seen."""
     torch.manual_seed(SEED)
@@ -157,12 +170,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("--random-weights", action="store_true", help="changes nothing: nothing is downloaded")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="DIR", help="default: %(default)s")
     options = parser.parse_args(arguments)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # its matrices are small
-    try:
-        model, words, right = train()
-    finally:
-        torch.set_num_threads(threads)
+    model, words, right = train()
     options.out.mkdir(parents=True, exist_ok=True)
     part = options.out / "sentiment.pt.part"
     torch.save(model.state_dict(), part)

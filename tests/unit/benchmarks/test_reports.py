@@ -15,6 +15,7 @@ from benchmarks.reports import growth, markdown
 from benchmarks.reports.targets import TARGETS, measured, targets
 from benchmarks.sampling import collapse, stage_of, thread_name
 from benchmarks.stats import spread
+from benchmarks.texts import sentences
 
 
 def run_of(server: str, rates: list[float], form: str = "base64", connections: int = 64, errors: int = 0) -> Any:
@@ -174,3 +175,23 @@ def test_the_machine_is_named() -> None:
     assert found["cores"] >= 1
     assert found["cpu"]
     assert found["versions"]["numpy"] != "absent"
+
+
+def test_texts_of_a_handler_are_set_beside_the_stock_ones(tmp_path: Path) -> None:
+    entries = [
+        {"handler": name, "rows": 8, "round": number, "rows_per_second": rate * (number + 1)}
+        for number in range(3)
+        for name, rate in (("ours", 300.0), ("stock", 100.0))
+    ]
+    path = tmp_path / "handler-1.json"
+    path.write_text(
+        json.dumps({"kind": "handler", "model": "minilm", "machine": machine.describe(), "entries": entries})
+    )
+    text = write_report(path).read_text()
+    assert "| 8 | ours | 600 (300–900) | 3.00 (3.00–3.00)x |" in text
+    assert "| 8 | stock | 200 (100–300) |  |" in text
+
+
+def test_texts_are_ragged_and_the_same_each_time() -> None:
+    assert sentences(32) == sentences(32)
+    assert len({len(text.split()) for text in sentences(32)}) > 4

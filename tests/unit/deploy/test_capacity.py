@@ -129,9 +129,12 @@ def test_the_page_is_in_step_with_the_report() -> None:
 
 def test_tables_are_filled_from_a_report(tmp_path: Path) -> None:
     steps = [{"step": "wrapper", "seconds": 0.5}, {"step": "model", "seconds": 2.25}]
-    parts = tables(report(tmp_path, cold_start=steps))
+    rows = [{"model": "mnist", "plain": steps, "ahead": [{"step": "model", "seconds": 0.125}, steps[0]]}]
+    parts = tables(report(tmp_path, cold_start=steps, cold_start_models=rows))
     assert "| 1000 | 1 | 3 | 1 | 7 | 4 | workers |" in parts["capacity"]
     assert "| model | 2.25 | 2.75 |" in parts["cold-start"]
+    assert "| mnist | as before: TorchScript, warmed up | 0.50 | 2.25 | 2.75 |" in parts["cold-start-models"]
+    assert "| mnist | compiled ahead | 0.12 | 0.50 | 0.62 |" in parts["cold-start-models"]
     filled = fill("a <!-- x -->\nold\n<!-- /x --> b", {"x": "new"})
     assert filled == "a <!-- x -->\nnew\n<!-- /x --> b"
     assert fill(filled, {"x": "new"}) == filled

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from kserve_wrapper.modelstore import manifests as content
 from kserve_wrapper.settings import ENVIRONMENT_PREFIX, Settings, options
-from scripts.manifests import content, schemas, sdk
+from scripts.manifests import schemas, sdk
 from tests.unit.deploy import tools
 from tests.unit.deploy.manifests import CONFIG, RUNTIMES, Manifest, read
 

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-#: Word numbers; 0 is padding.
-WORDS = 4096
+#: Word numbers that there may be; 0 is padding, 1 a word that is not in the vocabulary.
+WORDS = 256
 
 
 class TemplateName(nn.Module):

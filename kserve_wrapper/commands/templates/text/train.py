@@ -1,18 +1,25 @@
-"""Trains the model on sentences made of a few words, and writes template_name.pt. Takes seconds."""
+"""Trains the model on sentences of a few words, writes template_name.pt and vocabulary.json. Takes seconds."""
 
+import json
 import random
+import re
 from pathlib import Path
 
 import torch
 from template_name import TemplateName
 from torch import nn
-from words import numbers
 
 HERE = Path(__file__).resolve().parent
 THINGS = ["the film", "our meal", "this book", "the room", "her talk", "the concert", "my phone", "the service"]
 GOOD = ["wonderful", "good", "great", "lovely", "excellent", "a joy", "fine and friendly", "the best of the year"]
 BAD = ["awful", "bad", "boring", "terrible", "dull", "a waste of time", "rude and slow", "the worst of the year"]
 FORMS = ["{thing} was {word}", "{thing} is {word}", "I found {thing} {word}", "{word}, {thing}", "what {word} {thing}"]
+NEUTRAL = "was is i found what"
+VOCABULARY = ["", "?", *sorted(set(re.findall(r"\w+", " ".join([*THINGS, *GOOD, *BAD, NEUTRAL]).lower())))]
+
+
+def numbers(text: str) -> list[int]:
+    return [VOCABULARY.index(word) if word in VOCABULARY else 1 for word in re.findall(r"\w+", text.lower())]
 
 
 def sentence(dice: random.Random) -> tuple[str, int]:
@@ -41,6 +48,7 @@ def main() -> None:
     ids, mask, good = batch(dice, 300)
     right = (model(ids, mask).argmax(1) == good).float().mean().item()
     print(f"of 300 sentences {right:.0%} are told rightly")
+    (HERE / "vocabulary.json").write_text(json.dumps(VOCABULARY) + "\n")
     torch.save(model.state_dict(), HERE / "template_name.pt")
 
 

@@ -39,6 +39,11 @@ def test_every_model_is_in_the_snapshot_as_its_archive_says(tmp_path: Path) -> N
 def test_a_configuration_of_ones_own_keeps_its_addresses(tmp_path: Path) -> None:
     options = serve.parse(["x", "--ts_config", "mine.properties"])
     assert list(serve.torchserve_settings(options, [make_mar(tmp_path)])) == ["model_snapshot"]
+    options = serve.parse(["x", "--set", "job_queue_size=3", "--set", "vmargs=-Xmx1g -Da=b"])
+    settings = serve.torchserve_settings(options, [tmp_path / "mnist.mar"])
+    assert (settings["job_queue_size"], settings["vmargs"]) == ("3", "-Xmx1g -Da=b")
+    with pytest.raises(SystemExit):
+        serve.parse(["x", "--set", "job_queue_size"])
 
 
 def test_the_wrappers_flags_are_handed_on(capsys: pytest.CaptureFixture[str]) -> None:

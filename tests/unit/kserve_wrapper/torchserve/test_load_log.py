@@ -53,6 +53,11 @@ def test_of_a_chain_the_last_counts_but_for_torchserves_own(chain: List[str], ca
     assert causes(printed(START, *chain))["m_1.0"].startswith(cause + ". ")
 
 
+def test_what_torch_lists_below_an_error_is_told() -> None:
+    said = printed(START, *error("RuntimeError: Error(s) in loading state_dict for M:"), '\tMissing key(s): "a". ')
+    assert 'for M: Missing key(s): "a". Mend' in causes(said)["m_1.0"]
+
+
 @pytest.mark.parametrize("before", ["Invoking custom service failed.", "Prediction error", "CUDA out of memory"])
 def test_a_request_that_failed_is_no_load_error(before: str) -> None:
     """A worker that ends later has nothing to do with what it stumbled over before."""

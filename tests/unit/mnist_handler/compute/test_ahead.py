@@ -183,7 +183,7 @@ def example(rows: int, length: int = 1) -> List[torch.Tensor]:
 
 
 @needs_compiler
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 @pytest.mark.parametrize(
     ("make", "message"),
     [
