@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 import torch
 
-from mnist_handler.compute.processors import share
+from mnist_handler.compute.cpu_share import share
 from mnist_handler.config import DEFAULT_IMAGE_PIXELS, ConfigError
 from mnist_handler.handler import RowHandler
 from mnist_handler.inputs import arrays

@@ -14,7 +14,7 @@ from typing import Callable, Dict, List, Optional, Sequence
 
 import torch
 
-from mnist_handler.compute.processors import share
+from mnist_handler.compute.cpu_share import share
 
 logger = logging.getLogger(__name__)
 
