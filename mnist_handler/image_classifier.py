@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 import torch
 
-from mnist_handler.compute.processors import share
+from mnist_handler.compute.cpu_share import share
 from mnist_handler.config import DEFAULT_IMAGE_PIXELS, ConfigError
 from mnist_handler.handler import RowHandler
 from mnist_handler.inputs import arrays
@@ -50,7 +50,8 @@ class ImageClassifier(RowHandler):
             orient=self.config.exif_orientation,
             reducing_gap=self.config.jpeg_reducing_gap,
         )
-        self._pool = DecodingPool(self.config.decode_threads or share())
+        self._decoded_together = self.config.decode_threads or share()
+        self._pool = DecodingPool(self._decoded_together)
         self._nvjpeg = self._device_decoder(limit) if self.config.nvjpeg else None
         # Of pixels, mean and deviation are scaled instead of every value. On the device once, not once a batch.
         self._normal = {
