@@ -526,7 +526,9 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             return Function(model)
         # Convolutions run faster on channels_last, on CPUs as on GPUs; other layers do not care.
         if any(len(spec.shape) == 3 for spec in self.inputs):
-            return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+            whole: Any = model  # not every version of torch declares this form of ``to``
+            placed: nn.Module = whole.to(memory_format=torch.channels_last)
+            return placed
         return model
 
     def example(self, rows: int, length: int = 1) -> List[torch.Tensor]:

@@ -14,6 +14,7 @@ import stat
 import sys
 import tempfile
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -32,6 +33,8 @@ SINCE = (2, 6)
 ROWS, LENGTHS = (1, 2, 3, 8, 17), (1, 2, 5, 16, 33, 100)
 #: Rows and length of what the model is exported with: unlike each other and unlike 1, which torch takes for constant.
 _ROWS, _LENGTH = 3, 7
+#: What the code says where an index is out of range, and ends the process.
+_CHECK = b"index out of bounds"
 #: Seconds of comparing.
 _COMPARING = 120.0
 #: A compiler that takes the stated instruction set where Inductor asks for that of the machine it runs on.
@@ -112,7 +115,13 @@ def compile_ahead(
     )
     with tempfile.TemporaryDirectory(prefix="compiled-") as scratch, _own_cache(Path(scratch)):
         _build(_export(model, cast, sizes), built, Path(scratch), compiler, target)
-    _compare(model, kinds, example, built, target, low)
+    try:
+        if _looks_up(target):
+            _check_lookups(model, kinds, example, low)
+        _compare(model, kinds, example, built, target, low)
+    except BaseException:
+        target.unlink()
+        raise
     return built
 
 
@@ -165,15 +174,17 @@ def _by_argument(model: nn.Module, sizes: Tuple[Dict[int, Any], ...]) -> Any:
 
 def _build(program: Any, built: BuiltFor, scratch: Path, compiler: str, target: Path) -> None:
     from torch import _inductor as inductor
+    from torch._inductor import config
 
     options: Dict[str, Any] = {
         "aot_inductor.metadata": {KEY: built.text()},
-        "aot_inductor.precompile_headers": False,  # they are kept for ever, and pay from the second model on
         "cpp.dynamic_threads": True,
         "cpp.cxx": (compiler if built.instructions == NATIVE else _wrap(compiler, built.instructions, scratch),),
     }
     if built.instructions == BASELINE:
         options.update({"cpp.simdlen": 256, "cpp.vec_isa_ok": True})
+    if "aot_inductor.precompile_headers" in config.get_config_copy():
+        options["aot_inductor.precompile_headers"] = False  # kept for ever, they would pay from the second model on
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with _quiet(), _said(built.instructions):
@@ -227,6 +238,52 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+def _looks_up(target: Path) -> bool:
+    """Whether the code reads where values say, as of an embedding, and therefore checks that they are within."""
+    with zipfile.ZipFile(target) as packed:
+        sources = [packed.read(name) for name in packed.namelist() if name.endswith(".cpp")]
+    return not sources or any(_CHECK in text for text in sources)
+
+
+def _check_lookups(
+    model: nn.Module, kinds: Sequence[Argument], example: Callable[..., List[torch.Tensor]], low: Optional[torch.dtype]
+) -> None:
+    """Raise NotCompiled unless no request can make the code's own check fail: that ends the process.
+
+    Eager answers an index out of range with an error. So what may be one, all that the model takes, must be bounded by
+    its ``InputSpec``, which is checked before the model runs, and eager must take the bounds and the longest rows.
+    """
+    longest = 1
+    for kind in kinds:
+        if not isinstance(kind, InputSpec):
+            continue
+        whole = kind.datatype.startswith(("INT", "UINT")) and None not in (kind.low, kind.high)
+        if not (whole or kind.datatype == "BOOL"):
+            raise NotCompiled(
+                f"the model looks values up, and one out of range would end the worker: input {kind.name} needs to be "
+                "of integers with low and high in its InputSpec"
+            )
+        if -1 in kind.shape and (kind.shape.count(-1) > 1 or not kind.buckets):
+            raise NotCompiled(
+                f"the model looks values up, and a row too long could end the worker: input {kind.name} needs buckets "
+                "in its InputSpec, the last of which is the longest row"
+            )
+        longest = max(longest, *kind.buckets) if kind.buckets else longest
+    for bound in ("low", "high"):
+        inputs = example(2, longest)
+        for kind, one in zip(kinds, inputs):
+            value = getattr(kind, bound, None)
+            if value is not None:
+                one.fill_(int(value))
+        try:
+            with torch.no_grad():
+                model(*(one.to(low) if low is not None and one.is_floating_point() else one for one in inputs))
+        except Exception as error:
+            raise NotCompiled(
+                f"the model does not take its inputs' {bound}, or their longest rows ({_cause(error)})"
+            ) from error
+
+
 def _compare(
     model: nn.Module,
     kinds: Sequence[Argument],
@@ -235,19 +292,15 @@ def _compare(
     target: Path,
     low: Optional[torch.dtype],
 ) -> None:
-    """Raise Mismatch, the package being gone, unless it answers as eager on random inputs of several sizes."""
+    """Raise Mismatch unless the package answers as eager on random inputs of several sizes."""
     forward = Package(target, built, torch.device("cpu"))
 
     def given() -> Iterator[Tuple[str, List[torch.Tensor]]]:
         for words, inputs in probes(kinds, example, ROWS, LENGTHS):
             yield words, [one.to(low) if low is not None and one.is_floating_point() else one for one in inputs]
 
-    try:
-        if not verify([forward], model, given(), built.precision, _COMPARING):
-            raise NotCompiled("the eager model takes no random input, so that nothing could be compared")
-    except BaseException:
-        target.unlink()
-        raise
+    if not verify([forward], model, given(), built.precision, _COMPARING):
+        raise NotCompiled("the eager model takes no random input, so that nothing could be compared")
 
 
 def _cause(error: BaseException) -> str:

@@ -97,6 +97,9 @@ def _metadata(package: zipfile.ZipFile, name: str) -> Dict[str, str]:
 def _built_for(values: Dict[str, Any]) -> BuiltFor:
     names = {field.name for field in fields(BuiltFor)}
     inputs = tuple((str(dtype), tuple(int(size) for size in sizes)) for dtype, sizes in values["inputs"])
+    for dtype, _ in inputs:
+        if not isinstance(getattr(torch, dtype, None), torch.dtype):
+            raise ValueError(f"{dtype} is no type of a tensor")
     known = {name: values[name] for name in names}
     return BuiltFor(**{**known, "inputs": inputs, "needs": tuple(map(str, values["needs"]))})
 

@@ -159,7 +159,7 @@ def _ahead(
             if low is not None:
                 ahead, eager = cast(ahead, low), cast(eager, low)
             verify([ahead], eager, islice(probes(arguments(specs), example, [1]), 1), config.precision)
-            return ahead
+            return _or_eager(ahead, eager)
         except (package.Unfit, Mismatch) as error:
             fault = f"the model that was compiled ahead, {package.NAME}, is not used: {error}"
     if config.compile == "ahead":
@@ -167,6 +167,18 @@ def _ahead(
     log = logger.info if path is None else logger.warning
     log("%s; this worker runs compile: %s", fault, mode)
     return None
+
+
+def _or_eager(ahead: Forward, eager: Forward) -> Forward:
+    """The compiled model; where it fails eager in its place, whose error tells a lack of memory from others."""
+
+    def forward(*inputs: torch.Tensor) -> Scores:
+        try:
+            return ahead(*inputs)
+        except RuntimeError:
+            return eager(*inputs)
+
+    return forward
 
 
 def _compile(

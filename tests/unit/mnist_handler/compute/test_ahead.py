@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Callable, List
+from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 import pytest
@@ -50,7 +52,7 @@ class Words(nn.Module):
 
 
 class Words(RowHandler):
-    inputs = (InputSpec("ids", "INT64", (-1,), low=0, high=9, pad=0, companion="mask"),)
+    inputs = (InputSpec("ids", "INT64", (-1,), low=0, high=9, pad=0, buckets=(4, 16, 40), companion="mask"),)
     classifies = False
 
 
@@ -165,7 +167,38 @@ def test_a_package_that_answers_otherwise_ends_the_build(built: Path, eager: Row
     kinds = arguments(Words.inputs)
     with pytest.raises(Mismatch, match="answers otherwise than eager"):
         ahead._compare(other, kinds, eager.example, package.read(path), path, None)
-    assert not path.exists()
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, None),
+        ({"high": None}, "input ids needs to be of integers with low and high"),
+        ({"high": 10}, "does not take its inputs' high"),
+        ({"low": -1}, "does not take its inputs' low"),
+        ({"buckets": ()}, "input ids needs buckets"),
+        ({"datatype": "FP32"}, "needs to be of integers"),
+    ],
+)
+def test_no_request_may_reach_beyond_a_table(
+    built: Path, eager: RowHandler, change: Dict[str, Any], message: Optional[str]
+) -> None:
+    """The compiled code would end the process, where eager gives an error."""
+    assert ahead._looks_up(built / package.NAME)
+    (spec,) = Words.inputs
+    kinds = arguments([dataclasses.replace(spec, **change)])
+    with nullcontext() if message is None else pytest.raises(NotCompiled, match=message):
+        ahead._check_lookups(eager.model, kinds, eager.example, None)
+
+
+@needs_compiler
+def test_where_the_compiled_model_fails_eager_answers(handler: RowHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("run_func_( ... ) API call failed")
+
+    monkeypatch.setattr(package.Package, "__call__", fails)
+    assert np.isfinite(ask_one(handler, v1([1, 2, 3])).outputs["predict"]).all()  # type: ignore[arg-type]
 
 
 class Branches(nn.Module):

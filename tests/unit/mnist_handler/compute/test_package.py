@@ -88,7 +88,9 @@ def test_a_package_that_does_not_say_is_refused(texts: Any, tmp_path: Path, neve
         package.load(packed(tmp_path / NAME, *texts), CPU, "fp32")
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", "7", "no JSON", json.dumps({"inputs": [1]})])
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", "7", "no JSON", '{"inputs": [1]}', dataclasses.replace(HERE, inputs=(("load", ()),)).text()]
+)
 def test_metadata_of_another_form_are_refused(text: str, tmp_path: Path, never_loaded: None) -> None:
     with pytest.raises(Unfit, match="cannot be read"):
         package.load(packed(tmp_path / NAME, text), CPU, "fp32")
