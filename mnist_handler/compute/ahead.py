@@ -7,6 +7,7 @@ and it is compared with the eager model before anybody gets it.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import platform
 import shutil
@@ -22,7 +23,7 @@ import torch
 from torch import nn
 
 from mnist_handler.compute.compiled import in_precision
-from mnist_handler.compute.package import ANY_THREADS, KEY, BuiltFor, Package, Shape, release
+from mnist_handler.compute.package import ANY_THREADS, KEY, BuiltFor, Package, Shape, Unfit, release
 from mnist_handler.compute.processor import BASELINE, INSTRUCTIONS, NATIVE, lacking, needed
 from mnist_handler.compute.verify import Argument, arguments, probes, verify
 from mnist_handler.inputs.spec import InputSpec
@@ -114,7 +115,11 @@ def compile_ahead(
         several=_gives_several(model, cast),
     )
     with tempfile.TemporaryDirectory(prefix="compiled-") as scratch, _own_cache(Path(scratch)):
-        _build(_export(model, cast, sizes), built, Path(scratch), compiler, target)
+        program = _export(model, cast, sizes)
+        _build(program, built, Path(scratch), compiler, target)
+        if not _weights_are_the_models(target, built, model):
+            built = dataclasses.replace(built, weights=True)
+            _build(program, built, Path(scratch), compiler, target)
     try:
         if _looks_up(target):
             _check_lookups(model, kinds, example, low)
@@ -178,6 +183,7 @@ def _build(program: Any, built: BuiltFor, scratch: Path, compiler: str, target: 
 
     options: Dict[str, Any] = {
         "aot_inductor.metadata": {KEY: built.text()},
+        "aot_inductor.package_constants_in_so": built.weights,
         "cpp.dynamic_threads": True,
         "cpp.cxx": (compiler if built.instructions == NATIVE else _wrap(compiler, built.instructions, scratch),),
     }
@@ -191,6 +197,15 @@ def _build(program: Any, built: BuiltFor, scratch: Path, compiler: str, target: 
             inductor.aoti_compile_and_package(program, package_path=str(target), inductor_configs=options)
     except Exception as error:
         raise NotCompiled(f"AOTInductor does not take this model ({_cause(error)})") from error
+
+
+def _weights_are_the_models(target: Path, built: BuiltFor, model: nn.Module) -> bool:
+    """Whether all that the code uses is the model's by name; constants that came of compiling are not."""
+    try:
+        Package(target, built, torch.device("cpu"), model)
+    except Unfit:
+        return False
+    return True
 
 
 def _wrap(compiler: str, instructions: str, scratch: Path) -> str:
@@ -293,7 +308,7 @@ def _compare(
     low: Optional[torch.dtype],
 ) -> None:
     """Raise Mismatch unless the package answers as eager on random inputs of several sizes."""
-    forward = Package(target, built, torch.device("cpu"))
+    forward = Package(target, built, torch.device("cpu"), model)
 
     def given() -> Iterator[Tuple[str, List[torch.Tensor]]]:
         for words, inputs in probes(kinds, example, ROWS, LENGTHS):

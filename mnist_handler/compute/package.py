@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
+from torch import nn
 
 from mnist_handler.compute.engine import Scores
 from mnist_handler.compute.processor import lacking
@@ -51,6 +52,8 @@ class BuiltFor:
     inputs: Tuple[Shape, ...]
     #: Whether it gives a tuple of tensors, not one.
     several: bool
+    #: Whether it has weights of its own. Else it uses the model's, so that no second copy is packed or loaded.
+    weights: bool = False
 
     def text(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -122,16 +125,25 @@ def check(built: BuiltFor, device: torch.device, precision: str) -> None:
         raise Unfit(f"it was built for {built.threads} threads, and here are {torch.get_num_threads()}")
 
 
+def weights_of(model: nn.Module) -> Dict[str, torch.Tensor]:
+    """Parameters and buffers by name, as a package asks for them; they share the model's memory."""
+    named = [*model.named_parameters(), *model.named_buffers()]
+    return {name: one.detach() for name, one in named}
+
+
 class Package:
     """A package as a function from tensors to scores.
 
     Its code takes the inputs' memory for what it was built for without a look: so a look is taken here.
 
+    Args:
+        model: whose weights it uses, where it has none of its own.
+
     Raises:
         Unfit: it cannot be loaded.
     """
 
-    def __init__(self, path: Path, built: BuiltFor, device: torch.device) -> None:
+    def __init__(self, path: Path, built: BuiltFor, device: torch.device, model: nn.Module) -> None:
         self.built = built
         self._kinds = [(getattr(torch, dtype), sizes) for dtype, sizes in built.inputs]
         self._device = device.type
@@ -144,6 +156,21 @@ class Package:
             raise Unfit(f"it does not load ({type(error).__name__}: {cause})") from error
         self._run = getattr(loader, "boxed_run", loader.run)
         self._loader = loader  # holds the code
+        self._weights: Dict[str, torch.Tensor] = {}
+        if not built.weights:
+            self._take_weights(weights_of(model))
+
+    def names(self) -> List[str]:
+        """Of the weights that it uses."""
+        return list(self._loader.get_constant_fqns())
+
+    def _take_weights(self, weights: Dict[str, torch.Tensor]) -> None:
+        missing = sorted(set(self.names()) - set(weights))
+        if missing:
+            raise Unfit(f"it is of another model: here are no weights {', '.join(missing)}")
+        self._weights = {name: weights[name] for name in self.names()}  # it has but their addresses
+        if self._weights:
+            self._loader.load_constants(self._weights, False, True, True)
 
     def __call__(self, *inputs: torch.Tensor) -> Scores:
         if len(inputs) != len(self._kinds):
@@ -164,15 +191,18 @@ class Package:
         return tensor.contiguous()
 
 
-def load(path: Path, device: torch.device, precision: str) -> Package:
+def load(path: Path, device: torch.device, precision: str, model: nn.Module) -> Package:
     """The package in ``path``, checked before its code is loaded.
+
+    Args:
+        model: in that precision, see :func:`in_precision`.
 
     Raises:
         Unfit: it is not for what is here.
     """
     built = read(path)
     check(built, device, precision)
-    return Package(path, built, device)
+    return Package(path, built, device, model)
 
 
 def find(directory: Optional[Path]) -> Optional[Path]:

@@ -153,9 +153,9 @@ def _ahead(
         fault = f"the archive has no {package.NAME}, a model compiled when it was built"
     else:
         try:
-            ahead: Forward = package.load(path, device, config.precision)
-            eager: Forward
-            eager, low = in_precision(model, config.precision, example(2))
+            lowered, low = in_precision(model, config.precision, example(2))
+            ahead: Forward = package.load(path, device, config.precision, lowered)
+            eager: Forward = lowered
             if low is not None:
                 ahead, eager = cast(ahead, low), cast(eager, low)
             verify([ahead], eager, islice(probes(arguments(specs), example, [1]), 1), config.precision)

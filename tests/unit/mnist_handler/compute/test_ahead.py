@@ -115,8 +115,8 @@ def test_the_code_keeps_to_the_baseline_and_fixes_no_threads(built: Path, tmp_pa
 
 
 @needs_compiler
-def test_inputs_of_another_layout_are_turned_and_others_refused(built: Path) -> None:
-    forward = package.load(built / package.NAME, torch.device("cpu"), "fp32")
+def test_inputs_of_another_layout_are_turned_and_others_refused(built: Path, eager: RowHandler) -> None:
+    forward = package.load(built / package.NAME, torch.device("cpu"), "fp32", eager.model)
     ids = torch.randint(0, 10, (5, 3), generator=torch.Generator().manual_seed(1))
     mask = torch.ones_like(ids)
     turned = ids.t().contiguous().t()
@@ -133,7 +133,10 @@ def test_loading_needs_no_compiler(built: Path) -> None:
     """In a process of its own, without a PATH, and without torch's own compiler."""
     script = (
         "import sys, torch; from pathlib import Path; from mnist_handler.compute import package; "
-        f"forward = package.load(Path({str(built / package.NAME)!r}), torch.device('cpu'), 'fp32'); "
+        "from mnist_handler.compute.loading import load_model; "
+        f"folder = Path({str(built)!r}); entry = dict(modelFile='words.py', serializedFile='words.pt'); "
+        "model = load_model(folder, dict(model=entry), torch.device('cpu')); "
+        "forward = package.load(folder / 'compiled.pt2', torch.device('cpu'), 'fp32', model); "
         "ids = torch.ones(2, 3, dtype=torch.int64); print(list(forward(ids, ids).shape)); "
         "print('torch._inductor.compile_fx' in sys.modules)"
     )
@@ -145,11 +148,27 @@ def test_loading_needs_no_compiler(built: Path) -> None:
 
 
 @needs_compiler
-def test_other_weights_than_those_compiled_are_seen(
-    built: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_the_package_uses_the_archives_weights(built: Path, tmp_path: Path) -> None:
+    """So it is small, and no second copy of them in memory. Tensors of a few values are written into the code."""
+    assert not package.read(built / package.NAME).weights
+    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
+    torch.save({**weights(1), "last.bias": weights(0)["last.bias"]}, tmp_path / "words.pt")
+    handler = serve(tmp_path)
+    assert handler._mode == "ahead"
+    answers = [ask_one(one, v1([1, 2, 3])).outputs["predict"] for one in (handler, serve(tmp_path, "none"))]
+    np.testing.assert_allclose(*answers, rtol=1e-4)
+
+
+@needs_compiler
+@pytest.mark.parametrize("other", ["weights", "model"])
+def test_what_the_package_is_not_of_is_seen(
+    other: str, built: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.copytree(built, tmp_path, dirs_exist_ok=True)
-    torch.save(weights(1), tmp_path / "words.pt")
+    if other == "weights":
+        torch.save(weights(1), tmp_path / "words.pt")
+    else:
+        (tmp_path / "words.py").write_text(MODEL.replace("torch.tanh", "torch.sin"))
     with caplog.at_level(logging.WARNING):
         handler = serve(tmp_path)
     (line,) = [record.getMessage() for record in caplog.records if package.NAME in record.getMessage()]
@@ -162,8 +181,17 @@ def test_other_weights_than_those_compiled_are_seen(
 @needs_compiler
 def test_a_package_that_answers_otherwise_ends_the_build(built: Path, eager: RowHandler, tmp_path: Path) -> None:
     path = Path(shutil.copy(built / package.NAME, tmp_path))
-    other = eager._place(eager.load(eager.context))
-    other.load_state_dict(weights(2))
+
+    class Other(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.last = eager.model.words, eager.model.last
+
+        def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            scores: torch.Tensor = eager.model(ids, mask)
+            return scores * 1.01
+
+    other = Other()
     kinds = arguments(Words.inputs)
     with pytest.raises(Mismatch, match="answers otherwise than eager"):
         ahead._compare(other, kinds, eager.example, package.read(path), path, None)

@@ -16,6 +16,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from mnist_handler.compute import package
 from mnist_handler.compute.package import NAME, BuiltFor, Unfit
@@ -79,13 +80,13 @@ def test_what_is_written_is_read(built: BuiltFor) -> None:
 def test_another_place_is_refused_by_name(change: Any, message: str, tmp_path: Path, never_loaded: None) -> None:
     path = packed(tmp_path / NAME, dataclasses.replace(HERE, **change).text())
     with pytest.raises(Unfit, match=message):
-        package.load(path, CPU, "fp32")
+        package.load(path, CPU, "fp32", nn.Identity())
 
 
 @pytest.mark.parametrize("texts", [(), ("",), (HERE.text(), dataclasses.replace(HERE, torch="1").text())])
 def test_a_package_that_does_not_say_is_refused(texts: Any, tmp_path: Path, never_loaded: None) -> None:
     with pytest.raises(Unfit, match="does not say what it was built for"):
-        package.load(packed(tmp_path / NAME, *texts), CPU, "fp32")
+        package.load(packed(tmp_path / NAME, *texts), CPU, "fp32", nn.Identity())
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_a_package_that_does_not_say_is_refused(texts: Any, tmp_path: Path, neve
 )
 def test_metadata_of_another_form_are_refused(text: str, tmp_path: Path, never_loaded: None) -> None:
     with pytest.raises(Unfit, match="cannot be read"):
-        package.load(packed(tmp_path / NAME, text), CPU, "fp32")
+        package.load(packed(tmp_path / NAME, text), CPU, "fp32", nn.Identity())
 
 
 def test_what_is_no_zip_is_refused(tmp_path: Path, never_loaded: None) -> None:
@@ -104,7 +105,7 @@ def test_what_is_no_zip_is_refused(tmp_path: Path, never_loaded: None) -> None:
 
 def test_code_that_does_not_load_is_no_crash(tmp_path: Path) -> None:
     with pytest.raises(Unfit, match="does not load"):
-        package.load(packed(tmp_path / NAME, HERE.text()), CPU, "fp32")
+        package.load(packed(tmp_path / NAME, HERE.text()), CPU, "fp32", nn.Identity())
 
 
 def test_the_worker_says_so_in_one_line_and_answers(
