@@ -52,7 +52,7 @@ test: env lint  ## lint and every test, the stock environment included where it 
 	@$(PY) -m pytest
 	@$(MAKE) --no-print-directory test-stock
 
-unit: env  ## the tests that need no server (seconds)
+unit: env  ## the tests that need no server (some minutes)
 	@$(PY) -m pytest tests/unit
 
 serving: env  ## the tests against real TorchServe

@@ -11,6 +11,7 @@ COMMANDS = {
     "handler": "preprocess, inference and postprocess beside the stock handler's",
     "growth": "cost against rows, connections, image size, workers and models",
     "photographs": "a network of ResNet-18's shape from photographs, beside TorchServe's own handler and peers",
+    "decoding": "what decoding a photograph takes, by size, format, rows, threads and scale",
     "pod": "the whole stack in a pod of 1 CPU and 2 GiB, with models of several sizes",
     "gpu": "the handler's stages on an NVIDIA GPU beside the machine's CPU",
     "profile": "the budget of one request in microseconds, by stage",

@@ -36,7 +36,6 @@ _COLUMNS = {
     "p50 latency": "p50_us",
     "p90 latency": "p90_us",
     "p99 latency": "p99_us",
-    "Avg latency": "mean_us",
 }
 _UNSTABLE = "Failed to obtain stable measurement"
 #: Percent by which windows may differ where any figures will do.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from dataclasses import Field
-from typing import Any, Callable, Dict, List, Mapping, Sequence, get_type_hints
+from typing import Any, Callable, Dict, List, Mapping, NoReturn, Sequence, get_type_hints
 
 from kserve_wrapper._version import __version__
 from kserve_wrapper.settings import IGNORED, Settings, flag, options, variable
@@ -33,9 +33,16 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
         parser.error(str(error))
 
 
+class _Parser(argparse.ArgumentParser):
+    """A mistake is one line: the usage of some fifty flags would hide it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}. --help lists all flags\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser; flags that are not given are None, so that the environment can speak."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ts-kserve wrapper",
         description="KServe V1 and V2 (Open Inference Protocol), REST and gRPC, in front of TorchServe.",
         epilog="A flag beats its environment variable, which beats the default. 0 turns a limit off.",

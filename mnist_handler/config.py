@@ -57,6 +57,8 @@ class HandlerConfig:
     #: Pillow's word: a JPEG is decoded at a half, a quarter or an eighth of its size where that is at least so many
     #: times as large as the row needs. 0 = always in full; 1 to 16.
     jpeg_reducing_gap: float = 0.0
+    #: Whether a GPU decodes and resizes plain JPEGs, by nvJPEG through torchvision.
+    nvjpeg: bool = False
     #: What an image's floats mean where the request does not say: ``unit`` = 0..1, ``normalized`` = as the model takes
     #: them. Where it is left out, the environment variable ``MNIST_HANDLER_TENSORS`` may say it.
     tensors: str = "unit"
@@ -120,6 +122,7 @@ def _check(config: HandlerConfig) -> None:
         raise ConfigError(f"handler.explain_layer: must be the name of a layer, not {config.explain_layer!r}")
     _flag("tf32", config.tf32)
     _flag("metrics", config.metrics)
+    _flag("nvjpeg", config.nvjpeg)
     _flag("exif_orientation", config.exif_orientation)
     _number("metrics_interval", config.metrics_interval, 0.0, 3600.0)
     if config.batch_buckets is not None and config.batch_buckets[-1] > config.max_batch_size:

@@ -107,6 +107,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
     #: Parameters of a request beside the ones that all handlers know. Requests of other values go in batches of their
     #: own, and ``encode``, ``inference`` and ``postprocess`` get them by name.
     parameters: Tuple[DeclaredParameter, ...] = ()
+    #: Rows that are decoded side by side.
+    _decoded_together = 1
     #: Whether Captum can take gradients with respect to the inputs.
     explainable = True
     #: Whether a row's answer is the same whatever rows are beside it. Then the wrapper lets clients share batches; a
@@ -208,7 +210,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             outputs=() if self._own_postprocess else self.outputs,
             parameters=self.parameters,
             request_headers=tuple(name.lower() for name in self.request_headers),
-            preferred_batch_size=self._engine.best_size,
+            preferred_batch_size=self._engine.best_size and max(self._engine.best_size, self._decoded_together),
         )
 
     def answer(self, requests: List[Request], context: Any) -> List[Result]:
@@ -526,7 +528,9 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             return Function(model)
         # Convolutions run faster on channels_last, on CPUs as on GPUs; other layers do not care.
         if any(len(spec.shape) == 3 for spec in self.inputs):
-            return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+            whole: Any = model  # not every version of torch declares this form of ``to``
+            placed: nn.Module = whole.to(memory_format=torch.channels_last)
+            return placed
         return model
 
     def example(self, rows: int, length: int = 1) -> List[torch.Tensor]:

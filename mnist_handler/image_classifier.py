@@ -6,14 +6,15 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
-from torchvision.transforms.v2 import functional
 
-from mnist_handler.compute.processors import share
+from mnist_handler.compute.cpu_share import share
+from mnist_handler.config import DEFAULT_IMAGE_PIXELS, ConfigError
 from mnist_handler.handler import RowHandler
 from mnist_handler.inputs import arrays
 from mnist_handler.inputs.base64_text import TextError, decode_base64
 from mnist_handler.inputs.decoding import DecodingPool
 from mnist_handler.inputs.images import ImageDecoder, ImageError, image_format
+from mnist_handler.inputs.nvjpeg import NvJpeg
 from mnist_handler.inputs.parameters import RequestParameters, read_flag
 from mnist_handler.inputs.spec import PIXELS, PREPROCESSED, UNIT, Chunk, InputSpec
 from mnist_handler.requests import InputValues
@@ -49,7 +50,9 @@ class ImageClassifier(RowHandler):
             orient=self.config.exif_orientation,
             reducing_gap=self.config.jpeg_reducing_gap,
         )
-        self._pool = DecodingPool(self.config.decode_threads or share())
+        self._decoded_together = self.config.decode_threads or share()
+        self._pool = DecodingPool(self._decoded_together)
+        self._nvjpeg = self._device_decoder(limit) if self.config.nvjpeg else None
         # Of pixels, mean and deviation are scaled instead of every value. On the device once, not once a batch.
         self._normal = {
             encoding: [torch.tensor(values, device=self.device) * scale for values in (self.mean, self.std)]
@@ -86,9 +89,10 @@ class ImageClassifier(RowHandler):
     def prepare(self, spec: InputSpec, encoding: str, rows: torch.Tensor) -> torch.Tensor:
         if encoding == PREPROCESSED:
             return rows
-        mean, std = self._normal[encoding]
-        normal: torch.Tensor = functional.normalize(rows.float(), mean, std, inplace=encoding == PIXELS)
-        return normal
+        mean, std = (one.view(-1, 1, 1) for one in self._normal[encoding])
+        values = rows.float()
+        # Floats are the client's own array still; pixels have just become floats.
+        return (values.sub_(mean) if encoding == PIXELS else values.sub(mean)).div_(std)
 
     def pictures(self, spec: InputSpec, rows: torch.Tensor) -> np.ndarray[Any, Any]:
         """The rows' pixels, uint8 [rows, height, width, 3]."""
@@ -99,10 +103,23 @@ class ImageClassifier(RowHandler):
 
     def _images(self, values: List[Any], first_row: int, faults: Dict[int, str]) -> Chunk:
         pixels = np.zeros((len(values), *self.row_shape), dtype=np.uint8)
-        for row, fault in enumerate(self._pool.map(self._decode_image, values, pixels)):
+        rows: Sequence[int] = range(len(values))
+        if self._nvjpeg is not None:
+            rows = self._nvjpeg.decode([_image_bytes_or_none(value) for value in values], pixels)
+        found = self._pool.map(self._decode_image, [values[row] for row in rows], [pixels[row] for row in rows])
+        for row, fault in zip(rows, found):
             if fault is not None:
                 faults[first_row + row] = fault
         return Chunk(PIXELS, pixels)
+
+    def _device_decoder(self, limit: Optional[int]) -> NvJpeg:
+        if self.device.type != "cuda":
+            raise ConfigError("handler.nvjpeg: true needs a GPU; leave it out")
+        most = DEFAULT_IMAGE_PIXELS if limit is None else limit
+        made = NvJpeg(self.device, self.row_shape, self.resize, most, self.config.exif_orientation)
+        if not made.works():
+            raise ConfigError("handler.nvjpeg: this torchvision decodes no JPEG on the GPU; leave it out")
+        return made
 
     def _decode_image(self, value: Any, out: np.ndarray[Any, Any]) -> Optional[str]:
         """Decode one image into its row; what is wrong with it, or None. Runs in several threads at once."""
@@ -139,6 +156,13 @@ class ImageClassifier(RowHandler):
         chunk, found = arrays.image_rows(rows, normalized, typed=True, first_row=first_row)
         faults.update(found)
         return chunk
+
+
+def _image_bytes_or_none(value: Any) -> Optional[bytes]:
+    try:
+        return _image_bytes(value)
+    except (ImageError, TextError):
+        return None
 
 
 def _image_bytes(value: Any) -> bytes:

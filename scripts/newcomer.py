@@ -19,7 +19,6 @@ import sys
 import tempfile
 import time
 import urllib.request
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
@@ -124,8 +123,7 @@ def build_wheel(out: Path, *flags: str) -> Path:
 
 def unpack(wheel: Path, target: Path) -> None:
     """The wheel's files, as an installation has them."""
-    with zipfile.ZipFile(wheel) as packed:
-        packed.extractall(target)
+    run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(target)], wheel.parent)
 
 
 def clean_environment(**more: str) -> Dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any, List, Mapping
 
 from benchmarks.reports.markdown import heading, number, table
 
-_HEADER = ["at a time", "requests/s", "mean ms", "p50 ms", "p90 ms", "p99 ms", "stable"]
+_HEADER = ["at a time", "requests/s", "p50 ms", "p90 ms", "p99 ms", "stable"]
 
 
 def report(result: Mapping[str, Any], path: Path) -> str:
@@ -26,5 +26,5 @@ def report(result: Mapping[str, Any], path: Path) -> str:
 
 
 def _row(run: Mapping[str, Any]) -> List[str]:
-    times = [number(run[name] / 1000) for name in ("mean_us", "p50_us", "p90_us", "p99_us")]
+    times = [number(run[name] / 1000) for name in ("p50_us", "p90_us", "p99_us")]
     return [str(run["concurrency"]), number(run["per_second"]), *times, "yes" if run["stable"] else "no"]

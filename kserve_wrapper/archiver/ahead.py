@@ -60,8 +60,7 @@ def _compile(mar: Path, instructions: str, scratch: Path) -> Dict[str, Any]:
     """What the process wrote: nothing, why there is no package, or where the answers differ."""
     found = archives.read(mar)
     directory, result, log = scratch / "model", scratch / "result.json", scratch / "log"
-    with zipfile.ZipFile(mar) as packed:
-        packed.extractall(directory)
+    archives.unpack(mar, directory)
     job = {
         "name": found.name,
         "directory": str(directory),

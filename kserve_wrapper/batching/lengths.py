@@ -30,7 +30,8 @@ def trim(outputs: Sequence[Tensor]) -> List[Tensor]:
 
 
 def _longest(told: Tensor) -> int:
-    return int(np.frombuffer(told.data, "<i8").max(initial=0))
+    values = np.frombuffer(told.data, "<i8")
+    return int(values.max(initial=0)) if values.min(initial=0) >= 0 else -1
 
 
 def _cut(tensor: Tensor, longest: int) -> Tensor:

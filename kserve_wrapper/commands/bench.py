@@ -20,9 +20,9 @@ from typing import Any, List, Mapping, Optional, Sequence, Tuple
 from urllib.parse import urlsplit
 
 from kserve_wrapper.archiver import BuildError, read_request
-from kserve_wrapper.commands.explain import NoExplanation, only_model
-from kserve_wrapper.commands.trying import model_metadata
+from kserve_wrapper.commands.explain import WrongArgument, only_model
 from kserve_wrapper.modelstore.examples import v2_request
+from kserve_wrapper.trying.client import Server, ServerError
 
 #: Seconds before the clock counts, for caches and batch sizes to warm.
 _WARM = 0.5
@@ -50,9 +50,10 @@ def main(arguments: Sequence[str]) -> int:
     """Entry point."""
     options = parser().parse_args(arguments)
     try:
-        model = options.model or only_model(options.url)
-        request = read_request(options.request) if options.request else v2_request(model_metadata(options.url, model))
-    except (NoExplanation, BuildError, OSError) as error:
+        server = Server(options.url)
+        model = options.model or only_model(server)
+        request = read_request(options.request) if options.request else v2_request(server.metadata(model))
+    except (WrongArgument, ServerError, BuildError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
     if request is None:

@@ -4,167 +4,116 @@
     ts-kserve explain "what a lovely day" --model sentiment --out words.png
 
 Red speaks for the class, blue against it. The class is the predicted one unless --target names another. Exit status: 0,
-1 where the server refuses or cannot explain, 2 where there is no such server or model.
+1 where the server refuses or cannot explain, 2 for wrong arguments.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
-import io
-import json
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-#: Pixels of the longer side that a picture has at least; smaller ones are enlarged by whole pixels.
-_LEAST = 280
-_MARGIN, _HEIGHT, _WIDTH = 6, 34, 640
-RED, BLUE = (214, 39, 40), (31, 119, 180)
+from kserve_wrapper.drawing.words_image import words_image
+from kserve_wrapper.trying import answers, forms
+from kserve_wrapper.trying.asking import Question, ask
+from kserve_wrapper.trying.client import Server, ServerError
+from kserve_wrapper.trying.forms import Form, FormError
 
 
-class NoExplanation(Exception):
-    """There is none; the message says why. ``status`` is the command's."""
-
-    def __init__(self, message: str, status: int = 1) -> None:
-        super().__init__(message)
-        self.status = status
+class WrongArgument(ValueError):
+    """An argument is not what it should be; the message says which and what to write."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point."""
     options = parser().parse_args(arguments)
     try:
-        model = options.model or only_model(options.url)
-        encoded, row = read_row(options.what)
-        found = ask(options, model, row, encoded)
-        target = found.get("target")
-        if encoded:
-            picture = enlarged(_picture(found))
-        else:
-            words, scores = _words(found)
-            print(" ".join(f"{word}({score:+.2g})" for word, score in zip(words, scores)))
-            picture = draw_words(words, scores)
+        server = Server(options.url)
+        model = options.model or only_model(server)
+        form = forms.read_form(server.metadata(model))
+        question = read_question(options, model, form)
+        picture = draw(server, form, question)
         picture.save(options.out, "PNG")
-    except NoExplanation as error:
+    except (ServerError, FormError) as error:
         print(f"explain: {error}", file=sys.stderr)
-        return error.status
-    except OSError as error:
+        return 1
+    except (ValueError, OSError) as error:
         print(f"explain: {error}", file=sys.stderr)
         return 2
-    print(f"{options.out}: what speaks for {'the class' if target is None else target} (red) and against it (blue)")
     return 0
 
 
-def read_row(what: str) -> Tuple[bool, Any]:
-    """Whether it is an image, and the V1 row: a file's image in base64, a file's text, or the text itself."""
-    path = Path(what)
-    try:
-        content = path.read_bytes() if path.is_file() else None
-    except OSError as error:
-        raise NoExplanation(f"{path}: {error.strerror}", 2) from error
-    if content is None:
-        if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"):
-            raise NoExplanation(f"{path}: there is no such file", 2)
-        return False, what
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.verify()
-    except Exception as error:  # Pillow raises whatever a damaged file makes it raise
-        try:
-            return False, content.decode("utf-8")
-        except UnicodeDecodeError:
-            raise NoExplanation(f"{path}: neither an image nor a text: {error}", 2) from None
-    return True, base64.b64encode(content).decode("ascii")
-
-
-def only_model(url: str) -> str:
-    """The name of the only model that the server has. Raises NoExplanation, OSError."""
-    with urllib.request.urlopen(f"{url}/v1/models", timeout=30) as response:
-        models: List[str] = json.load(response)["models"]
+def only_model(server: Server) -> str:
+    """The name of the only model that the server has. Raises WrongArgument, ServerError."""
+    models = server.models()
     if len(models) != 1:
-        raise NoExplanation(f"name one of the models with --model: {', '.join(models) or 'none is served'}", 2)
+        raise WrongArgument(f"name one of the models with --model: {', '.join(models) or 'none is served'}")
     return models[0]
 
 
-def ask(options: argparse.Namespace, model: str, row: Any, image: bool) -> Dict[str, Any]:
-    """The explanation's outputs of the row. Raises NoExplanation, OSError."""
-    parameters: Dict[str, Any] = {"targets": True}
-    if image:
-        parameters["format"] = "png"
-    if options.method:
-        parameters["method"] = options.method
-    if options.target is not None:
-        parameters["target"] = int(options.target) if options.target.isdecimal() else options.target
-    request = {"instances": [{"data": row} if image else row], "parameters": parameters}
-    asked = urllib.request.Request(f"{options.url}/v1/models/{model}:explain", json.dumps(request).encode())
+def read_question(options: argparse.Namespace, model: str, form: Form) -> Question:
+    """What is asked. Raises WrongArgument."""
+    if not form.methods:
+        raise FormError(f"{model} gives no explanations")
+    method = options.method or form.methods[0]
+    if method not in form.methods:
+        raise WrongArgument(f"--method {method}: {model} has {', '.join(form.methods)}")
+    target = None if options.target is None else _target(options.target, form)
+    if form.kind == forms.IMAGE:
+        return Question(model, picture=_picture(Path(options.what)), method=method, target=target)
+    if form.kind == forms.TEXT:
+        return Question(model, text=_text(options.what), method=method, target=target)
+    raise WrongArgument(f"{model} takes neither images nor text: ts-kserve try explains tables")
+
+
+def draw(server: Server, form: Form, question: Question) -> Image.Image:
+    """The explanation as a picture; what the model answers goes to standard output. Raises ServerError, FormError."""
+    if form.kind == forms.IMAGE:
+        shown = ask(server, form, question)
+        if shown.errors or shown.picture is None:
+            raise ServerError("; ".join(shown.errors) or f"{question.model} gave no explanation")
+        print(f"the answer: {shown.words}")
+        return shown.picture
+    request = forms.explain_request(forms.text_inputs(form, question.text), question.method or "", question.target)
+    found = answers.explanations(form, server.ask(question.model, "explain", request).body)[0]
+    if found.words is None:
+        raise ServerError(f"{question.model} does not say its words: its handler needs the hook tokens")
+    values = [float(value) for value in found.values.ravel()]
+    print(f"for {found.target}: " + " ".join(f"{word} {value:+.2g}" for word, value in zip(found.words, values)))
+    return words_image(found.words, values, found.target)
+
+
+def _target(text: str, form: Form) -> int:
+    if text in form.labels:
+        return form.labels.index(text)
+    if text.isdecimal() and (not form.labels or int(text) < len(form.labels)):
+        return int(text)
+    raise WrongArgument(f"--target {text}: the classes are {', '.join(form.labels) or 'numbers'}")
+
+
+def _picture(path: Path) -> Image.Image:
+    if not path.is_file():
+        raise WrongArgument(f"{path}: there is no such file, and this model takes images")
     try:
-        with urllib.request.urlopen(asked, timeout=options.timeout) as response:
-            found = json.load(response)["explanations"][0]
-    except urllib.error.HTTPError as error:
-        raise NoExplanation(_said(error.read()), 2 if error.code == 404 else 1) from error
-    return found if isinstance(found, dict) else {"explain": found}
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except Exception as error:  # a damaged file makes Pillow raise many things
+        raise WrongArgument(f"{path}: not an image that Pillow can read: {error}") from error
 
 
-def _said(body: bytes) -> str:
+def _text(what: str) -> str:
+    path = Path(what)
     try:
-        return str(json.loads(body)["error"])
-    except (ValueError, KeyError, TypeError):
-        return body.decode("utf-8", "replace")[:500]
-
-
-def _picture(found: Dict[str, Any]) -> Image.Image:
-    drawn = found.get("explain")
-    if not isinstance(drawn, str):
-        raise NoExplanation("the model gave numbers and no picture: its handler is not on mnist_handler's base")
-    image: Image.Image = Image.open(io.BytesIO(base64.b64decode(drawn)))
-    return image
-
-
-def enlarged(picture: Image.Image) -> Image.Image:
-    """Small pictures by a whole factor, so that a pixel stays one square."""
-    factor = max(1, -(-_LEAST // max(picture.size)))
-    size = (picture.width * factor, picture.height * factor)
-    return picture.convert("RGB").resize(size, Image.Resampling.NEAREST)
-
-
-def _words(found: Dict[str, Any]) -> Tuple[List[str], List[float]]:
-    words, scores = found.get("tokens"), found.get("explain")
-    if not isinstance(words, list) or not isinstance(scores, list) or len(words) != len(scores):
-        raise NoExplanation("the model does not say its words: its handler needs the hook tokens (docs/handler.md)")
-    return [str(word) for word in words], [float(score) for score in scores]
-
-
-def draw_words(words: Sequence[str], scores: Sequence[float]) -> Image.Image:
-    """The words in lines, each over the colour of its score; the strongest has the full colour."""
-    font = _font()
-    reach = max((abs(score) for score in scores), default=0.0) or 1.0
-    places, left, line = [], _MARGIN, 0
-    for word in words:
-        width = int(font.getlength(word)) + 2 * _MARGIN
-        if left + width > _WIDTH and left > _MARGIN:
-            left, line = _MARGIN, line + 1
-        places.append((left, line * _HEIGHT + _MARGIN, width))
-        left += width
-    picture = Image.new("RGB", (_WIDTH, (line + 1) * _HEIGHT + _MARGIN), "white")
-    pen = ImageDraw.Draw(picture)
-    for word, score, (x, y, width) in zip(words, scores, places):
-        share, colour = abs(score) / reach, RED if score > 0 else BLUE
-        shade = tuple(round(255 - (255 - part) * share * 0.85) for part in colour)
-        pen.rectangle((x, y, x + width - 2, y + _HEIGHT - 4), fill=shade)
-        pen.text((x + _MARGIN, y + 6), word, fill="black", font=font)
-    return picture
-
-
-def _font() -> Any:
-    try:
-        return ImageFont.load_default(16)
-    except TypeError:  # before Pillow 10.1 there is one size
-        return ImageFont.load_default()
+        return path.read_text(encoding="utf-8") if path.is_file() else what
+    except (OSError, UnicodeDecodeError) as error:
+        # A long text is no file's name.
+        if isinstance(error, UnicodeDecodeError):
+            raise WrongArgument(f"{path}: not a text in UTF-8, and this model takes text") from error
+        return what
 
 
 def parser() -> argparse.ArgumentParser:
@@ -176,16 +125,9 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     made.add_argument("what", metavar="IMAGE|TEXT", help="an image's or a text's file, or the text itself")
-    made.add_argument("--url", type=_base, default="http://127.0.0.1:8080", help="the server (default: %(default)s)")
+    made.add_argument("--url", default="http://127.0.0.1:8080", help="the server (default: %(default)s)")
     made.add_argument("--model", help="its name; not needed where there is one")
     made.add_argument("--target", help="the class to explain, by number or name (default: the predicted one)")
-    made.add_argument("--method", help="Captum's method (default: integrated_gradients)")
+    made.add_argument("--method", help="Captum's method (default: the model's first)")
     made.add_argument("--out", type=Path, default=Path("heat.png"), metavar="FILE", help="default: %(default)s")
-    made.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS", help="default: %(default)g")
     return made
-
-
-def _base(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise argparse.ArgumentTypeError(f"{text!r} is no address: write http://HOST:PORT")
-    return text.rstrip("/")

@@ -19,12 +19,13 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from kserve_wrapper import modelstore
 from kserve_wrapper.archiver import BuildError, description, example
 from kserve_wrapper.commands.build import build_one
+from kserve_wrapper.commands.curl_lines import lines
 from kserve_wrapper.commands.running import Ports, Running
-from kserve_wrapper.commands.trying import lines
 from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.modelstore.check import CONFIG, STORE
 from kserve_wrapper.modelstore.write import WriteError, snapshot_of
 from kserve_wrapper.torchserve import archive
+from kserve_wrapper.trying.client import ServerError
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="ts-kserve-serve-") as scratch:
             return _serve(options, Path(scratch))
-    except (WriteError, BuildError, archive.ArchiveError) as error:
+    except (WriteError, BuildError, archive.ArchiveError, ServerError) as error:
         return _refuse(str(error))
     except OSError as error:
         return _refuse(f"{error.filename or ''}: {error.strerror or error}")
@@ -58,7 +59,9 @@ def _serve(options: argparse.Namespace, scratch: Path) -> int:
         if status != 0:
             for line in running.said():
                 _say(line, sys.stderr)
-            _say(f"serve: ended with status {status}", sys.stderr)
+            _say(f"serve: ended with status {status}{'' if options.verbose else f'; {options.log}'}", sys.stderr)
+    if status == 0 and options.log_is_ours:
+        options.log.unlink(missing_ok=True)
     return status
 
 
@@ -133,7 +136,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if not all(key and equals for key, equals, _ in pairs):
         made.error("--set: write --set KEY=VALUE, KEY being a property of config.properties")
     options.set = {key: value for key, _, value in pairs}
-    if options.log is None:
+    options.log_is_ours = options.log is None
+    if options.log_is_ours:
         options.log = Path(tempfile.gettempdir()) / f"ts-kserve-serve-{os.getpid()}.log"
     return options
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional, Tuple
+from typing import Any, Tuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -103,17 +103,17 @@ def figure(picture: Image.Image, attributions: Any, caption: Caption, resize: in
     top = _MARGIN + 3 * _TEXT
     width = 2 * _MARGIN + sent.width + coloured.width + 2 * _GAP + _BAR_WIDTH + _BAR_TEXT
     drawn = Image.new("RGB", (width, top + sent.height + 3 * _TEXT + _MARGIN), "white")
-    draw, font = ImageDraw.Draw(drawn), _font(_TEXT)
+    draw, letters = ImageDraw.Draw(drawn), font(_TEXT)
     drawn.paste(sent, (_MARGIN, top))
-    draw.text((_MARGIN, _MARGIN), f"answer: {caption.answer}", _INK, font)
+    draw.text((_MARGIN, _MARGIN), f"answer: {caption.answer}", _INK, letters)
     left = _MARGIN + sent.width + _GAP
     drawn.paste(coloured, (left, top))
-    draw.text((left, _MARGIN), f"what speaks for {caption.target}, and what against it", _INK, font)
+    draw.text((left, _MARGIN), f"what speaks for {caption.target}, and what against it", _INK, letters)
     if caption.method:
-        draw.text((left, _MARGIN + _TEXT + 4), f"by {caption.method.replace('_', ' ')}", (110, 110, 110), font)
+        draw.text((left, _MARGIN + _TEXT + 4), f"by {caption.method.replace('_', ' ')}", (110, 110, 110), letters)
     _colour_bar(draw, (left + coloured.width + _GAP, top), sent.height, strongest(heat), caption.target)
     legend = f"red: for {caption.target}   blue: against it   grey: says nothing (below {QUIET:.0%} of the strongest)"
-    draw.text((_MARGIN, top + sent.height + _TEXT), legend, _INK, font)
+    draw.text((_MARGIN, top + sent.height + _TEXT), legend, _INK, letters)
     return drawn
 
 
@@ -122,12 +122,12 @@ def _colour_bar(draw: ImageDraw.ImageDraw, place: Tuple[int, int], height: int, 
     for row in range(height):
         value = 1 - 2 * row / max(1, height - 1)
         draw.line([(left, top + row), (left + _BAR_WIDTH, top + row)], _blend(value))
-    font = _font(_TEXT - 2)
+    letters = font(_TEXT - 2)
     labels = ((0, f"+{reach:.3g}"), (height // 2, "0"), (height, f"-{reach:.3g}"))
     for down, label in labels:
-        draw.text((left + _BAR_WIDTH + 6, top + min(max(0, down - 7), height - 16)), label, _INK, font)
-    draw.text((left + _BAR_WIDTH + 6, top + height // 4 - 8), f"for {target[:16]}", FOR, font)
-    draw.text((left + _BAR_WIDTH + 6, top + 3 * height // 4 - 8), f"against {target[:12]}", AGAINST, font)
+        draw.text((left + _BAR_WIDTH + 6, top + min(max(0, down - 7), height - 16)), label, _INK, letters)
+    draw.text((left + _BAR_WIDTH + 6, top + height // 4 - 8), f"for {target[:16]}", FOR, letters)
+    draw.text((left + _BAR_WIDTH + 6, top + 3 * height // 4 - 8), f"against {target[:12]}", AGAINST, letters)
 
 
 def _blend(value: float) -> Colour:
@@ -155,7 +155,8 @@ def _fit(picture: Image.Image) -> Image.Image:
     return picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)
 
 
-def _font(size: int) -> Optional[Any]:
+def font(size: int) -> Any:
+    """Pillow's own font, of ``size`` pixels where it has sizes."""
     try:
         return ImageFont.load_default(size)
     except (TypeError, OSError):

@@ -24,6 +24,8 @@ system_metrics_cmd use_env_allowed_urls use_native_io version vmargs
 PROPERTIES = frozenset(ENVIRONMENT.values()) | frozenset(_OTHERS.split())
 #: How alike two names must be for one to pass for a slip of the other (difflib's ratio).
 _ALIKE = 0.85
+#: As Latin-1, which TorchServe reads.
+_BYTE_ORDER_MARK = "\u00ef\u00bb\u00bf"
 
 
 def check_content(
@@ -51,6 +53,11 @@ def check_content(
 def _names(file: Path, settings: Mapping[str, Setting]) -> Iterator[Finding]:
     """TorchServe passes over what it does not know; a plugin's property is nobody's slip."""
     for key in sorted(set(settings) - PROPERTIES):
+        if key.startswith(_BYTE_ORDER_MARK):
+            first = key[len(_BYTE_ORDER_MARK) :]
+            problem = f"the file begins with a byte-order mark, so that TorchServe does not know its first key, {first}"
+            yield error(*place(file, settings[key]), problem, "Save it as UTF-8 without a byte-order mark")
+            continue
         meant = difflib.get_close_matches(key, PROPERTIES, 1, _ALIKE)
         if meant:
             problem = f"{key} is no property of TorchServe, which passes over it"

@@ -10,6 +10,7 @@ import yaml
 
 from kserve_wrapper.modelstore import modules
 from kserve_wrapper.modelstore.findings import Finding, Report, error, warning
+from kserve_wrapper.settings import Settings
 from kserve_wrapper.torchserve.archive import Archive
 from kserve_wrapper.upstream.envelopes import ONE_REQUEST
 
@@ -71,6 +72,7 @@ def check_archive(archive: Archive, envelope: Optional[str]) -> Iterator[Finding
     if isinstance(content, Mapping):
         yield from _refused(archive, content, wrong)
         yield from _batch(archive, content, envelope, doubtful)
+        yield from _slow(archive, content, doubtful)
         yield from _handler_keys(archive, content, wrong)
 
 
@@ -92,6 +94,17 @@ def _refused(archive: Archive, content: Mapping[str, Any], wrong: Report) -> Ite
     for key, why, remedy in _REFUSED:
         if content.get(key) is True:
             yield wrong(f"{archive.config_file} has {key}: true, which {why}", remedy)
+
+
+def _slow(archive: Archive, content: Mapping[str, Any], doubtful: Report) -> Iterator[Finding]:
+    """A model that may load for longer than the startup probe waits, which waits as long as the wrapper stays live."""
+    seconds, limit = content.get("startupTimeout"), Settings().worker_limit
+    if isinstance(seconds, (int, float)) and seconds > limit:
+        yield doubtful(
+            f"{archive.config_file} has startupTimeout: {seconds:g}, and the manifests' startup probe ends a pod that "
+            f"is not ready after {limit:g} s",
+            "Raise periodSeconds x failureThreshold of the probe, and TS_KSERVE_WORKER_LIMIT with it",
+        )
 
 
 def _batch(

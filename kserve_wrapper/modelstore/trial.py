@@ -11,14 +11,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from kserve_wrapper.modelstore.findings import Finding, error, warning
 from kserve_wrapper.torchserve import load_log
-from kserve_wrapper.torchserve.archive import Archive
+from kserve_wrapper.torchserve.archive import Archive, ArchiveError, unpack
 
 WORKER = Path(__file__).with_name("trial_worker.py")
 #: Seconds that TorchServe gives a worker to load its model in, unless startupTimeout says otherwise.
@@ -60,12 +59,14 @@ def run(archive: Archive, requests: Sequence[Mapping[str, Any]] = (), envelope: 
         archive: one that could be read, with a handler.
         requests: V1 or V2; without any, a row is made up where the handler has metadata.
         envelope: TorchServe's own, for handlers that bring none.
+
+    Raises:
+        ArchiveError: it cannot be unpacked.
     """
     with tempfile.TemporaryDirectory(prefix="ts-kserve-check-") as scratch_name:
         scratch = Path(scratch_name).resolve()
         directory, result, log = scratch / "model", scratch / "result.json", scratch / "log"
-        with zipfile.ZipFile(archive.path) as packed:
-            packed.extractall(directory)
+        unpack(archive.path, directory)
         job = {
             "name": archive.name,
             "directory": str(directory),
@@ -125,7 +126,11 @@ def check_load(
         problem = f"not loaded to see whether it works: {absent} is not installed for {sys.executable}"
         yield warning(archive.path, None, problem, "pip install 'ts-kserve-wrapper[serve]', or check it where it is")
         return
-    trial = run(archive, [] if request is None else [request], envelope)
+    try:
+        trial = run(archive, [] if request is None else [request], envelope)
+    except ArchiveError as cannot:
+        yield error(archive.path, None, f"{archive.path.name} {cannot}", "Then check it again")
+        return
     limit = start_limit(archive)
     if not trial.loaded:
         yield _load_failure(archive, trial, limit)

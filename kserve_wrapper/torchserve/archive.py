@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import FrozenSet, Optional
 
 MANIFEST = "MAR-INF/MANIFEST.json"
@@ -92,6 +93,28 @@ def read(path: Path) -> Archive:
         model_file=_text(model.get("modelFile")),
         requirements_file=_text(model.get("requirementsFile")),
     )
+
+
+def unpack(path: Path, target: Path) -> None:
+    """Unpack a MAR into ``target``, which is made: for whoever loads it to see whether it works, never to serve it.
+
+    Raises:
+        ArchiveError: a member's name leads out of the folder, or a member cannot be read; nothing of it is written.
+    """
+    try:
+        with zipfile.ZipFile(path) as mar:
+            files = [entry for entry in mar.infolist() if not entry.is_dir()]
+            for entry in files:
+                parts = PurePosixPath(entry.filename).parts
+                if not parts or ".." in parts or parts[0] == "/" or "\\" in entry.filename:
+                    raise ArchiveError(f"holds {entry.filename!r}, which leads out of the archive; do not trust it")
+            for entry in files:
+                place = target.joinpath(*PurePosixPath(entry.filename).parts)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with mar.open(entry) as member, place.open("xb") as file:
+                    shutil.copyfileobj(member, file, 1 << 20)
+    except (ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, NotImplementedError, FileExistsError) as cause:
+        raise ArchiveError(f"cannot be unpacked ({cause}); build it again") from None
 
 
 def _text(value: object) -> Optional[str]:

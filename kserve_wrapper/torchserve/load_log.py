@@ -27,7 +27,11 @@ _MENDS: Tuple[Tuple[str, str], ...] = (
     ("ERROR: ", "Mend the archive's requirements.txt, or give pip an index that has these packages"),
     ("ModuleNotFoundError", "Put the package into the image, or into the archive's requirements.txt"),
     ("FileNotFoundError", "Build the archive with that file (--serialized-file, --extra-files)"),
-    ("weights_only", "Save the weights as a state dict or TorchScript, or load them with weights_only=False"),
+    (
+        "Weights only load",
+        "Save the weights as a state dict or TorchScript, load them with weights_only=False, or set "
+        "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 if you trust the archive",
+    ),
     ("CUDA out of memory", "Start fewer workers, or take a larger GPU"),
     ("MemoryError", "Start fewer workers, or give the pod more memory"),
 )
@@ -87,18 +91,22 @@ def causes(lines: Iterable[str]) -> Dict[str, str]:
 
 
 def _take(found: Dict[str, str], name: str, said: List[str]) -> None:
-    error = _first_chain(said)
+    error = _first_chain(said, loading=True)
     if error is not None:
         found[name] = _told(error)
 
 
-def _first_chain(said: List[str]) -> Optional[str]:
-    """The exception that the first traceback comes to; later ones are about what followed from it."""
+def _first_chain(said: List[str], loading: bool = False) -> Optional[str]:
+    """The exception that the first traceback comes to; later ones are about what followed from it.
+
+    Args:
+        loading: only of the load: no request that failed afterwards.
+    """
     error: Optional[str] = None
     chained = within = False
     for before, line, after in zip(["", *said], said, [*said[1:], ""]):
         if line == TRACEBACK:
-            if before in OF_A_REQUEST or (error is not None and not chained):
+            if (loading and before in OF_A_REQUEST) or (error is not None and not chained):
                 break
             within, chained = True, False
         elif within and line and not line.startswith((" ", "\t")):

@@ -38,7 +38,8 @@ def read(path: Path) -> str:
         return path.read_text(encoding="latin-1")
     except FileNotFoundError:
         raise ConfigError(
-            f"{path}: no such file. Mount TorchServe's config.properties there, or set CONFIG_PATH to it."
+            f"{path}: no such file. Put TorchServe's config.properties there, or name another by --ts-config "
+            "(of the wrapper alone: --config_path) or by CONFIG_PATH."
         ) from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None

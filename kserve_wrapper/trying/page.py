@@ -244,7 +244,8 @@ def _picture(form: forms.Form, tab: str, canvas: Any, file: Optional[str]) -> Im
             raise forms.FormError("there is no picture: drop one")
         try:
             with Image.open(file) as opened:
-                return ImageOps.exif_transpose(opened).convert("RGB" if opened.mode != "L" else "L")
+                upright: Image.Image = ImageOps.exif_transpose(opened).convert("RGB" if opened.mode != "L" else "L")
+                return upright
         except (OSError, Image.DecompressionBombError) as error:
             raise forms.FormError(f"this is no picture: {error}") from None
     drawn = (canvas or {}).get("composite")

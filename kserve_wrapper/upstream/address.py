@@ -50,6 +50,8 @@ def parse(text: str, purpose: str) -> Address:
     if text.lower().startswith("unix:"):
         raise ValueError("a Unix socket cannot be dialled here; write http://127.0.0.1:PORT")
     match = _PATTERN.fullmatch(text)
+    if match is None and "://[" in text:
+        raise ValueError(f"'{text}': TorchServe takes no IPv6 address; write http://0.0.0.0:PORT or 127.0.0.1")
     if match is None:
         raise ValueError(f"'{text}' is no address; write http://HOST:PORT, no path and no blank after it")
     scheme, bind = match.group(1).lower(), match.group(2)

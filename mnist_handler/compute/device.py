@@ -9,7 +9,7 @@ from typing import Any, Iterator, Optional
 
 import torch
 
-from mnist_handler.compute.processors import share, usable
+from mnist_handler.compute.cpu_share import share, usable
 
 logger = logging.getLogger(__name__)
 

@@ -8,13 +8,14 @@ everybody wait longer. Measuring costs a model that is quick nothing.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from typing import Callable, Dict, List, Optional, Sequence
 
 import torch
 
-from mnist_handler.compute.processors import share
+from mnist_handler.compute.cpu_share import share
 
 logger = logging.getLogger(__name__)
 
@@ -75,11 +76,12 @@ def paying_sizes(warm: Callable[[int], float], sizes: Sequence[int], seconds: fl
         seconds: for everything; no size is tried that would probably take longer.
 
     Returns:
-        Seconds by size. The last but one pays and the last does not, unless they end with what there was or the time;
-        only the first where the model is quick.
+        Seconds by size. The last two do not pay, two since one may have been disturbed, unless they end with what
+        there was or the time; only the first where the model is quick.
     """
     begin = time.perf_counter()
     times: Dict[int, float] = {}
+    best, in_vain = math.inf, 0
     for size in sizes:
         if times:
             last = max(times)
@@ -91,7 +93,10 @@ def paying_sizes(warm: Callable[[int], float], sizes: Sequence[int], seconds: fl
             if time.perf_counter() - begin + 4 * size * a_row > seconds:
                 break
         times[size] = warm(size)
-        if len(times) > 1 and times[size] / size * _WORTH > a_row:
+        rate = times[size] / size
+        in_vain = in_vain + 1 if rate * _WORTH > best else 0
+        best = min(best, rate)
+        if in_vain == 2:
             break
     return times
 

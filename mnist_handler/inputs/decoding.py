@@ -28,7 +28,7 @@ class DecodingPool:
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, "decode") if threads > 1 else None
 
-    def map(self, decode: Callable[[Any, Row], Fault], values: Sequence[Any], out: Row) -> Iterable[Fault]:
+    def map(self, decode: Callable[[Any, Row], Fault], values: Sequence[Any], out: Iterable[Row]) -> Iterable[Fault]:
         """What ``decode`` returns for each value (bytes or text) and its row of ``out``, in threads where it pays."""
         if self._pool is None or len(values) < 2 or sum(map(len, values)) < _WORTH * len(values):
             return map(decode, values, out)

@@ -51,6 +51,7 @@ class Plain(Served):
     """The handlers behind one of TorchServe's envelopes."""
 
     envelope: str
+    batch_size: int
 
 
 @pytest.fixture(scope="module", params=[("kserve", 1), ("kserve", 4), ("kservev2", 1)], ids=str)
@@ -62,7 +63,7 @@ def plain(request: pytest.FixtureRequest, store: Path, tmp_path_factory: pytest.
     wrapper = ["--independent_rows", ",".join(BY_ROW)]
     environ = {"TS_SERVICE_ENVELOPE": envelope}
     with supervised(store, log, http_port, grpc_port, settings, wrapper, environ):
-        yield Plain(f"http://127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}", log, envelope)
+        yield Plain(f"http://127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}", log, envelope, batch_size)
 
 
 def questions(model: str, seed: int, bad: float) -> List[Question]:
@@ -102,7 +103,7 @@ def test_what_a_client_gets_in_company_is_what_it_gets_alone(plain: Plain, model
             assert together == alone
     record(
         1,
-        f"plain handler “{model}” behind {plain.envelope}: in company as alone",
+        f"plain handler “{model}” behind {plain.envelope}, batchSize {plain.batch_size}: in company as alone",
         {"requests": 2 * ROUNDS * CLIENTS, "at_once": CLIENTS, "different": 0},
     )
 

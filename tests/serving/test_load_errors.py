@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -10,6 +11,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Dict, List, Tuple
+
+import torch
 
 from kserve_wrapper.core.sockets import free_port
 from scripts.serving import free_ports, stop, supervisor_command, tail
@@ -22,12 +25,16 @@ HANDLERS = {
     "raises": BASE
     + "class H(BaseHandler):\n    def initialize(self, context):\n        raise RuntimeError('3 layers, not 4')\n",
     "imports": "import no_such_module_here\n" + BASE + "class H(BaseHandler):\n    pass\n",
+    # TorchServe's own text_classifier reads its vocabulary so, and torch 2.6 and later refuse.
+    "vocabulary": "import torch\nclass Model(torch.nn.Module):\n    pass\n",
+    # Last: TorchServe restores no model of a snapshot after one whose requirements it cannot install.
     "requires": BASE + "class H(BaseHandler):\n    pass\n",
 }
 CAUSES = {
     "raises": "it does not load: RuntimeError: 3 layers, not 4. Mend the handler",
     "imports": "it does not load: ModuleNotFoundError: No module named 'no_such_module_here'. Put the package",
     "requires": "it does not load: ERROR: ",
+    "vocabulary": "it does not load: _pickle.UnpicklingError: Weights only load failed.",
 }
 #: Seconds that the models get.
 LIMIT = 60
@@ -42,6 +49,11 @@ def archive(store: Path, folder: Path, name: str) -> None:
         # No index is asked: there is no such file.
         requirements.write_text("./no-such-package-of-ours-1.0.tar.gz\n")
         arguments += ["--requirements-file", str(requirements)]
+    if name == "vocabulary":
+        vocabulary = folder / "source_vocab.pt"
+        torch.save(functools.partial(int, base=2), vocabulary)
+        arguments[arguments.index("--handler") + 1] = "text_classifier"
+        arguments += ["--model-file", str(handler), "--extra-files", str(vocabulary)]
     subprocess.run([sys.executable, "-c", ARCHIVER, *arguments], check=True)
 
 
@@ -92,5 +104,8 @@ def test_the_cause_is_told_and_the_pod_ends(tmp_path: Path) -> None:
         status, error = answered.get(model, (0, ""))
         assert (status, f"is not ready: {cause}" in error) == (503, True), (model, answered)
         assert any(line.startswith(f"model {model!r} 1.0: {cause}") for line in told), (model, told)
+    assert any("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1" in line for line in told if line.startswith("model 'vocabulary'"))
+    # The checker says it before the start.
+    assert "text_classifier reads its vocabulary, a pickle, by torch.load" in tail(log, 10**6)
     end = f"not live any more: model imports has not become ready within {LIMIT} s: it"
     assert any(line.startswith(end) for line in told)

@@ -18,6 +18,7 @@ from typing import Any, Iterator, List
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from kserve_wrapper.archiver import build
@@ -40,6 +41,8 @@ class Store:
 def store_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     folder = tmp_path_factory.mktemp("store-models")
     real = True
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small networks on a busy machine: threads would wait for each other
     for name in NAMES:
         source = folder / "source" / name
         shutil.copytree(MODELS / name, source)
@@ -48,6 +51,7 @@ def store_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             real = False
             assert fetch.main(["--random-weights", "--out", str(source)]) == 0
         build(source, folder / "store")
+    torch.set_num_threads(threads)
     version = {"defaultVersion": True, "minWorkers": 1, "maxWorkers": 1, "batchSize": 1, "maxBatchDelay": 10}
     version["responseTimeout"] = 120
     models = {name: {"1.0": {**version, "marName": f"{name}.mar"}} for name in NAMES}

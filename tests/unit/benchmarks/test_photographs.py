@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
 
-from benchmarks import machine
+from benchmarks import decoding, machine
 from benchmarks.cases import Case, requests
 from benchmarks.photographs import cases
+from benchmarks.reports.decoding import report as decoding_report
 from benchmarks.reports.photographs import report
 from benchmarks.servers.base import labels
 from benchmarks.servers.photographs import NAMES, classes, prepare, servers
@@ -51,3 +53,16 @@ def test_each_case_has_a_table(tmp_path: Path) -> None:
     text = report({"machine": machine.describe(), "seconds": 1.0, "runs": runs}, tmp_path / "x.md")
     assert "## 1152x864, base64, 16 connections" in text
     assert "| mosec | 2.00 |" in text
+
+
+def test_decoding_is_measured_by_size_format_and_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "SIZES", ((224, 224), (1600, 1200)))
+    given = argparse.Namespace(rows=[2], threads=[1, 2], rounds=1)
+    entries = list(decoding.timed(given))
+    assert len(entries) == 2 * (6 + 2 + 2)
+    assert all(entry["ms"] > 0 for entry in entries)
+    reduced = [entry["off"] > 0 for entry in entries if entry["gap"] and entry["width"] == 1600]
+    assert reduced == [True] * 4
+    assert not any(entry["off"] for entry in entries if not entry["gap"])
+    text = decoding_report({"machine": machine.describe(), "entries": entries}, tmp_path / "x.md")
+    assert text.count("| 1600x1200 | JPEG | 2 |") == 6

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import capacity
 from kserve_wrapper.cli import build_parser
+from kserve_wrapper.commands import check
 from kserve_wrapper.modelstore import __main__ as modelstore
 from kserve_wrapper.supervisor import options
 from scripts import image
@@ -50,7 +51,14 @@ def text(page: str) -> str:
 
 
 def flags() -> set[str]:
-    parsers = [build_parser(), options._parser({}), modelstore._parser(), capacity._parser(), image._parser()]
+    parsers = [
+        build_parser(),
+        options._parser({}),
+        modelstore._parser(),
+        check.parser(),
+        capacity._parser(),
+        image._parser(),
+    ]
     return {flag for parser in parsers for action in parser._actions for flag in action.option_strings}
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
-from scripts.manifests.content import drain_seconds
 
 from kserve_wrapper import cli, supervisor
 from kserve_wrapper._version import __version__
 from kserve_wrapper.modelstore import ports
 from kserve_wrapper.modelstore.check import CONFIG as PROPERTIES
 from kserve_wrapper.modelstore.check import MOUNT, STORE
+from kserve_wrapper.modelstore.manifests import drain_seconds
 from kserve_wrapper.settings import Settings
 from kserve_wrapper.supervisor import options
 from tests.unit.deploy.manifests import CONFIG, RUNTIMES, Manifest, containers, of_kind, read

@@ -10,6 +10,8 @@ import pytest
 from kserve_wrapper.modelstore import Finding, Severity
 from kserve_wrapper.modelstore.content import check_content
 from kserve_wrapper.modelstore.model_config import check_archive
+from kserve_wrapper.modelstore.trial import START_LIMIT
+from kserve_wrapper.settings import Settings
 from kserve_wrapper.torchserve import archive
 from kserve_wrapper.torchserve.config import load
 from tests.unit.deploy.archives import make_mar
@@ -44,6 +46,18 @@ def test_a_key_that_our_base_does_not_know_is_named(tmp_path: Path) -> None:
     assert "precision" in other.remedy
     # Other handlers have keys of their own.
     assert findings(tmp_path, "handler:\n  precison: bf16\n") == []
+
+
+def test_a_model_that_loads_for_longer_than_the_startup_probe_waits(tmp_path: Path) -> None:
+    """That the probe waits as long as the wrapper stays live, test_manifests_agree.py holds."""
+    limit = int(Settings().worker_limit)
+    [found] = findings(tmp_path, f"startupTimeout: {limit + 1}\n")
+    assert found.severity is Severity.WARNING
+    assert f"startup probe ends a pod that is not ready after {limit} s" in found.problem
+    assert "TS_KSERVE_WORKER_LIMIT" in found.remedy
+    assert findings(tmp_path, f"startupTimeout: {limit}\n") == []
+    # What TorchServe takes where the archive says nothing.
+    assert limit > START_LIMIT
 
 
 @pytest.mark.parametrize(

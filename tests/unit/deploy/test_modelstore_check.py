@@ -73,6 +73,16 @@ def test_an_error_names_line_and_mend(store: Path, old: str, new: str, problem: 
     assert f"line {line}: error: " in str(finding)
 
 
+def test_a_byte_order_mark_is_called_so(store: Path) -> None:
+    file = store / "config" / "config.properties"
+    file.write_bytes(b"\xef\xbb\xbfnumber_of_netty_threads=2\n" + file.read_bytes())
+    [finding] = [one for one in check(store) if one.severity is Severity.ERROR]
+    assert finding.line == 1
+    assert (
+        "a byte-order mark, so that TorchServe does not know its first key, number_of_netty_threads" in finding.problem
+    )
+
+
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [

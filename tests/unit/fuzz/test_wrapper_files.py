@@ -14,6 +14,7 @@ from kserve_wrapper.core.errors import WrapperError
 from kserve_wrapper.torchserve import config, metadata, properties, snapshot, tokens
 from kserve_wrapper.upstream import address
 from kserve_wrapper.upstream.codec import decode_reply
+from kserve_wrapper.upstream.connection import Response
 from kserve_wrapper.upstream.errors import read_error
 from tests.unit.fuzz.hostile import DOCUMENTS, TEXTS, VALUES, fuzz
 
@@ -116,6 +117,7 @@ def _objects(raw: bytes) -> list[Any]:
 @given(st.one_of(DOCUMENTS.map(json.dumps).map(str.encode), st.binary(max_size=60)), TEXTS)
 def test_what_torchserve_answers(body: bytes, length: str) -> None:
     """Whatever a broken worker sends, it is a reply or an error that says so."""
+    described = metadata.to_metadata("m", ["1.0"], None)
     for call in (V1Call("m", None, False, [1]), V2Call("m", None, False, [])):
         for headers in ({}, {"inference-header-content-length": length}):
             try:
@@ -123,7 +125,7 @@ def test_what_torchserve_answers(body: bytes, length: str) -> None:
             except WrapperError as error:
                 assert error.status == 502, error.message
         for status in (400, 404, 413, 500, 503, 507, 599):
-            assert read_error(call, status, body).message
+            assert read_error(call, described, Response(status, {}, body)).message
 
 
 @fuzz

@@ -90,7 +90,10 @@ def test_what_makes_no_sense_is_named(
     with pytest.raises(SystemExit) as caught:
         cli.parse(arguments, environ)
     assert caught.value.code == 2
-    assert named in " ".join(capsys.readouterr().err.split())
+    said = capsys.readouterr().err
+    assert named in said
+    # The mistake alone, not the usage of all flags before it.
+    assert said.count("\n") == 1
 
 
 def test_help_tells_every_setting_with_unit_default_and_variable(capsys: pytest.CaptureFixture[str]) -> None:

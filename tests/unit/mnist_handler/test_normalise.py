@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from torchvision.transforms import v2 as transforms
 from mnist_handler import ImageClassifier, InputValues, RowHandler
 from mnist_handler.config import ConfigError, parse_config
 from mnist_handler.inputs.parameters import PREDICT_KEYS, RequestParameters, collect
+from tests.samples import ROOT
 from tests.unit.mnist_handler.conftest import start
 from tests.unit.mnist_handler.helpers import ask_one, labels, png, refusal, v1, v2
 
@@ -79,3 +82,9 @@ def test_the_environment_may_say_it(archive: Path, monkeypatch: pytest.MonkeyPat
 def test_the_refusal_names_the_setting(handler: RowHandler) -> None:
     error = refusal(handler, v2(np.full((1, 1, 28, 28), 2.8, np.float32)))
     assert "tensors: normalized" in error.message
+
+
+def test_torchvision_is_not_imported() -> None:
+    """It would cost each worker 80 MB; a model may still be one of its."""
+    code = "import sys, mnist_handler; sys.exit('torchvision' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

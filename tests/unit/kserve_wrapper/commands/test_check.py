@@ -55,9 +55,8 @@ def test_a_row_is_asked(tmp_path: Path) -> None:
     [
         ("import no_such_module_here", "does not load: ModuleNotFoundError: No module named 'no_such", "requirements"),
         (GOOD.replace('row["body"]', 'row["other"]'), "fails on the first row: KeyError: 'other'", "Mend"),
-        ("import os\nos._exit(7)", "its process ended with status 7", "build the archive again"),
     ],
-    ids=["import", "row", "exit"],
+    ids=["import", "row"],
 )
 def test_what_does_not_load_is_told_in_one_line(tmp_path: Path, handler: str, problem: str, remedy: str) -> None:
     finding = only(check_mar(mar(tmp_path, handler), load=True, request={"instances": [1]}))
@@ -65,6 +64,17 @@ def test_what_does_not_load_is_told_in_one_line(tmp_path: Path, handler: str, pr
     assert problem in finding.problem
     assert remedy in finding.remedy
     assert "\n" not in str(finding)
+
+
+@pytest.mark.usefixtures("needs_torchserve")
+def test_a_directorys_archives_are_loaded_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = tmp_path / "models"
+    write(models, [mar(tmp_path, "import os\nos._exit(7)")])
+    assert command.main([str(models)]) == 0
+    assert command.main([str(models), "--load"]) == 1
+    said = capsys.readouterr().err
+    assert "tiny.mar: error: does not load: its process ended with status 7" in said
+    assert "build the archive again" in said
 
 
 def test_what_the_archives_requirements_bring_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,9 @@ from typing import Any, Dict
 
 import pytest
 
-from kserve_wrapper.commands import serve, trying
+from kserve_wrapper.commands import curl_lines, serve
 from kserve_wrapper.commands.running import Ports, Running
+from kserve_wrapper.trying.client import Server
 from tests.unit.deploy.archives import make_mar
 
 METADATA: Dict[str, Any] = {
@@ -72,8 +73,11 @@ def test_what_cannot_be_served_is_told(
 def test_the_supervisors_own_word_is_shown_where_nothing_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert serve.main([str(make_mar(tmp_path)), "--", "--no_such_flag"]) == 2
-    assert "--no_such_flag" in capsys.readouterr().err
+    log = tmp_path / "said.log"
+    assert serve.main([str(make_mar(tmp_path)), "--log", str(log), "--", "--no_such_flag"]) == 2
+    said = capsys.readouterr().err
+    assert "--no_such_flag" in said
+    assert f"ended with status 2; {log}" in said
 
 
 def test_load_errors_are_read_from_the_log(tmp_path: Path) -> None:
@@ -91,9 +95,8 @@ def test_load_errors_are_read_from_the_log(tmp_path: Path) -> None:
 
 
 def test_lines_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trying, "model_metadata", lambda *_: METADATA)
-    monkeypatch.setattr(trying, "_explains", lambda *_: False)
-    v1, v2 = trying.lines("http://h:1", "churn", None, tmp_path)
+    monkeypatch.setattr(Server, "metadata", lambda *_: METADATA)
+    v1, v2 = curl_lines.lines("http://h:1", "churn", None, tmp_path)
     assert v1 == (
         "curl http://h:1/v1/models/churn:predict -d "
         '\'{"instances": [{"usage": [1.0, 1.0], "plan": 1, "note": "a text to try the model with"}]}\''
@@ -102,7 +105,8 @@ def test_lines_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     request = json.loads((tmp_path / "churn-v2.json").read_text())
     assert [one["shape"] for one in request["inputs"]] == [[1, 2], [1], [1]]
     example = {"instances": [{"usage": [3, 4], "plan": 5, "note": "x"}]}
-    monkeypatch.setattr(trying, "_explains", lambda *_: True)
-    first, _, third = trying.lines("http://h:1", "churn", example, tmp_path)
+    told = {**METADATA, "properties": {"optional_outputs": [{"name": "explain", "datatype": "FP32", "shape": [-1, 2]}]}}
+    monkeypatch.setattr(Server, "metadata", lambda *_: told)
+    first, _, third = curl_lines.lines("http://h:1", "churn", example, tmp_path)
     assert json.dumps(example) in first
     assert third == first.replace(":predict", ":explain")

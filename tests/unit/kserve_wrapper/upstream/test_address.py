@@ -46,3 +46,8 @@ def test_a_configured_certificate_is_trusted_whatever_its_name(host: str, tmp_pa
 def test_an_absent_certificate_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         tls_context(parse("https://127.0.0.1:8443", "inference"), tmp_path / "chain.pem")
+
+
+def test_ipv6_is_refused_as_torchserve_would_with_what_to_write() -> None:
+    with pytest.raises(ValueError, match=r"takes no IPv6 address; write http://0\.0\.0\.0:PORT"):
+        parse("http://[::]:8085", "inference")

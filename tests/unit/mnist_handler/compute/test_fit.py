@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_handler.compute import fit
+from mnist_handler.compute.cpu_share import share
 from mnist_handler.compute.engine import Engine
 from mnist_handler.compute.fit import best_size, fit_threads, paying_sizes
 from tests.unit.mnist_handler.conftest import start
@@ -71,8 +72,14 @@ def test_who_is_not_measured(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_slow_models_sizes_end_where_twice_the_rows_take_twice_as_long() -> None:
     seconds = {1: 0.03, 2: 0.04, 4: 0.06, 8: 0.10, 16: 0.20, 32: 0.40}
     times = paying_sizes(seconds.__getitem__, range(1, 33), 60)
-    assert list(times) == [1, 2, 4, 8, 16]
+    assert list(times) == [1, 2, 4, 8, 16, 32]
     assert best_size(times) == 8
+
+
+def test_one_size_that_was_disturbed_ends_nothing() -> None:
+    times = paying_sizes({1: 0.03, 2: 0.08, 4: 0.06, 8: 0.12, 16: 0.24}.__getitem__, range(1, 17), 60)
+    assert list(times) == [1, 2, 4, 8, 16]
+    assert best_size(times) == 4
 
 
 def test_a_quick_model_is_measured_with_one_row_alone() -> None:
@@ -156,4 +163,5 @@ def test_a_slow_models_load_tells_what_was_found(
     (line,) = [record.getMessage() for record in caplog.records if "fitted to this model" in record.getMessage()]
     assert "1 threads an operator" in line
     assert line.endswith("more than 1 rows at a time bring no more")
-    assert handler.describe_handle()["preferred_batch_size"] == 1
+    # As many as are decoded at a time.
+    assert handler.describe_handle()["preferred_batch_size"] == share()

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mnist_handler import Answer, InputSpec, InputValues, Request, RowHandler
+from mnist_handler import Answer, DeclaredParameter, InputSpec, InputValues, Request, RowHandler
 from mnist_handler.compute.loading import build_model
 from mnist_handler.config import ConfigError
 from mnist_handler.explain.rendering import sum_blocks
@@ -156,6 +156,20 @@ def test_targets_by_name_in_every_place(sentiment: RowHandler) -> None:
     assert explained(v1("good", "bad", explain=True, beside=rows)) == ["negative", "positive"]
     inputs = [("text", InputValues(["good", "bad"])), ("target", InputValues([b"positive", b"negative"]))]
     assert explained(Request(inputs, True)) == ["positive", "negative"]
+
+
+def test_a_handlers_own_parameters_reach_encode_of_an_explanation(tmp_path: Path) -> None:
+    class Folded(Sentiment):
+        parameters = (DeclaredParameter("fold", bool, False),)
+
+        def encode(self, spec: InputSpec, values: Sequence[Any], parameters: Any) -> List[np.ndarray[Any, Any]]:
+            return super().encode(spec, [one.lower() if parameters["fold"] else one for one in values], parameters)
+
+    handler = start(tmp_path, {"max_batch_size": 2}, Folded, weights=None)
+    for fold, word in ((True, "good"), (False, "[UNK]")):
+        assert ragged(ask_one(handler, v1("GOOD", explain=True, fold=fold)), "tokens") == [[word]]
+    assert "'fold'" not in refusal(handler, v1("good", explain=True, other=1)).message
+    assert "parameter fold: 1 is not true or false" in refusal(handler, v1("good", explain=True, fold=1)).message
 
 
 def test_names_with_commas_and_numbers_in_them() -> None:

@@ -95,14 +95,15 @@ def _pictures() -> List[bytes]:
     return [photograph(1, 900, 600), photograph(2, 601, 1203), jpeg(noise), jpeg(lines), tilted]
 
 
-@pytest.mark.parametrize(("gap", "mean"), [(2.0, 3.0), (4.0, 1.0)])
-def test_reduced_scale_stays_within_what_the_documentation_says(gap: float, mean: float) -> None:
-    whole, reduced = ImageDecoder(SHAPE, 70, 255, 10**7), ImageDecoder(SHAPE, 70, 255, 10**7, reducing_gap=gap)
+@pytest.mark.parametrize(("gap", "short", "mean"), [(1.5, 50, 5.0), (2.0, 75, 3.0), (4.0, 75, 1.0)])
+def test_reduced_scale_stays_within_what_the_documentation_says(gap: float, short: int, mean: float) -> None:
+    """The sides are such that what is decoded is just so many times as large as the row needs."""
+    whole, reduced = ImageDecoder(SHAPE, short, 255, 10**7), ImageDecoder(SHAPE, short, 255, 10**7, reducing_gap=gap)
     files = _pictures()
     wanted, got = rows(whole, files, 1)[0].astype(int), rows(reduced, files, 1)[0].astype(int)
     off = np.abs(wanted - got).mean((1, 2, 3))
     assert (off <= mean).all(), off
-    assert (off[:2] < 0.5).all(), off  # soft pictures
+    assert (off[:2] < 0.7).all(), off  # soft pictures
     assert (off > 0).all(), "nothing was reduced"
 
 

@@ -8,7 +8,7 @@ from typing import Dict
 
 import pytest
 
-from mnist_handler.compute.processors import cpu_quota, share, usable, workers
+from mnist_handler.compute.cpu_share import cpu_quota, share, usable, workers
 
 
 def lay(root: Path, files: Dict[str, str]) -> Path:
