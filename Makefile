@@ -49,10 +49,10 @@ model-store: mar  ## write and check the directory that KServe mounts: OUT=DIR [
 	    --protocol $(PROTOCOL)
 
 test: env lint  ## lint and every test, the stock environment included where it can be built; what CI runs
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2 --dist loadfile
 	@$(MAKE) --no-print-directory test-stock
 
-unit: env  ## the tests that need no server (seconds)
+unit: env  ## the tests that need no server (some minutes)
 	@$(PY) -m pytest tests/unit
 
 serving: env  ## the tests against real TorchServe

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -14,10 +14,12 @@ from mnist_handler.inputs import arrays
 from mnist_handler.inputs.base64_text import TextError, decode_base64
 from mnist_handler.inputs.decoding import DecodingPool
 from mnist_handler.inputs.images import ImageDecoder, ImageError, image_format
-from mnist_handler.inputs.nvjpeg import NvJpeg
 from mnist_handler.inputs.parameters import RequestParameters, read_flag
 from mnist_handler.inputs.spec import PIXELS, PREPROCESSED, UNIT, Chunk, InputSpec
 from mnist_handler.requests import InputValues
+
+if TYPE_CHECKING:
+    from mnist_handler.inputs.nvjpeg import NvJpeg
 
 
 class ImageClassifier(RowHandler):
@@ -115,6 +117,9 @@ class ImageClassifier(RowHandler):
     def _device_decoder(self, limit: Optional[int]) -> NvJpeg:
         if self.device.type != "cuda":
             raise ConfigError("handler.nvjpeg: true needs a GPU; leave it out")
+        # It brings torchvision, which costs a worker 80 MB and more than a second.
+        from mnist_handler.inputs.nvjpeg import NvJpeg
+
         most = DEFAULT_IMAGE_PIXELS if limit is None else limit
         made = NvJpeg(self.device, self.row_shape, self.resize, most, self.config.exif_orientation)
         if not made.works():

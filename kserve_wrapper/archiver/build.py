@@ -75,7 +75,7 @@ def build(
         scratch = Path(scratch_name).resolve()
         stage_extras(folder, description, scratch / "extras")
         made = _archive(model, folder, description, version or description["version"], scratch)
-        if instructions is not None and uses_package(folder, description):
+        if instructions is not None and "compile_ahead" not in description and uses_package(folder, description):
             pack_compiled(made, instructions, tell=lambda line: print(f"build: {line}", file=sys.stderr, flush=True))
         rewrite(made, scratch / made.name, build_time())
         if accept is not None:

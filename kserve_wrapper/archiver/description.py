@@ -8,6 +8,7 @@
     requirements_file  what pip installs for this model where install_py_dep_per_model=true
     extra_files      further files, a list; index_to_name.json is one of them wherever it lies in the folder
     packages         packages that travel in the archive, a list: folders beside mar.json, or installed ones
+    compile_ahead    no: the model is not compiled when its archive is built, whatever the command says
     train            the command that makes the weights, shown where they are missing
 
 Only version and handler must be there, and the weights where there is a model file: a model without parameters has
@@ -29,7 +30,7 @@ from kserve_wrapper.modelstore import modules
 NAME = "mar.json"
 #: The keys of mar.json that name one file and are options of torch-model-archiver.
 FILES = ("model_file", "serialized_file", "config_file", "requirements_file")
-TEXTS = ("version", "handler", "train", *FILES)
+TEXTS = ("version", "handler", "compile_ahead", "train", *FILES)
 LISTS = ("extra_files", "packages")
 #: The handlers that TorchServe brings, as torch-model-archiver 0.12 knows them.
 HANDLERS = (
@@ -60,6 +61,8 @@ def read_description(folder: Path) -> Dict[str, Any]:
         texts = value if key in LISTS and isinstance(value, list) else [value]
         if isinstance(value, list) != (key in LISTS) or not all(isinstance(text, str) and text for text in texts):
             raise BuildError(f"{path}: {key} must be a {'list of texts' if key in LISTS else 'text'}")
+    if description.get("compile_ahead", "no") != "no":
+        raise BuildError(f"{path}: compile_ahead is no, or left out")
     for key in ("version", "handler"):
         if key not in description:
             raise BuildError(f"{path}: {key} is missing")

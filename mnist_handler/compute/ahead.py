@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from mnist_handler.compute.compiled import in_precision
-from mnist_handler.compute.package import ANY_THREADS, KEY, BuiltFor, Package, Shape, Unfit, release
+from mnist_handler.compute.package import ANY_THREADS, KEY, BuiltFor, Package, Shape, Unfit, layout_of, release
 from mnist_handler.compute.processor import BASELINE, INSTRUCTIONS, NATIVE, lacking, needed
 from mnist_handler.compute.verify import Argument, arguments, probes, verify
 from mnist_handler.inputs.spec import InputSpec
@@ -113,6 +113,7 @@ def compile_ahead(
         precision=precision,
         inputs=_shapes(cast, sizes),
         several=_gives_several(model, cast),
+        layout=layout_of(model),
     )
     with tempfile.TemporaryDirectory(prefix="compiled-") as scratch, _own_cache(Path(scratch)):
         program = _export(model, cast, sizes)

@@ -6,6 +6,7 @@ loaded, since code for another processor or another torch does not fail but cras
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import zipfile
@@ -54,6 +55,8 @@ class BuiltFor:
     several: bool
     #: Whether it has weights of its own. Else it uses the model's, so that no second copy is packed or loaded.
     weights: bool = False
+    #: Of names, types, shapes and strides of the model's weights, whose memory the code takes without a look.
+    layout: str = ""
 
     def text(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -131,6 +134,12 @@ def weights_of(model: nn.Module) -> Dict[str, torch.Tensor]:
     return {name: one.detach() for name, one in named}
 
 
+def layout_of(model: nn.Module) -> str:
+    """A digest of how the model's weights lie in memory, not of their values."""
+    told = sorted((name, str(one.dtype), [*one.shape], [*one.stride()]) for name, one in weights_of(model).items())
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
 class Package:
     """A package as a function from tensors to scores.
 
@@ -144,6 +153,8 @@ class Package:
     """
 
     def __init__(self, path: Path, built: BuiltFor, device: torch.device, model: nn.Module) -> None:
+        if layout_of(model) != built.layout:
+            raise Unfit("it is of another model: weights have other names, types or shapes")
         self.built = built
         self._kinds = [(getattr(torch, dtype), sizes) for dtype, sizes in built.inputs]
         self._device = device.type
@@ -167,7 +178,7 @@ class Package:
     def _take_weights(self, weights: Dict[str, torch.Tensor]) -> None:
         missing = sorted(set(self.names()) - set(weights))
         if missing:
-            raise Unfit(f"it is of another model: here are no weights {', '.join(missing)}")
+            raise Unfit(f"it needs what is none of the model's weights: {', '.join(missing)}")
         self._weights = {name: weights[name] for name in self.names()}  # it has but their addresses
         if self._weights:
             self._loader.load_constants(self._weights, False, True, True)

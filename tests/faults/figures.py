@@ -7,6 +7,7 @@ The long forms (SOAK=1) write docs/reliability.json, which is committed; the sho
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -41,10 +42,17 @@ def record(promise: int, name: str, figures: Mapping[str, Any]) -> None:
         figures: what was measured; numbers with their unit in the name.
     """
     path = COMMITTED if soaking() else ROOT / "build" / "reliability.json"
+    (ROOT / "build").mkdir(exist_ok=True)
+    with (ROOT / "build" / "reliability.lock").open("w") as lock:
+        # Tests run in several processes.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _add(path, promise, name, figures)
+
+
+def _add(path: Path, promise: int, name: str, figures: Mapping[str, Any]) -> None:
     report = json.loads(path.read_text()) if path.is_file() else {"machine": {}, "figures": {}}
     report["machine"] = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
     report["figures"].setdefault(str(promise), {})[name] = dict(figures)
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
 
 

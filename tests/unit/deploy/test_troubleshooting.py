@@ -5,13 +5,15 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
-from typing import Iterator, List, Set
+from typing import Iterator, List, Sequence, Set
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
 PACKAGES = ("kserve_wrapper", "mnist_handler")
+#: Rooms of the wrapper that face clients.
+ROOMS = ("batching", "core", "httpd", "rest", "rpc", "torchserve", "upstream")
 #: Errors that are not the client's fault, by the names that make them.
 FAULTS = {
     *("InternalError", "BadGateway", "Unavailable", "QueueFull", "Unseen", "DeadlineExceeded", "OutOfResources"),
@@ -33,9 +35,9 @@ def text_of(node: ast.AST) -> str:
     return ""
 
 
-def trees() -> Iterator[ast.AST]:
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
+def trees(folders: Sequence[str] = PACKAGES) -> Iterator[ast.AST]:
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
             yield ast.parse(path.read_text())
 
 
@@ -46,7 +48,8 @@ def said() -> Set[str]:
 
 def faults() -> List[str]:
     """Texts of the errors that tell a client of a fault that is not its own."""
-    calls = [node for tree in trees() for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
+    rooms = [f"kserve_wrapper/{room}" for room in ROOMS]
+    calls = [node for tree in trees(rooms) for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
     made = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id in FAULTS]
     return sorted({text for call in made if (text := text_of(call.args[0]))})
 

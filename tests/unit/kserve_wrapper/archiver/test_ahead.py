@@ -99,6 +99,14 @@ def test_without_a_compiler_the_archive_is_built_without(
     assert ahead.PACKAGE not in packed(mar)
 
 
+def test_a_model_may_say_that_it_is_not_to_be(rule: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    described = json.loads((rule / "mar.json").read_text())
+    (rule / "mar.json").write_text(json.dumps({**described, "compile_ahead": "no"}))
+    mar = build(rule, tmp_path / "out", instructions=ahead.BASELINE)
+    assert "compiled" not in capfd.readouterr().err
+    assert ahead.PACKAGE not in packed(mar)
+
+
 def check_torch() -> bool:
     return tuple(map(int, package.release().split(".")[:2])) >= (2, 6) and sys.platform == "linux"
 

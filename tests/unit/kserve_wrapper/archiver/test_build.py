@@ -98,6 +98,7 @@ def test_same_files_same_bytes(store: Path, tmp_path: Path, monkeypatch: pytest.
     [
         ({"version": None}, "version is missing"),
         ({"wieghts": "tiny.pt"}, "unknown key 'wieghts'; known are "),
+        ({"compile_ahead": "yes"}, "compile_ahead is no, or left out"),
         ({"packages": "helpers"}, "packages must be a list of texts"),
         ({"extra_files": [1]}, "extra_files must be a list of texts"),
         ({"model_file": ["tiny.py"]}, "model_file must be a text"),

@@ -29,6 +29,7 @@ HERE = BuiltFor(
     *(package.release(), platform.machine(), "x86-64-v3", (), "cpu", package.ANY_THREADS, "fp32"),
     inputs=(("float32", (1, 28, 28)),),
     several=False,
+    layout=package.layout_of(nn.Identity()),
 )
 
 
@@ -101,6 +102,19 @@ def test_what_is_no_zip_is_refused(tmp_path: Path, never_loaded: None) -> None:
     (tmp_path / NAME).write_bytes(b"\x7fELF")
     with pytest.raises(Unfit, match="cannot be read"):
         package.read(tmp_path / NAME)
+
+
+def test_weights_that_lie_otherwise_are_refused(tmp_path: Path, never_loaded: None) -> None:
+    """The code has but their addresses."""
+    path = packed(tmp_path / NAME, HERE.text())
+    with pytest.raises(Unfit, match="it is of another model"):
+        package.load(path, CPU, "fp32", nn.Linear(2, 2))
+    layouts = [
+        package.layout_of(one) for one in (nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 3), nn.Conv2d(2, 2, 3))
+    ]
+    assert layouts[0] == layouts[1]
+    turned = nn.Conv2d(2, 2, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    assert len({*layouts, package.layout_of(turned)}) == 4
 
 
 def test_code_that_does_not_load_is_no_crash(tmp_path: Path) -> None:
