@@ -2,13 +2,15 @@
 
     python -m scripts.newcomer [--python python3.13] [--kind image]
 
-Builds the wheel, makes a virtual environment elsewhere, installs WHEEL[serve] there, and then with no file of the
-clone: `ts-kserve new`, `build`, `serve`, and a request whose answer must be right. Ends with 0 only then.
+Builds the wheel, makes a virtual environment elsewhere, installs WHEEL[serve,try,explain] there, and then with no file
+of the clone: `ts-kserve new`, `build`, `serve`, a request whose answer must be right, of an image the picture that
+`explain` makes, and the page of `try`. Ends with 0 only then.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import json
 import os
@@ -21,7 +23,9 @@ import time
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+
+from kserve_wrapper.core.sockets import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "shapes"
@@ -59,8 +63,12 @@ class Course:
         with self.step(arguments[0]):
             run([*self.command, *arguments], self.folder, self.environ)
 
-    def serve(self, archive: str, request: Path) -> Any:
-        """The answer of a server that is started for the request and stopped after it."""
+    def serve(self, archive: str, request: Path, looks: Sequence[Callable[[Course, str], None]] = ()) -> Any:
+        """The answer of a server that is started for the request and stopped after it.
+
+        Args:
+            looks: called with this and the server's address while it runs.
+        """
         log = self.folder / "serve.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -77,17 +85,61 @@ class Course:
             with self.step("ask"):
                 asked = urllib.request.Request(f"{base}/v1/models/{MODEL}:predict", request.read_bytes())
                 with urllib.request.urlopen(asked, timeout=60) as response:
-                    return json.load(response)
+                    answer = json.load(response)
+            for look in looks:
+                look(self, base)
+            return answer
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
 
 
-def walk(course: Course, kind: str, *build: str) -> None:
+def explain(course: Course, base: str) -> None:
+    """The picture of what speaks for the answer. Raises WentWrong."""
+    [row] = json.loads((course.folder / MODEL / "example.json").read_text())["instances"]
+    (course.folder / "example.png").write_bytes(base64.b64decode(row["data"] if isinstance(row, dict) else row))
+    course.run("explain", "example.png", "--url", base, "--model", MODEL, "--out", "heat.png")
+    if not (course.folder / "heat.png").read_bytes().startswith(b"\x89PNG"):
+        raise WentWrong("explain: heat.png is no picture")
+
+
+def look_at_page(course: Course, base: str) -> None:
+    """The page that ``try`` makes of the server. Raises WentWrong."""
+    port, log = free_port(), course.folder / "try.log"
+    with course.step("try"), log.open("wb") as output:
+        process = subprocess.Popen(
+            [*course.command, "try", base, "--port", str(port)],
+            cwd=course.folder,
+            env=dict(course.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            if MODEL not in _page(f"http://127.0.0.1:{port}/config", process, log):
+                raise WentWrong("try: the page does not name the model")
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+
+
+def _page(url: str, process: subprocess.Popen[bytes], log: Path) -> str:
+    end = time.monotonic() + READY_WITHIN
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as response:
+                text: str = response.read().decode()
+                return text
+        except OSError:
+            time.sleep(0.2)
+    raise WentWrong(f"try: no page; it said:\n{log.read_text(encoding='utf-8', errors='replace')[-3000:]}")
+
+
+def walk(course: Course, kind: str, *build: str, looks: Sequence[Callable[[Course, str], None]] = ()) -> None:
     """new, build, serve, ask; ``build`` are flags of that. Raises WentWrong."""
     course.run("new", MODEL, "--kind", kind)
     course.run("build", MODEL, "--out", "store", *build)
-    answer = course.serve(f"store/{MODEL}.mar", course.folder / MODEL / "example.json")
+    answer = course.serve(f"store/{MODEL}.mar", course.folder / MODEL / "example.json", looks)
     wanted = {"predictions": ANSWERS[kind]}
     if answer != wanted:
         raise WentWrong(f"the answer is {answer}, not {wanted}")
@@ -140,7 +192,7 @@ def install(python: str, folder: Path) -> Course:
     with course.step("install"):
         run([python, "-m", "venv", str(folder / "venv")], folder, environ)
         pip = [str(folder / "venv" / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        run([*pip, f"ts-kserve-wrapper[serve] @ {wheel.as_uri()}"], folder, environ)
+        run([*pip, f"ts-kserve-wrapper[serve,try,explain] @ {wheel.as_uri()}"], folder, environ)
     return course
 
 
@@ -154,7 +206,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
     with tempfile.TemporaryDirectory(prefix="newcomer-") as name:
         try:
             course = install(options.python, Path(name))
-            walk(course, options.kind)
+            looks = [*([explain] if options.kind == "image" else []), look_at_page]
+            walk(course, options.kind, looks=looks)
         except WentWrong as error:
             print(f"newcomer: {error}", file=sys.stderr)
             return 1
