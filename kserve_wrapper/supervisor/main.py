@@ -27,6 +27,8 @@ from kserve_wrapper.torchserve.config import TorchServeConfig, load
 
 #: Of the time to drain, what is kept for TorchServe to stop in: seconds at most, and as a fraction.
 _TORCHSERVE_SECONDS, _TORCHSERVE_PART = 6.0, 0.3
+#: The name of a worker's socket at its longest, and bytes of the whole path that Linux takes (sun_path less its end).
+_SOCKET, _LONGEST_SOCKET = ".ts.sock.65535", 107
 #: Seconds for the other one to stop in, when one has ended by itself.
 _HURRY = 5.0
 
@@ -129,6 +131,15 @@ def prepare(
     return load(derived, kept), kept
 
 
+def _check_length(run: Path) -> None:
+    """Raises ConfigError where the workers' sockets in the directory would have names that the kernel does not take."""
+    if len(os.fsencode(run / "tmp" / _SOCKET)) > _LONGEST_SOCKET:
+        raise properties.ConfigError(
+            f"the directory for temporary files, {run.parent}, has too long a name for the workers' sockets: at most "
+            f"{_LONGEST_SOCKET} bytes with theirs. Set TEMP to a shorter one."
+        )
+
+
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Entry point; see ``--help``."""
     chosen = options.parse(sys.argv[1:] if argv is None else argv, os.environ)
@@ -139,6 +150,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         say(f"no place for temporary files in {base or tempfile.gettempdir()}: {error.strerror}. Set TEMP to one.")
         return 2
     try:
+        _check_length(run)
         return _supervise(chosen, run)
     except properties.ConfigError as error:
         say(str(error))

@@ -43,12 +43,12 @@ def shared_pod(lasting_pod: Pod) -> Pod:
 
 
 @pytest.fixture
-def make_pod(archives: Path, tmp_path: Path, request: pytest.FixtureRequest) -> MakePod:
+def make_pod(archives: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> MakePod:
     """Starts pods of a test's own; see ``pod.pod``."""
 
     @contextmanager
     def make(**options: Any) -> Iterator[Pod]:
-        with pod(archives, tmp_path / "pod", **options) as running:
+        with pod(archives, tmp_path_factory.mktemp("pod"), **options) as running:
             request.node.user_properties.append(("log", str(running.log)))
             yield running
 

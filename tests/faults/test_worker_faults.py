@@ -56,8 +56,8 @@ MISBEHAVIOUR = {
     "is slow": ("sleep:2:x", {200}),
     "is slower than the deadline": (f"sleep:{DEADLINE + 4}:x", {503, 504}),
     "ends its process": ("exit:x", {503}),
-    "answers 70 MB": ("large:70000000", {503, 507}),
-    "answers 7 MB, beyond max_response_size": ("large:7000000", {503, 507}),
+    "answers 70 MB": ("large:70000000", {413, 503, 507}),
+    "answers 7 MB, beyond max_response_size": ("large:7000000", {413, 503, 507}),
 }
 
 

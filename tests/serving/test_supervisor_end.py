@@ -147,6 +147,17 @@ def test_nothing_is_started_on_a_port_that_is_taken(tmp_path: Path) -> None:
     assert f"(process id {os.getpid()})" in said
 
 
+def test_nothing_is_started_where_workers_could_not_listen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket's path has 107 bytes; a worker whose socket cannot be made ends, again and again."""
+    place = tmp_path / ("long" * 25)
+    place.mkdir()
+    monkeypatch.setenv("TEMP", str(place))
+    said = refused(tmp_path, f"model_store={tmp_path}\n")
+    assert f"{place}, has too long a name for the workers' sockets" in said
+    assert "Set TEMP to a shorter one" in said
+    assert list(place.iterdir()) == []
+
+
 def test_nothing_is_started_without_the_archives(tmp_path: Path) -> None:
     said = refused(tmp_path, f"model_store={tmp_path}\nmodel_snapshot={snapshot()}\n")
     assert f"needs obedient.mar, which is not in {tmp_path}" in said

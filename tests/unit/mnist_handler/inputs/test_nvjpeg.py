@@ -18,6 +18,8 @@ from mnist_handler.inputs.nvjpeg import NvJpeg
 from tests.unit.mnist_handler.conftest import start
 
 SHAPE = (3, 64, 48)
+# torchvision says so since 0.29, on a GPU too.
+pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities:DeprecationWarning")
 
 
 def encoded(image: Image.Image, fmt: str = "JPEG", **options: Any) -> bytes:
