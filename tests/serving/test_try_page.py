@@ -95,7 +95,7 @@ def opened(browser: Any, address: str, model: str) -> Iterator[Any]:
     page.on("request", lambda request: asked.append(request.url))
     page.set_default_timeout(MOMENT)
     page.goto(address)
-    page.wait_for_function("document.querySelector('#about')?.innerText.includes('A row is')")
+    page.wait_for_function("document.querySelector('#about')?.innerText.includes('A row is')", polling=100)
     page.locator("#model input").click()
     page.get_by_role("option", name=model, exact=True).click()
     try:
@@ -113,7 +113,7 @@ def choose(page: Any, menu: str, item: str) -> None:
 def ask(page: Any, verb: str = "explain") -> str:
     """Press the button; the answer in words."""
     page.locator("#ask").click()
-    page.wait_for_function(f"{ANSWERED}?.includes('{verb}')")
+    page.wait_for_function(f"{ANSWERED}?.includes('{verb}')", polling=100)
     answer: str = page.locator("#answer textarea").input_value()
     return answer
 
@@ -193,5 +193,5 @@ def test_a_tables_row_is_answered_and_errors_are_the_servers_words(browser: Any,
         page.keyboard.type("9")
         page.keyboard.press("Enter")
         page.locator("#ask").click()
-        page.wait_for_function("document.querySelector('#error')?.innerText.includes('400: row 0')")
+        page.wait_for_function("document.querySelector('#error')?.innerText.includes('400: row 0')", polling=100)
         assert "plan" in page.locator("#error").inner_text()
