@@ -116,8 +116,9 @@ def look_at_page(course: Course, base: str) -> None:
             stderr=subprocess.STDOUT,
         )
         try:
-            if MODEL not in _page(f"http://127.0.0.1:{port}/config", process, log):
-                raise WentWrong("try: the page does not name the model")
+            page, said = _page(f"http://127.0.0.1:{port}/config", process, log), log.read_text(encoding="utf-8")
+            if '"components"' not in page or f"serves {MODEL}" not in said:
+                raise WentWrong(f"try: no page of {MODEL}; it said:\n{said}")
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(60)
