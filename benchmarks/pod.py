@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -49,19 +48,9 @@ def archives(models: Sequence[str], place: Path) -> Path:
         shutil.copytree(SOURCES / model, folder)
         if (folder / "fetch.py").exists():
             random = ["--random-weights"] if model == "densenet_161" else []
-            _fetch(folder / "fetch.py", ["--out", str(folder), *random])
+            subprocess.run([sys.executable, str(folder / "fetch.py"), *random], check=True)
         build(folder, store)
     return store
-
-
-def _fetch(script: Path, arguments: List[str]) -> None:
-    specification = importlib.util.spec_from_file_location(script.stem, script)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    if module.main(arguments):
-        raise RuntimeError(f"{script} failed")
 
 
 def snapshot(models: Sequence[str]) -> str:

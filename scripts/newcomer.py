@@ -63,16 +63,12 @@ class Course:
         with self.step(arguments[0]):
             run([*self.command, *arguments], self.folder, self.environ)
 
-    def serve(self, archive: str, request: Path, looks: Sequence[Callable[[Course, str], None]] = ()) -> Any:
-        """The answer of a server that is started for the request and stopped after it.
-
-        Args:
-            looks: called with this and the server's address while it runs.
-        """
-        log = self.folder / "serve.log"
+    @contextlib.contextmanager
+    def started(self, *arguments: str, log: Path, end: signal.Signals) -> Iterator[subprocess.Popen[bytes]]:
+        """One command of ts-kserve that goes on until the block ends; what it prints goes to ``log``."""
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*self.command, "serve", archive, "--free_ports", "--log", str(self.folder / "torchserve.log")],
+                [*self.command, *arguments],
                 cwd=self.folder,
                 env=dict(self.environ),
                 stdin=subprocess.DEVNULL,
@@ -80,6 +76,20 @@ class Course:
                 stderr=subprocess.STDOUT,
             )
         try:
+            yield process
+        finally:
+            process.send_signal(end)
+            process.wait(60)
+
+    def serve(self, archive: str, request: Path, looks: Sequence[Callable[[Course, str], None]] = ()) -> Any:
+        """The answer of a server that is started for the request and stopped after it.
+
+        Args:
+            looks: called with this and the server's address while it runs.
+        """
+        log = self.folder / "serve.log"
+        flags = ["--free_ports", "--log", str(self.folder / "torchserve.log")]
+        with self.started("serve", archive, *flags, log=log, end=signal.SIGTERM) as process:
             with self.step("serve"):
                 base = _ready(process, log)
             with self.step("ask"):
@@ -89,9 +99,6 @@ class Course:
             for look in looks:
                 look(self, base)
             return answer
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
 
 
 def explain(course: Course, base: str) -> None:
@@ -106,22 +113,10 @@ def explain(course: Course, base: str) -> None:
 def look_at_page(course: Course, base: str) -> None:
     """The page that ``try`` makes of the server. Raises WentWrong."""
     port, log = free_port(), course.folder / "try.log"
-    with course.step("try"), log.open("wb") as output:
-        process = subprocess.Popen(
-            [*course.command, "try", base, "--port", str(port)],
-            cwd=course.folder,
-            env=dict(course.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            page, said = _page(f"http://127.0.0.1:{port}/config", process, log), log.read_text(encoding="utf-8")
-            if '"components"' not in page or f"serves {MODEL}" not in said:
-                raise WentWrong(f"try: no page of {MODEL}; it said:\n{said}")
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(60)
+    with course.step("try"), course.started("try", base, "--port", str(port), log=log, end=signal.SIGINT) as process:
+        page, said = _page(f"http://127.0.0.1:{port}/config", process, log), log.read_text(encoding="utf-8")
+        if '"components"' not in page or f"serves {MODEL}" not in said:
+            raise WentWrong(f"try: no page of {MODEL}; it said:\n{said}")
 
 
 def _page(url: str, process: subprocess.Popen[bytes], log: Path) -> str:
