@@ -85,7 +85,13 @@ def build_model(path: Path) -> nn.Module:
     ]
     if len(classes) != 1:
         found = ", ".join(one.__name__ for one in classes) or "none"
-        raise LoadError(f"{path.name} must define exactly one torch.nn.Module; found {found}")
+        mend = (
+            "put the others into a file of their own (extra_files)" if classes else "define it there, not by an import"
+        )
+        raise LoadError(
+            f"{path.name} must define exactly one torch.nn.Module; found {found}: {mend}, or give the handler "
+            "a load of its own"
+        )
     model: nn.Module = classes[0]()
     return model
 
