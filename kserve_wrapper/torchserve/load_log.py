@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Tuple
 
+from kserve_wrapper.torchserve import tracebacks
 from kserve_wrapper.torchserve.log_records import OF_A_REQUEST, TRACEBACK, Stamp, records, stamp, tail, worker_name
 
 #: Bytes at its end that are read.
@@ -103,20 +104,26 @@ def _first_chain(said: List[str], loading: bool = False) -> Optional[str]:
         loading: only of the load: no request that failed afterwards.
     """
     error: Optional[str] = None
+    where: Optional[str] = None
+    frames: List[str] = []
     chained = within = False
     for before, line, after in zip(["", *said], said, [*said[1:], ""]):
         if line == TRACEBACK:
             if (loading and before in OF_A_REQUEST) or (error is not None and not chained):
                 break
             within, chained = True, False
+            frames.clear()
         elif within and line and not line.startswith((" ", "\t")):
             within = False
             if not line.startswith(_HUNG_UP) and (error is None or _OWN_HANDLER not in line):
                 # torch lists what does not fit in lines of their own.
                 error = f"{line} {after.strip()}" if line.endswith(":") and after[:1].isspace() else line
+                where = tracebacks.place(frames)
+        elif within:
+            frames.append(line)
         elif line in _CHAINS:
             chained = True
-    return error
+    return None if error is None else tracebacks.plain(error, where)
 
 
 def failure(lines: Iterable[str]) -> Optional[Tuple[str, str]]:
