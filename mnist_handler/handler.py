@@ -180,7 +180,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         ``self.directory``, the unpacked archive::
 
             def load(self, context):
-                return transformers.AutoModel.from_pretrained(self.directory / "model").to(self.device).eval()
+                return transformers.AutoModel.from_pretrained(self.directory).to(self.device).eval()
         """
         return load_model(self.directory, self.manifest, self.device)
 
@@ -249,13 +249,17 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         """A request's blocks as rows by input; raises RequestError naming the rows at fault.
 
         The only input of a model may have any name and come several times: the rows follow each other. Several
-        inputs go by their names, each once, with equally many rows.
+        inputs go by their names, with equally many rows; each once, but for those that are filled up, whose rows may
+        follow each other in tensors of unequal lengths.
         """
         if len(self.inputs) == 1:
             return {self.inputs[0].name: self._decode_blocks(self.inputs[0], [block for _, block in inputs], asked)}
-        check_names([name for name, _ in inputs], [spec.name for spec in self.inputs])
-        blocks = dict(inputs)
-        rows = {spec.name: self._decode_blocks(spec, [blocks[spec.name]], asked) for spec in self.inputs}
+        repeatable = [spec.name for spec in self.inputs if spec.tensor.pad is not None]
+        check_names([name for name, _ in inputs], [spec.name for spec in self.inputs], repeatable)
+        blocks: Dict[str, List[InputValues]] = {}
+        for name, block in inputs:
+            blocks.setdefault(name, []).append(block)
+        rows = {spec.name: self._decode_blocks(spec, blocks[spec.name], asked) for spec in self.inputs}
         sizes = {name: count(chunks) for name, chunks in rows.items()}
         if len(set(sizes.values())) != 1:
             raise RequestError(400, f"the inputs have unequally many rows: {sizes}")

@@ -19,7 +19,7 @@ from mnist_handler.compute.lengths import ByLength, call_cost, cheapest, takes_a
 from mnist_handler.inputs.collate import mask_of
 from mnist_handler.requests import Answer
 from tests.unit.mnist_handler.conftest import start
-from tests.unit.mnist_handler.helpers import ask, ask_one
+from tests.unit.mnist_handler.helpers import ask, ask_one, refusal
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=2, max_size=8)
 ROWS = InputSpec("rows", "FP32", (-1,), pad=-1, buckets=(8, 16, 64), companion="mask")
@@ -161,6 +161,34 @@ def test_a_slow_models_ragged_rows_go_by_length(tmp_path: Path) -> None:
         assert isinstance(answer, Answer)
         assert np.asarray(answer.outputs["mean"]).tolist() == np.asarray(alone.outputs["mean"]).tolist()
         assert answer.outputs["doubled"].by_row() == alone.outputs["doubled"].by_row()  # type: ignore[union-attr]
+
+
+def test_inputs_that_are_filled_up_may_come_in_several_tensors(tmp_path: Path) -> None:
+    """As the wrapper sends rows of several clients to a model of several inputs."""
+    handler = serve(tmp_path, Slow)
+    assert "ragged_inputs" in handler.describe_handle()["extensions"]
+    rows = [np.ones((2, 5), np.float32), np.full((1, 2), 4, np.float32)]
+    sizes = [np.ones((1, 1), np.float32), np.full((2, 3), 2, np.float32)]
+    inputs = [("rows", InputValues(rows[0])), ("sizes", InputValues(sizes[0]))]
+    inputs += [("rows", InputValues(rows[1])), ("sizes", InputValues(sizes[1]))]
+    outputs = ask_one(handler, Request(inputs)).outputs
+    assert np.asarray(outputs["mean"]).tolist() == [2, 7, 10]
+    assert outputs["doubled"].by_row() == [[2] * 5, [2] * 5, [8] * 2]  # type: ignore[union-attr]
+    assert "unequally many rows" in refusal(handler, Request(inputs[:3])).message
+
+
+def test_an_input_of_any_length_that_is_not_filled_up_keeps_requests_apart(tmp_path: Path) -> None:
+    class Open(Slow):
+        inputs = (ROWS, InputSpec("sizes", "FP32", (-1,)))
+
+        def load(self, context: Any) -> Any:
+            return lambda rows, mask, sizes: ((rows * mask).sum(1), rows * mask)
+
+    handler = serve(tmp_path, Open)
+    assert "ragged_inputs" not in handler.describe_handle()["extensions"]
+    one = InputValues(np.ones((1, 2), np.float32))
+    twice = Request([("rows", one), ("sizes", one), ("sizes", one)])
+    assert "input sizes more than once" in refusal(handler, twice).message
 
 
 class SeeEachOther(Slow):
