@@ -258,6 +258,8 @@ def servers(
     """Those of ``names``, in order, not started; the stock wrapper is left out where its parts are not given."""
 
     def peer(kind: Callable[[str, float], Peer]) -> Server:
+        if len(windows_ms) == 1:
+            return _peer(kind, model, folder, windows_ms[0])
         return Tuned(partial(_peer, kind, model, folder), windows_ms, connections, model.pictures[-1])
 
     makers: Dict[str, Callable[[], Server]] = {
