@@ -110,15 +110,15 @@ class Photographs(Network):
         from torchvision import transforms
 
         model = load_model(Path(os.environ["MODEL_DIRECTORY"]), name, f"{name}.pt")
-        rows = torch.zeros(1, 3, 224, 224)
-        self._model = torch.jit.freeze(torch.jit.trace(model, rows)) if frozen else model
+        self._model = torch.jit.freeze(torch.jit.trace(model, torch.zeros(1, 3, 224, 224))) if frozen else model
         lite = name == "efficientnet_lite0"
         mean, deviation = ((127 / 255,) * 3, (128 / 255,) * 3) if lite else (IMAGENET_MEAN, IMAGENET_DEVIATION)
         steps = [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor()]
         self._prepare = transforms.Compose([*steps, transforms.Normalize(mean, deviation)])
         with torch.inference_mode():
-            for _ in range(3):
-                self._model(rows)
+            for rows in range(1, int(os.environ["BATCH"]) + 1):
+                for _ in range(3):
+                    self._model(torch.zeros(rows, 3, 224, 224))
 
     def decode(self, image: bytes) -> Any:
         with Image.open(io.BytesIO(image)) as opened:
