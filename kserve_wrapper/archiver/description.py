@@ -3,6 +3,7 @@
     version          the model's version
     handler          the handler's file, or the name of one that TorchServe brings
     model_file       the file with the model's class (not for TorchScript)
+    model_class      its name, where the file has several; handlers of this project read it
     serialized_file  the weights
     config_file      TorchServe's model configuration, YAML; model-config.yaml where that lies in the folder
     requirements_file  what pip installs for this model where install_py_dep_per_model=true
@@ -30,7 +31,7 @@ from kserve_wrapper.modelstore import modules
 NAME = "mar.json"
 #: The keys of mar.json that name one file and are options of torch-model-archiver.
 FILES = ("model_file", "serialized_file", "config_file", "requirements_file")
-TEXTS = ("version", "handler", "compile_ahead", "train", *FILES)
+TEXTS = ("version", "handler", "model_class", "compile_ahead", "train", *FILES)
 LISTS = ("extra_files", "packages")
 #: The handlers that TorchServe brings, as torch-model-archiver 0.12 knows them.
 HANDLERS = (
@@ -65,6 +66,8 @@ def read_description(folder: Path) -> Dict[str, Any]:
             raise BuildError(f"{path}: {key} must be a {'list of texts' if key in LISTS else 'text'}")
     if description.get("compile_ahead", "no") != "no":
         raise BuildError(f"{path}: compile_ahead is no, or left out")
+    if "model_class" in description and "model_file" not in description:
+        raise BuildError(f"{path}: model_class names a class of model_file, which is missing")
     for key in ("version", "handler"):
         if key not in description:
             raise BuildError(f"{path}: {key} is missing")

@@ -36,8 +36,9 @@ class Function(nn.Module):
 def load_model(directory: Path, manifest: Mapping[str, Any], device: torch.device) -> nn.Module:
     """The model of a manifest, in eval mode on the device.
 
-    With a ``modelFile``, its only ``torch.nn.Module`` subclass is built and given the weights of ``serializedFile``;
-    without one, that file is TorchScript. Weights are read with ``weights_only``: no code in them runs.
+    With a ``modelFile``, its only ``torch.nn.Module``, or the one that ``modelClass`` names, is built and given
+    the weights of ``serializedFile``; without one, that file is TorchScript. Weights are read with ``weights_only``: no
+    code in them runs.
 
     Raises:
         LoadError: a file is missing, not one class, parameters without weights, weights of another model.
@@ -48,7 +49,7 @@ def load_model(directory: Path, manifest: Mapping[str, Any], device: torch.devic
     if weights is not None and not weights.is_file():
         raise LoadError(f"the archive lacks its weights, {serialized}")
     if entry.get("modelFile"):
-        model = build_model(directory / entry["modelFile"])
+        model = build_model(directory / entry["modelFile"], entry.get("modelClass"))
         if weights is not None:
             _load_weights(model, weights)
         elif any(True for _ in model.parameters()):
@@ -63,36 +64,35 @@ def load_model(directory: Path, manifest: Mapping[str, Any], device: torch.devic
     return model.to(device).eval()
 
 
-def build_model(path: Path) -> nn.Module:
-    """An instance of the only ``torch.nn.Module`` subclass that ``path`` defines.
+def build_model(path: Path, name: Optional[str] = None) -> nn.Module:
+    """An instance of the only ``torch.nn.Module`` subclass that ``path`` defines, or of the one of that name.
 
     Raises:
-        LoadError: no such file, or none or several such classes.
+        LoadError: no such file or class, or several and none is named.
     """
     if not path.is_file():
         raise LoadError(f"the archive lacks its model file, {path.name}")
-    name = path.stem
-    spec = importlib.util.spec_from_file_location(name, path)
+    module_name = path.stem
+    spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise LoadError(f"{path.name} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    sys.modules[module_name] = module
     spec.loader.exec_module(module)
-    classes = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == name
-    ]
-    if len(classes) != 1:
-        found = ", ".join(one.__name__ for one in classes) or "none"
-        mend = (
-            "put the others into a file of their own (extra_files)" if classes else "define it there, not by an import"
-        )
+    classes = {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == module_name
+    }
+    found = ", ".join(classes) or "none"
+    if name is not None and name not in classes:
         raise LoadError(
-            f"{path.name} must define exactly one torch.nn.Module; found {found}: {mend}, or give the handler "
-            "a load of its own"
+            f"{path.name} defines no torch.nn.Module {name}, which model_class in mar.json names; found {found}"
         )
-    model: nn.Module = classes[0]()
+    if name is None and len(classes) != 1:
+        hint = ": name the model in mar.json, by model_class" if classes else ": define it there, not by an import"
+        raise LoadError(f"{path.name} must define exactly one torch.nn.Module; found {found}{hint}")
+    model: nn.Module = classes[name or found]()
     return model
 
 

@@ -72,6 +72,17 @@ def test_what_is_missing_is_named(files: Any, words: str, tmp_path: Path) -> Non
     assert words in str(caught.value).partition("\n")[0]
 
 
+def test_one_class_of_several_is_named(tmp_path: Path) -> None:
+    (tmp_path / "two.py").write_text(LINEAR + "class Both(A):\n    pass\n")
+    torch.save(torch.nn.Linear(2, 3).state_dict(), tmp_path / "w.pt")
+    files = {"modelFile": "two.py", "serializedFile": "w.pt"}
+    assert type(load_model(tmp_path, manifest(**files, modelClass="Both"), CPU)).__name__ == "Both"
+    with pytest.raises(LoadError, match=r"two\.py defines no torch.nn.Module C, which .* names; found A, Both"):
+        load_model(tmp_path, manifest(**files, modelClass="C"), CPU)
+    with pytest.raises(LoadError, match=r"found A, Both: name the model in mar\.json, by model_class"):
+        load_model(tmp_path, manifest(**files), CPU)
+
+
 def test_code_in_weights_never_runs(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> Any:
