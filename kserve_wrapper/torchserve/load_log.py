@@ -117,7 +117,8 @@ class LoadLog:
         except OSError:
             return
         self._stamp = seen
-        self._found = read(lines, time.time(), memory_kills() - self._killed)
+        former, self._found = self._found, read(lines, time.time(), memory_kills() - self._killed)
+        self._found.keep_stopped(former)
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,14 @@ class Found:
     stopped: Optional[str] = None
     #: Some worker has just ended, and may not have been heard out.
     unsettled: bool = False
+
+    def keep_stopped(self, former: Found) -> None:
+        """TorchServe restores once, when it starts: what it said then holds when its lines are long out of sight."""
+        if self.stopped is None and former.stopped is not None:
+            self.stopped = former.stopped
+            model = uninstalled(former.stopped)
+            if model in former.causes:
+                self.causes.setdefault(model, former.causes[model])
 
 
 @dataclass(eq=False)
@@ -194,7 +203,7 @@ def read(lines: Iterable[str], now: float, killed: int = 0) -> Found:
         elif (name, process) not in present:
             # It ended, and not while it loaded.
             found.causes.pop(name, None)
-    for name, process in present:
+    for name, process in dict(processes.all).items():
         if process.progress is not None and process.failed is None:
             found.progress[name] = process.progress
     return found

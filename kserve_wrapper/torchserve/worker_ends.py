@@ -39,6 +39,7 @@ _SIGNALS: Tuple[Tuple[signal.Signals, str, str, str], ...] = (
     (signal.SIGFPE, "Floating", "an arithmetic fault", _LIBRARIES),
 )
 _MEMORY = "Give the pod more memory, or start fewer workers"
+_TRY = "ts-kserve check --load tells which"
 _FAULT = "Fatal Python error: "
 _FRAME = re.compile(r'  File "(.+)", line (\d+) in (\S+)')
 #: What TorchServe's own worker says before and while it loads.
@@ -89,12 +90,13 @@ def silent(said: Sequence[str], killed: int = 0) -> End:
     if words is not None:
         return End(
             f"its process ended without an error; its last words were: {words}",
-            "If they do not tell, it was killed (SIGKILL), mostly for lack of memory, or its code calls sys.exit",
+            "If they do not tell, it was killed (SIGKILL), mostly for lack of memory, or its code calls sys.exit: "
+            f"{_TRY}",
         )
     return End(
         "its process ended without a word: it was killed (SIGKILL, status 137), mostly for lack of memory, or its code "
         "calls sys.exit or os._exit",
-        f"{_MEMORY}; have the handler raise an error instead of exiting",
+        f"{_MEMORY}, or have the handler raise an error instead; {_TRY}",
     )
 
 
@@ -107,7 +109,8 @@ def last_words(said: Sequence[str]) -> Optional[str]:
 #: What TorchServe says when it ends a worker or could not start it, and what that means.
 _TOLD: Dict[str, End] = {
     "Backend worker did not respond in given time": End(
-        "its worker took longer than startupTimeout, 120 s unless set, and TorchServe ends and starts it again",
+        "its worker took longer than startupTimeout (responseTimeout before TorchServe 0.12), 120 s unless set, and "
+        "TorchServe ends and starts it again",
         "Raise the model's startupTimeout in model_snapshot (without one in model-config.yaml), or have it load less",
     ),
     "Backend worker startup time out.": End(

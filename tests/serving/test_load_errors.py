@@ -55,7 +55,7 @@ CAUSES = {
     "killed": "it does not load: its process ended without a word: it was killed (SIGKILL, status 137), mostly",
     "foreign": "it does not load: its process was ended by SIGILL, code for another processor in initialize (",
     "ends": "it does not load: its process ended without an error; its last words were: no licence was found. ",
-    "hangs": "it does not load: its worker took longer than startupTimeout, 120 s unless set",
+    "hangs": "it does not load: its worker took longer than startupTimeout",
     "after": "it is not registered: TorchServe stopped restoring at model requires, whose packages could not be "
     "installed: ERROR: ",
 }

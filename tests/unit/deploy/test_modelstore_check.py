@@ -103,6 +103,18 @@ def test_a_warning_leaves_the_directory_fit(store: Path, old: str, new: str, pro
     assert main(["check", str(store)]) == 0
 
 
+def test_a_time_to_load_in_that_the_snapshot_hides_is_told(tmp_path: Path) -> None:
+    """TorchServe takes it from the snapshot alone, where there is one."""
+    store, config = tmp_path / "models", {"model-config.yaml": "startupTimeout: 200\n"}
+    write(store, [make_mar(tmp_path / "built", members=config, configFile="model-config.yaml")])
+    assert check(store, "v1") == []
+    line = edit(store, ',"startupTimeout":200', "")
+    finding = only(check(store))
+    assert (finding.severity, finding.line) == (Severity.WARNING, line)
+    assert "mnist.mar has startupTimeout: 200 in model-config.yaml, which TorchServe passes over" in finding.problem
+    assert finding.remedy == 'Write "startupTimeout":200 at models.mnist.1.0'
+
+
 @pytest.mark.parametrize(
     ("wrong", "right"),
     [

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
 
-from kserve_wrapper.commands import curl_lines, serve
+from kserve_wrapper.commands import curl_lines, running, serve
 from kserve_wrapper.commands.running import Ports, Running
 from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.trying.client import Server
 from tests.unit.deploy.archives import make_mar
+from tests.unit.kserve_wrapper.fakes import Front
+from tests.unit.kserve_wrapper.live import Live
 
 METADATA: Dict[str, Any] = {
     "name": "churn",
@@ -85,7 +89,7 @@ def test_the_supervisors_own_word_is_shown_where_nothing_starts(
 
 def test_load_errors_are_read_from_the_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    running = Running(tmp_path / "x", {}, [], log)
+    started = Running(tmp_path / "x", {}, [], log)
     entries = [
         '{"level": "ERROR", "message": "it does not load"}',
         '{"level": "INFO", "message": "x"}',
@@ -93,8 +97,35 @@ def test_load_errors_are_read_from_the_log(tmp_path: Path) -> None:
         "x",
     ]
     log.write_text("\n".join([*entries, "supervisor: said"]))
-    assert running.errors() == ["it does not load"]
-    assert running.said() == ["supervisor: said"]
+    assert started.errors() == ["it does not load"]
+    assert started.said() == ["supervisor: said"]
+
+
+def test_a_long_start_says_what_it_is_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(running, "_WORD_EVERY", 0.0)
+    front = Front()
+    front.models.is_ready = False
+    started = Running(tmp_path / "x", {}, [], tmp_path / "log")
+    (tmp_path / "log").touch()
+    said = "not ready yet: model loading: its worker is loading"
+    err = ""
+
+    def ready_after_a_word(pause: float) -> None:
+        nonlocal err
+        err += capsys.readouterr().err
+        front.models.is_ready = said in err
+
+    monkeypatch.setattr(running.time, "sleep", ready_after_a_word)
+    started._process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with Live(front) as live, started._process:
+        base = f"http://127.0.0.1:{live.http_port}"
+        assert started.wait_ready(base)
+        assert running.why_not_ready(base) is None
+        started._process.communicate(b"\n")
+    assert said in err
+    assert running.why_not_ready(base) == "the server does not answer yet"
 
 
 def test_lines_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

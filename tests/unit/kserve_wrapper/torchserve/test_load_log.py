@@ -15,6 +15,7 @@ from kserve_wrapper.torchserve.log_records import VARIABLE, find
 TRACEBACK = "Traceback (most recent call last):"
 DURING = ["", "During handling of the above exception, another exception occurred:", ""]
 DIRECT = ["", "The above exception was the direct cause of the following exception:", ""]
+STOPPED = "Error while registering model. Details:"
 START = "Listening on port: /tmp/.ts.sock.9000"
 
 
@@ -131,6 +132,19 @@ def test_the_file_is_read_when_it_changed(tmp_path: Path) -> None:
     assert str(log.cause("m", "1.0")).startswith("B: b")
     assert find({}) is None
     assert LoadLog(None).cause("m", "1.0") is None
+
+
+def test_what_stopped_the_restoring_is_not_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "loads.log"
+    log = LoadLog(path)
+    pip = "Custom pip package installation failed for model m"
+    said = [f"1\tmain\tModelManager\t{pip}:", "ERROR: no x", f"1\tmain\tSnapshotManager\t{STOPPED} {pip}"]
+    path.write_text("\n".join(said) + "\n")
+    told = log.stopped(), log.cause("m", "")
+    assert told[0] == pip
+    assert str(told[1]).startswith("ERROR: no x")
+    path.write_text("\n".join(printed(START)) + "\n")
+    assert (log.stopped(), log.cause("m", "")) == told
 
 
 def test_torchserve_cuts_names_of_models(tmp_path: Path) -> None:

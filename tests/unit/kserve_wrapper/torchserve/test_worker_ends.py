@@ -146,6 +146,12 @@ def test_progress_goes_on_by_the_clock_and_ends_with_the_process() -> None:
     assert read([*lines, *printed(START)], 9.0).progress == {}
 
 
+def test_progress_is_the_newest_workers() -> None:
+    """One that was taken away in the middle of it says no more."""
+    lines = [*printed(START, "warming, 5 s of at most 45"), *printed(START, port=9001)]
+    assert read(lines, 9.0).progress == {}
+
+
 @pytest.mark.parametrize("name", ["memory.events", "memory/memory.oom_control"])
 def test_the_kernels_count_is_read(tmp_path: Path, name: str) -> None:
     assert memory_kills(tmp_path) == 0
