@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
@@ -35,9 +34,10 @@ from mnist_handler.explain.attributions import DEFAULT_METHOD
 from mnist_handler.explain.explanations import Explanations, Unexplainable, build_explanations
 from mnist_handler.explain.requests import ExplainJob, explain_jobs
 from mnist_handler.explain.targets import Classes, read_targets, split_targets
-from mnist_handler.inputs import arrays
+from mnist_handler.inputs import arrays, samples
 from mnist_handler.inputs.checks import check_bounds, check_names, check_specs
 from mnist_handler.inputs.collate import check_lengths, mask_of, pad_rows, ragged, row_lengths
+from mnist_handler.inputs.encoding import encoded
 from mnist_handler.inputs.parameters import (
     PREDICT_KEYS,
     DeclaredParameter,
@@ -278,7 +278,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             arrays.TensorError: the block as a whole cannot be rows of ``spec``.
         """
         if spec.becomes is not None:
-            return self._encode(spec, block, asked, first_row, faults)
+            own = read_declared(self.parameters, asked.common)
+            return encoded(spec, block, first_row, faults, lambda values: self.encode(spec, values, own))
         if not isinstance(block.values, np.ndarray):
             if spec.pad is not None:
                 made = arrays.ragged_rows(block.values, spec.shape, spec.datatype, first_row, faults)
@@ -436,38 +437,6 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             raise row_error({row: named + text for row, text in faults.items()})
         return chunks
 
-    def _encode(
-        self, spec: InputSpec, block: InputValues, asked: RequestParameters, first_row: int, faults: Dict[int, str]
-    ) -> List[Chunk]:
-        values = list(block.values)
-        if isinstance(block.values, np.ndarray):
-            values = (
-                block.values.ravel().tolist() if not spec.shape else list(arrays.split_rows(block.values, spec.shape))
-            )
-        tensor = spec.tensor
-        empty = np.zeros([max(size, 1) for size in tensor.shape], arrays.numpy_dtype(tensor.datatype))
-        rows = [empty] * len(values)
-        good: Dict[int, Any] = {}
-        for row, value in enumerate(values):
-            try:
-                good[row] = arrays.text_of(value) if spec.datatype == "BYTES" else value
-            except arrays.TensorError as error:
-                faults[first_row + row] = str(error)
-        try:
-            own = read_declared(self.parameters, asked.common)
-            made = self.encode(spec, list(good.values()), own) if good else ()
-        except RequestError as error:
-            if not error.rows:
-                raise
-            places = list(good)
-            faults.update({first_row + places[row]: text for row, text in error.rows.items() if row < len(places)})
-            return ragged(rows, PREPROCESSED)
-        if len(made) != len(good):
-            raise ValueError(f"encode made {len(made)} arrays of {len(good)} values")
-        for row, array in zip(good, made):
-            rows[row] = np.ascontiguousarray(array, empty.dtype)
-        return ragged(rows, PREPROCESSED)
-
     def _merge(self, spec: InputSpec, chunks: List[Chunk]) -> torch.Tensor:
         ready = {
             encoding: self.prepare(spec, encoding, stack(some, self.device))
@@ -566,14 +535,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
 
     def example(self, rows: int, length: int = 1) -> List[torch.Tensor]:
         """The model's arguments for rows of zeros; -1 in a shape counts as ``length``."""
-        decoded: Rows = {}
-        for spec in self.inputs:
-            tensor = spec.tensor
-            most = min(length, tensor.buckets[-1]) if tensor.buckets else length
-            shape = (rows, *(most if size < 0 else size for size in tensor.shape))
-            value = min(max(0, tensor.low or 0), math.inf if tensor.high is None else tensor.high)
-            array = np.full(shape, value, arrays.numpy_dtype(tensor.datatype))
-            decoded[spec.name] = [Chunk(PREPROCESSED, array)]
+        decoded = samples.zeros(self.inputs, rows, length)
         return [tensor.clone() for tensor in RowHandler.preprocess(self, [decoded])]
 
     def _served(self, config: HandlerConfig) -> Tuple[nn.Module, HandlerConfig, bool]:
@@ -613,7 +575,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         """Raise LoadError where a row of one value has another answer beside a longer row, which fills it up."""
         if not self.independent_rows or all(spec.tensor.pad is None for spec in self.inputs):
             return
-        alone, together = (self._engine.run(self._of_lengths(lengths)).scores for lengths in ([1], [1, 9]))
+        rows = (RowHandler.preprocess(self, [samples.ones(self.inputs, lengths)]) for lengths in ([1], [1, 9]))
+        alone, together = (self._engine.run(given).scores for given in rows)
         if alone is None or together is None:  # no memory for two rows: requests are told so
             return
         relative, absolute = TOLERANCES[self.config.precision]
@@ -625,19 +588,6 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
                     "a row's answer changes with what fills it up beside a longer one: give the model a mask or "
                     "lengths (companion in its InputSpec) and have it use them, or say independent_rows = False"
                 )
-
-    def _of_lengths(self, lengths: Sequence[int]) -> Tuple[torch.Tensor, ...]:
-        """The model's arguments for rows of ones of these lengths, as far as ``inputs`` take them."""
-        decoded: Rows = {}
-        for spec in self.inputs:
-            tensor = spec.tensor
-            most = tensor.buckets[-1] if tensor.buckets else max(lengths)
-            value = min(max(1, -math.inf if tensor.low is None else tensor.low), tensor.high or math.inf)
-            sizes = [min(length, most) if tensor.pad is not None else 1 for length in lengths]
-            shapes = [(1, *(size if one < 0 else one for one in tensor.shape)) for size in sizes]
-            dtype = arrays.numpy_dtype(tensor.datatype)
-            decoded[spec.name] = [Chunk(PREPROCESSED, np.full(shape, value, dtype)) for shape in shapes]
-        return RowHandler.preprocess(self, [decoded])
 
     def _read_scores(self, scores: Any) -> None:
         """What one row's scores tell of all, and an answer made of them: nothing becomes ready and then fails."""

@@ -110,6 +110,7 @@ def test_same_files_same_bytes(store: Path, tmp_path: Path, monkeypatch: pytest.
         ({"handler": "tiny_handlr"}, "no file tiny_handlr .* not one of TorchServe's handlers, base_handler, "),
         ({"handler": "tiny_handler"}, "did you mean tiny_handler.py"),
         ({"serialized_file": None}, "model_file without serialized_file: .* random weights"),
+        ({"model_file": None, "model_class": "Tiny"}, "model_class names a class of model_file, which is missing"),
         ({"version": "1/0"}, "version '1/0' must be of letters"),
         ({"version": "1.0\n"}, "must be of letters"),
     ],
