@@ -87,6 +87,11 @@ def check(server: Server, case: Case) -> None:
         WrongAnswer: another digit, a status other than 200, or an explanation of the wrong shape.
     """
     server = server.for_case(case)
+    with server.turn():
+        _check(server, case)
+
+
+def _check(server: Server, case: Case) -> None:
     if case.is_grpc:
         _check_grpc(server, case)
         return

@@ -58,6 +58,11 @@ def can(server: Server, case: Case) -> bool:
 def measure(server: Server, case: Case, seconds: float, directory: Path) -> Tuple[LoadFigures, Usage]:
     """One run of ``seconds``, files in ``directory``."""
     server = server.for_case(case)
+    with server.turn():
+        return _measure(server, case, seconds, directory)
+
+
+def _measure(server: Server, case: Case, seconds: float, directory: Path) -> Tuple[LoadFigures, Usage]:
     if case.is_grpc:
         assert server.grpc is not None
         message = server.grpc_forms()[case.form](case.images())

@@ -39,6 +39,7 @@ def measured(
         for server in up:
             say(f"{model.name}: starting {server.name}")
             server.start(place / server.name, 300)
+            server.rest()
         records = rounds(up, wanted, given.rounds, given.seconds, place, quiet)
     finally:
         for server in up:

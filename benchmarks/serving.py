@@ -38,6 +38,7 @@ def start_all(servers: Sequence[Server], directory: Path) -> None:
         case = Case("base64", 16)
         if can(server, case):
             measure(server, case, 3, directory)  # Java compiles what is hot, thread pools fill
+        server.rest()
 
 
 def rounds(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import signal
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -33,6 +35,8 @@ class Server(ABC):
     name: str = ""
     #: Whether it normalises tensors of 0..1 itself, as it does images.
     normalises = True
+    #: Whether it takes processor time while nobody asks it: others would not have that in their turns.
+    restless = False
 
     def __init__(self) -> None:
         self.http = ""
@@ -87,7 +91,26 @@ class Server(ABC):
                 peak[role] = max(peak.get(role, 0.0), mib)
         return Usage(cpu, peak)
 
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """While it is this server's turn; a restless one is held still before and after."""
+        self._signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.rest()
+
+    def rest(self) -> None:
+        """Out of its turn."""
+        self._signal(signal.SIGSTOP)
+
+    def _signal(self, number: int) -> None:
+        if self.restless:
+            for group in self.groups:
+                group.signal(number)
+
     def stop(self) -> None:
+        self._signal(signal.SIGCONT)
         for group in reversed(self.groups):
             group.stop()
         self.groups = []

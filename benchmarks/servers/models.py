@@ -238,6 +238,7 @@ def _peer(kind: Callable[[str, float], Peer], model: Model, folder: Path, window
     own = {"MODEL": model.name, "MODEL_DIRECTORY": str(folder / model.name), "BATCH": str(model.batch)}
     peer.environment = lambda **more: {**usual(**more), **own}  # type: ignore[method-assign]
     peer.expected_answers = lambda contents: answers(model, folder, contents)  # type: ignore[method-assign]
+    peer.question = Case("base64", 1, 1, model.pictures[-1]).images()
     if model.texts:
         path = peer.forms()["base64"]([]).path
         peer.forms = lambda: {"base64": lambda texts: v1_texts(path, texts)}  # type: ignore[method-assign]

@@ -75,6 +75,10 @@ class Tuned(Server):
     def grpc_forms(self) -> Mapping[str, GrpcBuild]:
         return next(iter(self._variants.values())).grpc_forms()
 
+    def rest(self) -> None:
+        for server in self._variants.values():
+            server.rest()
+
     def stop(self) -> None:
         for server in self._variants.values():
             server.stop()
