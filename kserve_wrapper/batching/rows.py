@@ -239,7 +239,8 @@ def _any_length(inputs: Sequence[Tensor], metadata: ModelMetadata) -> Optional[M
 def _prepare_stock(call: V2Call, size: int) -> BatchSlice:
     """One input of one element or of numbers is one row; all else goes as the client sent it.
 
-    Several elements of BYTES are the client's own form, of which the stock envelope reads the first.
+    Several elements of BYTES are the client's own form, of which TorchServe's envelope reads the first: who sends the
+    call makes an input of each.
     """
     alone = len(call.inputs) != 1 or call.explain
     if alone or (call.inputs[0].datatype == "BYTES" and call.inputs[0].shape != (1,)):

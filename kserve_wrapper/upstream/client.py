@@ -21,6 +21,7 @@ from kserve_wrapper.tensors.binary import HEADER_LENGTH
 from kserve_wrapper.upstream.address import Address
 from kserve_wrapper.upstream.codec import UpstreamRequest, decode_reply, encode_call
 from kserve_wrapper.upstream.connection import Connection, Interrupted, Response, dial
+from kserve_wrapper.upstream.elements import joined, one_by_one
 from kserve_wrapper.upstream.envelopes import wrong_protocol
 from kserve_wrapper.upstream.errors import Busy, NotReached, Refused, WorkerLost, read_error
 
@@ -103,7 +104,8 @@ class Upstream:
                 no worker saw the request, NotReached (an Unseen) where TorchServe did not either.
         """
         started = time.monotonic()
-        request = encode_call(call, metadata)
+        sent = one_by_one(call, metadata, self._envelope)
+        request = encode_call(sent, metadata)
         if len(request.body) > self._request_limit:
             raise TooLarge(
                 f"the request is larger than TorchServe's limit of {self._request_limit} bytes (max_request_size in "
@@ -111,7 +113,8 @@ class Upstream:
             )
         key = self._authorize() if self._authorize else None
         response = self._exchange(self._head(request, key, headers), request.body, deadline)
-        return self._watched(call, started, self._reply(call, metadata, request, key, headers, deadline, response))
+        reply = self._reply(call, metadata, request, key, headers, deadline, response)
+        return self._watched(call, started, reply if sent is call else _joined(sent, reply))
 
     async def aclose(self) -> None:
         """Closes all connections; requests under way end as Unavailable."""
@@ -244,6 +247,10 @@ class Upstream:
                 lines.append(f"{name}: {value}")
         lines.append("\r\n")
         return "\r\n".join(lines).encode("latin-1")
+
+
+async def _joined(sent: Call, reply: Awaitable[Reply]) -> Reply:
+    return joined(sent, await reply)
 
 
 def _read(call: Call, metadata: ModelMetadata, response: Response) -> Reply:

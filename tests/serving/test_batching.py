@@ -88,11 +88,8 @@ def stock(
 
 
 def documents_for(stock: Stock, bad: int) -> Tuple[str, List[Any]]:
-    """Requests of one to three rows, each row of its own content; number ``bad`` has a bad one.
-
-    The stock V2 envelope reads the first element of an input alone: there, one row each.
-    """
-    rows = [[f"{number}.{row}" for row in range(rows_of(stock, number))] for number in range(CLIENTS)]
+    """Requests of one to three rows, each row of its own content; number ``bad`` has a bad one."""
+    rows = [[f"{number}.{row}" for row in range(rows_of(number))] for number in range(CLIENTS)]
     if bad >= 0:
         rows[bad][-1] = "bad"
     if stock.envelope == "kserve":
@@ -103,12 +100,12 @@ def documents_for(stock: Stock, bad: int) -> Tuple[str, List[Any]]:
     return "/v2/models/echo/infer", [{"inputs": [{**tensor, "shape": [-1]}]} for tensor in tensors]
 
 
-def rows_of(stock: Stock, number: int) -> int:
-    return 1 + number % 3 if stock.envelope == "kserve" else 1
+def rows_of(number: int) -> int:
+    return 1 + number % 3
 
 
 def check_answer(stock: Stock, number: int, answer: Any) -> None:
-    own = [f"echo {number}.{row}" for row in range(rows_of(stock, number))]
+    own = [f"echo {number}.{row}" for row in range(rows_of(number))]
     if stock.envelope == "kserve":
         assert answer["predictions"] == own
     else:
