@@ -35,7 +35,7 @@ from mnist_handler.explain.explanations import Explanations, Unexplainable, buil
 from mnist_handler.explain.requests import ExplainJob, explain_jobs
 from mnist_handler.explain.targets import Classes, read_targets, split_targets
 from mnist_handler.inputs import arrays, samples
-from mnist_handler.inputs.checks import check_bounds, check_names, check_specs
+from mnist_handler.inputs.checks import check_bounds, check_continued, check_names, check_specs
 from mnist_handler.inputs.collate import check_lengths, mask_of, pad_rows, ragged, row_lengths
 from mnist_handler.inputs.encoding import encoded
 from mnist_handler.inputs.parameters import (
@@ -252,9 +252,9 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
     def decode(self, inputs: Sequence[Tuple[str, InputValues]], asked: RequestParameters) -> Rows:
         """A request's blocks as rows by input; raises RequestError naming the rows at fault.
 
-        The only input of a model may have any name and come several times: the rows follow each other. Several
-        inputs go by their names, with equally many rows; each once, but for those that are filled up, whose rows may
-        follow each other in tensors of unequal lengths.
+        The only input of a model may have any name and come several times (see ``check_continued``): the rows follow
+        each other. Several inputs go by their names, with equally many rows; each once, but for those that are filled
+        up, whose rows may follow each other in tensors of unequal lengths.
         """
         if len(self.inputs) == 1:
             return {self.inputs[0].name: self._decode_blocks(self.inputs[0], [block for _, block in inputs], asked)}
@@ -393,8 +393,12 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
 
     def _decode_request(self, index: int, request: Request) -> Job:
         inputs, targets = split_targets(request)
-        if request.by_row and len(inputs) > 1 and len(self.inputs) == 1:
-            check_names([name for name, _ in inputs], [self.inputs[0].name])
+        if len(inputs) > 1 and len(self.inputs) == 1:
+            if request.by_row:
+                check_names([name for name, _ in inputs], [self.inputs[0].name])
+            else:
+                any_form = type(self).decode_input is not RowHandler.decode_input
+                check_continued(inputs, self.inputs[0], any_form)
         if not request.explain:
             asked = collect(request, self._predict_keys)
             own = read_declared(self.parameters, asked.common)

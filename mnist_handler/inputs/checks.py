@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Dict, List, Sequence
+import re
+from typing import Any, Dict, List, Sequence, Tuple
+
+import numpy as np
 
 from mnist_handler.config import ConfigError
 from mnist_handler.inputs import arrays
 from mnist_handler.inputs.spec import PREPROCESSED, Chunk, InputSpec
-from mnist_handler.requests import RequestError
+from mnist_handler.requests import InputValues, RequestError
 
 #: Keys of a V1 row that mean something else, and the V2 input that holds targets.
 RESERVED_NAMES = frozenset(("b64", "body", "data", "image_bytes", "parameters", "target"))
@@ -60,6 +63,59 @@ def check_names(given: Sequence[str], wanted: Sequence[str], repeatable: Sequenc
     twice = sorted({name for name in given if given.count(name) > 1 and name not in repeatable})
     if twice:
         raise RequestError(400, f"input {', '.join(twice)} more than once; {takes}, each once")
+
+
+def check_continued(given: Sequence[Tuple[str, InputValues]], spec: InputSpec, any_form: bool) -> None:
+    """Raise RequestError (400) where several V2 inputs of a request cannot all be rows of a model's only input.
+
+    Clients of the stock runtime send an input a row and number them, by names of their own. But who uses the model's
+    name means something else by another one, and so does who sends the lengths or the mask that the model gets anyway.
+
+    Args:
+        any_form: the handler reads rows of several datatypes, as images are.
+    """
+    names = [name for name, _ in given]
+    takes = f"the model takes {spec.name}"
+    companion = spec.tensor.companion
+    for name in names:
+        if companion is not None and name != spec.name and re.split(r"\W|_", name.lower())[-1] == companion:
+            raise RequestError(400, f"unknown input {name}; {takes} alone, whose {companion} it tells by itself")
+    if spec.name in names:
+        unknown = [name for name in _others(names, [spec.name]) if _stem(name) != _stem(spec.name)]
+        if unknown:
+            raise RequestError(400, f"unknown input {', '.join(unknown)}; {takes}")
+    if not any_form:
+        _check_kinds(given, spec)
+
+
+def _stem(name: str) -> str:
+    """A name without the number at its end."""
+    return name.rstrip("0123456789")
+
+
+def _check_kinds(given: Sequence[Tuple[str, InputValues]], spec: InputSpec) -> None:
+    """Inputs of several names are of the declared kind of datatype; those of one name of one kind, which is checked
+    where they are read."""
+    kinds = [_kind(block.values) for _, block in given]
+    wanted = kinds[0] if len({name for name, _ in given}) == 1 else _kind_of(spec)
+    for (name, _), kind in zip(given, kinds):
+        if kind != wanted:
+            raise RequestError(
+                400,
+                f"input {name} holds {kind}, which continues no rows of {wanted}: the model takes {spec.name}, "
+                f"{spec.datatype}, alone",
+            )
+
+
+def _kind_of(spec: InputSpec) -> str:
+    return "text" if spec.datatype == "BYTES" else _KINDS[np.dtype(arrays.numpy_dtype(spec.datatype)).kind]
+
+
+def _kind(values: Any) -> str:
+    return _KINDS.get(values.dtype.kind, "text") if isinstance(values, np.ndarray) else "text"
+
+
+_KINDS = {"b": "booleans", "i": "integers", "u": "integers", "f": "floats"}
 
 
 def _others(names: Sequence[str], known: Sequence[str]) -> List[str]:
