@@ -402,7 +402,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         if not request.explain:
             asked = collect(request, self._predict_keys)
             own = read_declared(self.parameters, asked.common)
-            options = predict_options(asked, self.classes)
+            options = predict_options(asked, self.classes if self.classifies else None)
             rows = self.decode(inputs, asked)
             return PredictJob(index, request, rows, self._size(rows), options, own=own)
         known = self._explanations

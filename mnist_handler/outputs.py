@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mnist_handler.envelopes.datatypes import DTYPES
-from mnist_handler.inputs.parameters import PredictOptions
+from mnist_handler.inputs.parameters import NO_CLASSES, PredictOptions
 from mnist_handler.requests import Output, Ragged, RequestError
 
 Tensors = Tuple[torch.Tensor, ...]
@@ -114,7 +114,7 @@ class Answers:
     def outputs(self, rows: slice, options: PredictOptions, names: Optional[List[str]]) -> Dict[str, Output]:
         """Outputs of some rows, those of variable size cut to the longest of these rows; RequestError (400) if none."""
         if options != PredictOptions():
-            raise RequestError(400, "this model gives no classes: no probabilities, no top_k")
+            raise RequestError(400, NO_CLASSES)
         for name in names or ():
             if name not in self._specs:
                 raise RequestError(400, f"no output {name!r}; this model has {', '.join(self._specs)}")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mnist_handler.inputs.parameters import PredictOptions
+from mnist_handler.inputs.parameters import NO_CLASSES, PredictOptions
 from mnist_handler.requests import Output, RequestError
 
 #: What a classifier can answer. ``predict`` is the label; the others come on request.
@@ -47,7 +47,7 @@ class Scores:
     def outputs(self, rows: slice, options: PredictOptions, names: Optional[List[str]]) -> Dict[str, Output]:
         """The output ``predict``; RequestError (400) for a name or an option of a classifier."""
         if options != PredictOptions():
-            raise RequestError(400, "this model gives no classes: no probabilities, no top_k")
+            raise RequestError(400, NO_CLASSES)
         for name in names or ():
             if name != "predict":
                 raise RequestError(400, f"no output {name!r}; this model has predict")

@@ -119,6 +119,10 @@ def read_declared(declared: Sequence[DeclaredParameter], common: Mapping[str, An
     return {one.name: one.read(common[one.name]) if one.name in common else one.default for one in declared}
 
 
+#: What a client hears that asks for what only answers by classes have.
+NO_CLASSES = "this model gives no classes: no probabilities, no top_k"
+
+
 @dataclass(frozen=True)
 class PredictOptions:
     probabilities: bool = False
@@ -200,12 +204,20 @@ def _row_fault(own: Mapping[str, Any], known: FrozenSet[str]) -> str:
     return _unknown(own, known)
 
 
-def predict_options(asked: RequestParameters, classes: int) -> PredictOptions:
-    """Raises RequestError (400) for a value of the wrong kind or out of its range."""
+def predict_options(asked: RequestParameters, classes: Optional[int]) -> PredictOptions:
+    """Raises RequestError (400) for a value of the wrong kind or out of its range.
+
+    Args:
+        classes: that the model's answers are of; None where they are of none, which leaves nothing to choose.
+    """
     common = asked.common
     if not common:
         return PredictOptions()
     top_k = common.get("top_k")
+    if classes is None:
+        if top_k is not None or read_flag("probabilities", common.get("probabilities")):
+            raise RequestError(400, NO_CLASSES)
+        return PredictOptions()
     if top_k is not None:
         top_k = int(ParameterSpec(1, 1, classes).read("top_k", top_k))
     return PredictOptions(read_flag("probabilities", common.get("probabilities")), top_k)

@@ -235,6 +235,7 @@ def test_a_list_by_row_with_rows_of_unequal_size(tmp_path: Path) -> None:
     answer = ask_one(handler, v2(np.array([1, 0])))
     assert answer.outputs["scores"].values.dtype == np.float16  # type: ignore[union-attr]
     assert answer.outputs["boxes"].values.shape == (2, 1, 4)  # type: ignore[union-attr]
+    assert "this model gives no classes" in refusal(handler, v2(np.array([1, 0]), top_k=2)).message
 
 
 @pytest.mark.parametrize(
@@ -377,6 +378,8 @@ def test_postprocess_as_torchserve_teaches_it(tmp_path: Path) -> None:
     assert first.outputs["predict"] == [{"class": 2}, {"class": 0}]  # type: ignore[union-attr]
     assert second.outputs["predict"] == [{"class": 1}]  # type: ignore[union-attr]
     assert "no explanations" in refusal(handler, v1([1, 2, 3], explain=True)).message
+    for asked in ({"top_k": 1}, {"top_k": 4}, {"probabilities": True}):
+        assert "this model gives no classes" in refusal(handler, v1([1, 2, 3], **asked)).message
 
 
 def test_inference_as_torchserve_teaches_it(tmp_path: Path) -> None:

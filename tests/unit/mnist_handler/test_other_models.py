@@ -160,7 +160,10 @@ def test_a_model_without_classes(tmp_path: Path) -> None:
     assert np.asarray(answer.outputs["predict"]).tolist() == [3.0] * 5
     assert handler.describe_handle()["outputs"] == [{"name": "predict", "datatype": "FP32", "shape": [-1]}]
     assert "no explanations" in refusal(handler, v2(np.ones((1, 3)), explain=True)).message
-    assert "no classes" in refusal(handler, v2(np.ones((1, 3)), top_k=1)).message
+    for asked in ({"top_k": 1}, {"top_k": 2}, {"top_k": "most"}, {"probabilities": True}):
+        assert "this model gives no classes" in refusal(handler, v2(np.ones((1, 3)), **asked)).message
+    assert "parameter probabilities: 3 is not true" in refusal(handler, v2(np.ones((1, 3)), probabilities=3)).message
+    assert np.asarray(ask_one(handler, v2(np.ones((1, 3)), probabilities=False)).outputs["predict"]).tolist() == [3.0]
 
 
 def module(name: str) -> Any:
