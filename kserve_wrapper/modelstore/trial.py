@@ -122,7 +122,9 @@ def start_limit(archive: Archive) -> float:
 def check_load(
     archive: Archive, request: Optional[Mapping[str, Any]] = None, envelope: Optional[str] = None
 ) -> Iterator[Finding]:
-    """What a trial finds: a load error in one line with its mend, a row that fails, a start that takes too long."""
+    """What a trial finds: a load error in one line with its mend, a row that fails or that nobody could make up, a
+    start that takes too long.
+    """
     absent = missing()
     if absent is not None:
         problem = f"not loaded to see whether it works: {absent} is not installed for {sys.executable}"
@@ -149,6 +151,13 @@ def check_load(
     elif request is not None and status >= 400:
         problem = f"refuses the example request: {_words(answer)}"
         yield error(archive.path, None, problem, "Mend the request or the handler")
+    elif not trial.answers:
+        yield warning(
+            archive.path,
+            None,
+            "loads, and was asked no row: its handler does not tell its inputs, so that none could be made up",
+            "Put a request as clients send it into example.json of the model's folder, or name it with check --request",
+        )
 
 
 def _words(answer: str) -> str:

@@ -67,6 +67,16 @@ def test_what_does_not_load_is_told_in_one_line(tmp_path: Path, handler: str, pr
 
 
 @pytest.mark.usefixtures("needs_torchserve")
+def test_a_handler_that_nobody_asked_is_told(tmp_path: Path) -> None:
+    """It loads, and may fail at every row."""
+    finding = only(check_mar(mar(tmp_path, GOOD.replace('row["body"]', 'row["other"]')), load=True))
+    assert finding.severity is Severity.WARNING
+    assert "was asked no row" in finding.problem
+    assert "example.json" in finding.remedy
+    assert check_mar(mar(tmp_path, GOOD), load=True, request={"instances": [1]}) == []
+
+
+@pytest.mark.usefixtures("needs_torchserve")
 def test_a_directorys_archives_are_loaded_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     models = tmp_path / "models"
     write(models, [mar(tmp_path, "import os\nos._exit(7)")])
