@@ -12,14 +12,13 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Any, List, Mapping, Optional, Sequence, Type
 
 from kserve_wrapper.core import lifetime
+from kserve_wrapper.core.probe import answers
 from kserve_wrapper.core.sockets import free_port
 
 #: Seconds for a stop; the supervisor drains within 25.
@@ -97,15 +96,13 @@ class Running:
         self.base = base
         told: List[str] = []
         while self._process.poll() is None and not self._asked_to_stop:
-            try:
-                with urllib.request.urlopen(f"{base}/v2/health/ready", timeout=5):
-                    return True
-            except (OSError, ValueError):
-                for cause in self.errors():
-                    if cause not in told:
-                        told.append(cause)
-                        print(f"not ready yet: {cause}", file=sys.stderr, flush=True)
-                time.sleep(_EVERY)
+            if answers(f"{base}/v2/health/ready"):
+                return True
+            for cause in self.errors():
+                if cause not in told:
+                    told.append(cause)
+                    print(f"not ready yet: {cause}", file=sys.stderr, flush=True)
+            time.sleep(_EVERY)
         return False
 
     def errors(self) -> List[str]:
