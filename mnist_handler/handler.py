@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
@@ -21,7 +20,8 @@ from ts.torch_handler.base_handler import BaseHandler
 from mnist_handler import describe
 from mnist_handler.compute.ahead import NotCompiled, compile_ahead
 from mnist_handler.compute.device import end_if_lost, leaves_processors, pick_device, set_tf32, set_threads
-from mnist_handler.compute.engine import InferenceResult, is_out_of_memory
+from mnist_handler.compute.engine import InferenceResult, Plan, is_out_of_memory
+from mnist_handler.compute.lengths import ByLength, fit_lengths, takes_any_length
 from mnist_handler.compute.loading import Function, LoadError, load_labels, load_model
 from mnist_handler.compute.pt2_options import apply_pt2
 from mnist_handler.compute.runtime import build_runtime
@@ -34,9 +34,10 @@ from mnist_handler.explain.attributions import DEFAULT_METHOD
 from mnist_handler.explain.explanations import Explanations, Unexplainable, build_explanations
 from mnist_handler.explain.requests import ExplainJob, explain_jobs
 from mnist_handler.explain.targets import Classes, read_targets, split_targets
-from mnist_handler.inputs import arrays
+from mnist_handler.inputs import arrays, samples
 from mnist_handler.inputs.checks import check_bounds, check_names, check_specs
 from mnist_handler.inputs.collate import check_lengths, mask_of, pad_rows, ragged, row_lengths
+from mnist_handler.inputs.encoding import encoded
 from mnist_handler.inputs.parameters import (
     PREDICT_KEYS,
     DeclaredParameter,
@@ -109,6 +110,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
     parameters: Tuple[DeclaredParameter, ...] = ()
     #: Rows that are decoded side by side.
     _decoded_together = 1
+    #: Whether ragged rows are filled up to their input's buckets.
+    _to_buckets = True
     #: Whether Captum can take gradients with respect to the inputs.
     explainable = True
     #: Whether a row's answer is the same whatever rows are beside it. Then the wrapper lets clients share batches; a
@@ -123,8 +126,12 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         Raises:
             ConfigError, LoadError: the archive cannot be served; the message says what to change.
         """
-        self._load(context)
-        self._build(self.config, warm_up_limit(self.config, context.model_yaml_config))
+        try:
+            self._load(context)
+            self._build(self.config, warm_up_limit(self.config, context.model_yaml_config))
+        except SystemExit as ended:
+            # It would end the worker without a word.
+            raise LoadError(f"{type(self).__name__} calls sys.exit({ended.code!r}) while it loads") from ended
         rate_limit(self.config.metrics_interval)
         self._meter = Meter(self.config.metrics_interval) if self.config.metrics else None
         self._metadata = describe.metadata(self._facts(context))
@@ -143,6 +150,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             ConfigError, LoadError: as ``initialize``.
         """
         self._load(context)
+        self._to_buckets = False  # the package is for any length
         model, config, _ = self._served(self.config)
         if config.compile not in ("auto", "ahead"):
             raise NotCompiled(f"handler.compile is {config.compile}, or the model is a function")
@@ -176,7 +184,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         ``self.directory``, the unpacked archive::
 
             def load(self, context):
-                return transformers.AutoModel.from_pretrained(self.directory / "model").to(self.device).eval()
+                return transformers.AutoModel.from_pretrained(self.directory).to(self.device).eval()
         """
         return load_model(self.directory, self.manifest, self.device)
 
@@ -245,13 +253,17 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         """A request's blocks as rows by input; raises RequestError naming the rows at fault.
 
         The only input of a model may have any name and come several times: the rows follow each other. Several
-        inputs go by their names, each once, with equally many rows.
+        inputs go by their names, with equally many rows; each once, but for those that are filled up, whose rows may
+        follow each other in tensors of unequal lengths.
         """
         if len(self.inputs) == 1:
             return {self.inputs[0].name: self._decode_blocks(self.inputs[0], [block for _, block in inputs], asked)}
-        check_names([name for name, _ in inputs], [spec.name for spec in self.inputs])
-        blocks = dict(inputs)
-        rows = {spec.name: self._decode_blocks(spec, [blocks[spec.name]], asked) for spec in self.inputs}
+        repeatable = [spec.name for spec in self.inputs if spec.tensor.pad is not None]
+        check_names([name for name, _ in inputs], [spec.name for spec in self.inputs], repeatable)
+        blocks: Dict[str, List[InputValues]] = {}
+        for name, block in inputs:
+            blocks.setdefault(name, []).append(block)
+        rows = {spec.name: self._decode_blocks(spec, blocks[spec.name], asked) for spec in self.inputs}
         sizes = {name: count(chunks) for name, chunks in rows.items()}
         if len(set(sizes.values())) != 1:
             raise RequestError(400, f"the inputs have unequally many rows: {sizes}")
@@ -266,7 +278,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             arrays.TensorError: the block as a whole cannot be rows of ``spec``.
         """
         if spec.becomes is not None:
-            return self._encode(spec, block, asked, first_row, faults)
+            own = read_declared(self.parameters, asked.common)
+            return encoded(spec, block, first_row, faults, lambda values: self.encode(spec, values, own))
         if not isinstance(block.values, np.ndarray):
             if spec.pad is not None:
                 made = arrays.ragged_rows(block.values, spec.shape, spec.datatype, first_row, faults)
@@ -317,7 +330,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         tensor = spec.tensor
         if tensor.pad is None:
             return (self._merge(spec, chunks),)
-        rows = self.prepare(spec, PREPROCESSED, stack([Chunk(PREPROCESSED, pad_rows(chunks, tensor))], self.device))
+        whole = Chunk(PREPROCESSED, pad_rows(chunks, tensor, self._to_buckets))
+        rows = self.prepare(spec, PREPROCESSED, stack([whole], self.device))
         if tensor.companion is None:
             return (rows,)
         lengths = row_lengths(chunks)
@@ -328,9 +342,15 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         """Rows of one encoding, on the device, as the model takes them."""
         return rows
 
-    def inference(self, data: Sequence[torch.Tensor], *args: Any, **kwargs: Any) -> InferenceResult:
-        """Scores of all rows; rows that do not fit into memory are named in the outcome."""
-        return self._engine.run(data)
+    def inference(
+        self, data: Sequence[torch.Tensor], plan: Optional[Plan] = None, **parameters: Any
+    ) -> InferenceResult:
+        """Scores of all rows; rows that do not fit into memory are named in the outcome.
+
+        Args:
+            plan: how rows of unequal lengths go in sub-batches. An override gets but what it shall answer at once.
+        """
+        return self._engine.run(data, plan=plan)
 
     def postprocess(self, data: Any, **parameters: Any) -> Any:
         """A batch's scores, ready to be cut into answers.
@@ -417,38 +437,6 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             raise row_error({row: named + text for row, text in faults.items()})
         return chunks
 
-    def _encode(
-        self, spec: InputSpec, block: InputValues, asked: RequestParameters, first_row: int, faults: Dict[int, str]
-    ) -> List[Chunk]:
-        values = list(block.values)
-        if isinstance(block.values, np.ndarray):
-            values = (
-                block.values.ravel().tolist() if not spec.shape else list(arrays.split_rows(block.values, spec.shape))
-            )
-        tensor = spec.tensor
-        empty = np.zeros([max(size, 1) for size in tensor.shape], arrays.numpy_dtype(tensor.datatype))
-        rows = [empty] * len(values)
-        good: Dict[int, Any] = {}
-        for row, value in enumerate(values):
-            try:
-                good[row] = arrays.text_of(value) if spec.datatype == "BYTES" else value
-            except arrays.TensorError as error:
-                faults[first_row + row] = str(error)
-        try:
-            own = read_declared(self.parameters, asked.common)
-            made = self.encode(spec, list(good.values()), own) if good else ()
-        except RequestError as error:
-            if not error.rows:
-                raise
-            places = list(good)
-            faults.update({first_row + places[row]: text for row, text in error.rows.items() if row < len(places)})
-            return ragged(rows, PREPROCESSED)
-        if len(made) != len(good):
-            raise ValueError(f"encode made {len(made)} arrays of {len(good)} values")
-        for row, array in zip(good, made):
-            rows[row] = np.ascontiguousarray(array, empty.dtype)
-        return ragged(rows, PREPROCESSED)
-
     def _merge(self, spec: InputSpec, chunks: List[Chunk]) -> torch.Tensor:
         ready = {
             encoding: self.prepare(spec, encoding, stack(some, self.device))
@@ -472,7 +460,11 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             rows = first[-1].start + first[-1].size
             inputs = [tensor[:rows] for tensor in tensors]
             own = jobs[0].own if isinstance(jobs[0], PredictJob) else read_declared(self.parameters, {})
-            outcome = self._engine.run(inputs, self._called(own)) if self._own_inference else self.inference(inputs)
+            plan = self._plan([job.rows for job in first])
+            if self._own_inference:
+                outcome = self._engine.run(inputs, self._called(own), plan)
+            else:
+                outcome = self.inference(inputs, plan)
             failed = outcome.failed
             if outcome.scores is not None:
                 predictions = self._ready(outcome.scores, self._lengths([job.rows for job in first]), own)
@@ -490,6 +482,14 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         if explains and self._explanations is not None:
             explain_jobs(self._explanations, explains, tensors, predictions, results)
             watch.lap("Explain")
+
+    def _plan(self, decoded: Sequence[Rows]) -> Optional[Plan]:
+        """How rows are cut into sub-batches of like lengths; None where all go together."""
+        if self._by_length is None:
+            return None
+        padded = [spec.name for spec in self.inputs if spec.tensor.pad is not None]
+        columns = [row_lengths([chunk for rows in decoded for chunk in rows[name]]) for name in padded]
+        return self._by_length.plan(np.stack(columns, axis=1), self._engine.limit)
 
     def _called(self, own: Mapping[str, Any]) -> nn.Module:
         """A subclass's ``inference`` as a model, with a request's own parameters."""
@@ -535,14 +535,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
 
     def example(self, rows: int, length: int = 1) -> List[torch.Tensor]:
         """The model's arguments for rows of zeros; -1 in a shape counts as ``length``."""
-        decoded: Rows = {}
-        for spec in self.inputs:
-            tensor = spec.tensor
-            most = min(length, tensor.buckets[-1]) if tensor.buckets else length
-            shape = (rows, *(most if size < 0 else size for size in tensor.shape))
-            value = min(max(0, tensor.low or 0), math.inf if tensor.high is None else tensor.high)
-            array = np.full(shape, value, arrays.numpy_dtype(tensor.datatype))
-            decoded[spec.name] = [Chunk(PREPROCESSED, array)]
+        decoded = samples.zeros(self.inputs, rows, length)
         return [tensor.clone() for tensor in RowHandler.preprocess(self, [decoded])]
 
     def _served(self, config: HandlerConfig) -> Tuple[nn.Module, HandlerConfig, bool]:
@@ -565,15 +558,25 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             *(model, config, self.device, self.inputs, self.example, seconds, self.explainable, self.directory)
         )
         self._engine, self._mode = runtime.engine, runtime.mode
+        self._to_buckets = not takes_any_length(runtime.mode, self.device)
         self._read_scores(runtime.scores)
         self._check_padding()
+        self._by_length = self._fit_lengths()
         self._build_explainer(runtime.eager)
+
+    def _fit_lengths(self) -> Optional[ByLength]:
+        """How batches are cut by length; None where rows see others, or are filled up otherwise than by this base."""
+        shapes_itself = {"collate", "prepare"} & overridden(type(self), RowHandler)
+        if not self.independent_rows or shapes_itself or all(spec.tensor.pad is None for spec in self.inputs):
+            return None
+        return fit_lengths(self._engine.forward, self.inputs, self._to_buckets, self.example, self.device)
 
     def _check_padding(self) -> None:
         """Raise LoadError where a row of one value has another answer beside a longer row, which fills it up."""
         if not self.independent_rows or all(spec.tensor.pad is None for spec in self.inputs):
             return
-        alone, together = (self._engine.run(self._of_lengths(lengths)).scores for lengths in ([1], [1, 9]))
+        rows = (RowHandler.preprocess(self, [samples.ones(self.inputs, lengths)]) for lengths in ([1], [1, 9]))
+        alone, together = (self._engine.run(given).scores for given in rows)
         if alone is None or together is None:  # no memory for two rows: requests are told so
             return
         relative, absolute = TOLERANCES[self.config.precision]
@@ -585,19 +588,6 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
                     "a row's answer changes with what fills it up beside a longer one: give the model a mask or "
                     "lengths (companion in its InputSpec) and have it use them, or say independent_rows = False"
                 )
-
-    def _of_lengths(self, lengths: Sequence[int]) -> Tuple[torch.Tensor, ...]:
-        """The model's arguments for rows of ones of these lengths, as far as ``inputs`` take them."""
-        decoded: Rows = {}
-        for spec in self.inputs:
-            tensor = spec.tensor
-            most = tensor.buckets[-1] if tensor.buckets else max(lengths)
-            value = min(max(1, -math.inf if tensor.low is None else tensor.low), tensor.high or math.inf)
-            sizes = [min(length, most) if tensor.pad is not None else 1 for length in lengths]
-            shapes = [(1, *(size if one < 0 else one for one in tensor.shape)) for size in sizes]
-            dtype = arrays.numpy_dtype(tensor.datatype)
-            decoded[spec.name] = [Chunk(PREPROCESSED, np.full(shape, value, dtype)) for shape in shapes]
-        return RowHandler.preprocess(self, [decoded])
 
     def _read_scores(self, scores: Any) -> None:
         """What one row's scores tell of all, and an answer made of them: nothing becomes ready and then fails."""

@@ -110,6 +110,7 @@ def test_same_files_same_bytes(store: Path, tmp_path: Path, monkeypatch: pytest.
         ({"handler": "tiny_handlr"}, "no file tiny_handlr .* not one of TorchServe's handlers, base_handler, "),
         ({"handler": "tiny_handler"}, "did you mean tiny_handler.py"),
         ({"serialized_file": None}, "model_file without serialized_file: .* random weights"),
+        ({"model_file": None, "model_class": "Tiny"}, "model_class names a class of model_file, which is missing"),
         ({"version": "1/0"}, "version '1/0' must be of letters"),
         ({"version": "1.0\n"}, "must be of letters"),
     ],
@@ -152,7 +153,8 @@ def test_version_of_the_command(store: Path, tmp_path: Path) -> None:
     [
         ("handler:\n  warm: 3\n", "model-config.yaml: handler: unknown warm; known are "),
         ("handler:\n  precision: fp8\n", "handler.precision: 'fp8' is none of fp32, bf16, fp16"),
-        ("handler: [\n", "model-config.yaml: "),
+        ("a: 1\nhandler: [b\n", r"model-config.yaml, line 2: is not YAML: [^\n]+\Z"),
+        ("a: b: c\n", r"model-config.yaml, line 1: is not YAML: [^\n]+\Z"),
         ("- handler\n", "must hold a mapping"),
         ("minWorkers: 1\n", ""),
         ("", ""),
@@ -177,6 +179,20 @@ def test_a_package_left_out_is_told(store: Path, tmp_path: Path, capsys: pytest.
     (store / "tiny" / "tiny_handler.py").write_text("import os\nfrom mnist_handler import RowHandler\n")
     build(store / "tiny", tmp_path)
     assert "warning: tiny_handler.py imports mnist_handler, which " in capsys.readouterr().err
+
+
+def test_requirements_that_are_not_packed_are_told(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store / "tiny" / "requirements.txt").write_text("pandas\n")
+    describe(store)
+    build(store / "tiny", tmp_path)
+    assert (
+        'requirements.txt is not packed: write "requirements_file": "requirements.txt" into' in capsys.readouterr().err
+    )
+    describe(store, requirements_file="requirements.txt")
+    build(store / "tiny", tmp_path)
+    assert capsys.readouterr().err == ""
 
 
 def test_settings_are_checked_without_torch() -> None:
