@@ -30,7 +30,7 @@ def variant(flags: str) -> Ours:
 def run(given: argparse.Namespace) -> Dict[str, Any]:
     quiet = Quiet(given.patience)
     servers: List[Server] = [variant(flags) for flags in given.variants]
-    cases = [Case(form, connections) for form in FORMS for connections in CONNECTIONS]
+    cases = [Case(form, connections) for form in FORMS for connections in given.connections]
     described = machine.describe()
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         directory = Path(place)
@@ -49,6 +49,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("variants", nargs="+", metavar="FLAG=VALUE,…", help="such as pipelining=true pipelining=false")
     parser.add_argument("--rounds", type=int, default=10, help="rounds of every case (default: 10)")
     parser.add_argument("--seconds", type=float, default=3, help="seconds of load a round (default: 3)")
+    parser.add_argument("--connections", type=int, nargs="+", default=list(CONNECTIONS), help="default: 1 64")
     add_patience(parser)
     add_output(parser)
     given = parser.parse_args(arguments)

@@ -15,6 +15,8 @@ EXTENSIONS = ("binary_tensor_data", "raw_body", "row_errors")
 INDEPENDENT_ROWS = "independent_rows"
 #: Rows of unequal shape may share a batch: an input pads them.
 RAGGED_ROWS = "ragged_rows"
+#: The same of a model of several inputs: all that vary are padded, and each may come several times.
+RAGGED_INPUTS = "ragged_inputs"
 #: Rows of an output have lengths of their own, which the output ``NAME_length`` tells.
 OUTPUT_LENGTHS = "output_lengths"
 
@@ -76,7 +78,14 @@ def _batching(facts: ModelFacts) -> List[str]:
         return []
     padded = any(one.tensor.pad is not None for one in facts.inputs)
     varying = any(one.shape[:1] == (-1,) for one in facts.outputs) or (padded and facts.explained)
-    return [INDEPENDENT_ROWS, *([RAGGED_ROWS] if padded else []), *([OUTPUT_LENGTHS] if varying else [])]
+    ragged = [RAGGED_ROWS] if padded else []
+    if (
+        padded
+        and len(facts.inputs) > 1
+        and all(one.tensor.pad is not None or -1 not in one.shape for one in facts.inputs)
+    ):
+        ragged.append(RAGGED_INPUTS)
+    return [INDEPENDENT_ROWS, *ragged, *([OUTPUT_LENGTHS] if varying else [])]
 
 
 def _outputs(facts: ModelFacts) -> List[Dict[str, Any]]:

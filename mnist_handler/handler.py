@@ -21,7 +21,8 @@ from ts.torch_handler.base_handler import BaseHandler
 from mnist_handler import describe
 from mnist_handler.compute.ahead import NotCompiled, compile_ahead
 from mnist_handler.compute.device import end_if_lost, leaves_processors, pick_device, set_tf32, set_threads
-from mnist_handler.compute.engine import InferenceResult, is_out_of_memory
+from mnist_handler.compute.engine import InferenceResult, Plan, is_out_of_memory
+from mnist_handler.compute.lengths import ByLength, fit_lengths, takes_any_length
 from mnist_handler.compute.loading import Function, LoadError, load_labels, load_model
 from mnist_handler.compute.pt2_options import apply_pt2
 from mnist_handler.compute.runtime import build_runtime
@@ -109,6 +110,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
     parameters: Tuple[DeclaredParameter, ...] = ()
     #: Rows that are decoded side by side.
     _decoded_together = 1
+    #: Whether ragged rows are filled up to their input's buckets.
+    _to_buckets = True
     #: Whether Captum can take gradients with respect to the inputs.
     explainable = True
     #: Whether a row's answer is the same whatever rows are beside it. Then the wrapper lets clients share batches; a
@@ -147,6 +150,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             ConfigError, LoadError: as ``initialize``.
         """
         self._load(context)
+        self._to_buckets = False  # the package is for any length
         model, config, _ = self._served(self.config)
         if config.compile not in ("auto", "ahead"):
             raise NotCompiled(f"handler.compile is {config.compile}, or the model is a function")
@@ -180,7 +184,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         ``self.directory``, the unpacked archive::
 
             def load(self, context):
-                return transformers.AutoModel.from_pretrained(self.directory / "model").to(self.device).eval()
+                return transformers.AutoModel.from_pretrained(self.directory).to(self.device).eval()
         """
         return load_model(self.directory, self.manifest, self.device)
 
@@ -249,13 +253,17 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         """A request's blocks as rows by input; raises RequestError naming the rows at fault.
 
         The only input of a model may have any name and come several times: the rows follow each other. Several
-        inputs go by their names, each once, with equally many rows.
+        inputs go by their names, with equally many rows; each once, but for those that are filled up, whose rows may
+        follow each other in tensors of unequal lengths.
         """
         if len(self.inputs) == 1:
             return {self.inputs[0].name: self._decode_blocks(self.inputs[0], [block for _, block in inputs], asked)}
-        check_names([name for name, _ in inputs], [spec.name for spec in self.inputs])
-        blocks = dict(inputs)
-        rows = {spec.name: self._decode_blocks(spec, [blocks[spec.name]], asked) for spec in self.inputs}
+        repeatable = [spec.name for spec in self.inputs if spec.tensor.pad is not None]
+        check_names([name for name, _ in inputs], [spec.name for spec in self.inputs], repeatable)
+        blocks: Dict[str, List[InputValues]] = {}
+        for name, block in inputs:
+            blocks.setdefault(name, []).append(block)
+        rows = {spec.name: self._decode_blocks(spec, blocks[spec.name], asked) for spec in self.inputs}
         sizes = {name: count(chunks) for name, chunks in rows.items()}
         if len(set(sizes.values())) != 1:
             raise RequestError(400, f"the inputs have unequally many rows: {sizes}")
@@ -321,7 +329,8 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         tensor = spec.tensor
         if tensor.pad is None:
             return (self._merge(spec, chunks),)
-        rows = self.prepare(spec, PREPROCESSED, stack([Chunk(PREPROCESSED, pad_rows(chunks, tensor))], self.device))
+        whole = Chunk(PREPROCESSED, pad_rows(chunks, tensor, self._to_buckets))
+        rows = self.prepare(spec, PREPROCESSED, stack([whole], self.device))
         if tensor.companion is None:
             return (rows,)
         lengths = row_lengths(chunks)
@@ -332,9 +341,15 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         """Rows of one encoding, on the device, as the model takes them."""
         return rows
 
-    def inference(self, data: Sequence[torch.Tensor], *args: Any, **kwargs: Any) -> InferenceResult:
-        """Scores of all rows; rows that do not fit into memory are named in the outcome."""
-        return self._engine.run(data)
+    def inference(
+        self, data: Sequence[torch.Tensor], plan: Optional[Plan] = None, **parameters: Any
+    ) -> InferenceResult:
+        """Scores of all rows; rows that do not fit into memory are named in the outcome.
+
+        Args:
+            plan: how rows of unequal lengths go in sub-batches. An override gets but what it shall answer at once.
+        """
+        return self._engine.run(data, plan=plan)
 
     def postprocess(self, data: Any, **parameters: Any) -> Any:
         """A batch's scores, ready to be cut into answers.
@@ -476,7 +491,11 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             rows = first[-1].start + first[-1].size
             inputs = [tensor[:rows] for tensor in tensors]
             own = jobs[0].own if isinstance(jobs[0], PredictJob) else read_declared(self.parameters, {})
-            outcome = self._engine.run(inputs, self._called(own)) if self._own_inference else self.inference(inputs)
+            plan = self._plan([job.rows for job in first])
+            if self._own_inference:
+                outcome = self._engine.run(inputs, self._called(own), plan)
+            else:
+                outcome = self.inference(inputs, plan)
             failed = outcome.failed
             if outcome.scores is not None:
                 predictions = self._ready(outcome.scores, self._lengths([job.rows for job in first]), own)
@@ -494,6 +513,14 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         if explains and self._explanations is not None:
             explain_jobs(self._explanations, explains, tensors, predictions, results)
             watch.lap("Explain")
+
+    def _plan(self, decoded: Sequence[Rows]) -> Optional[Plan]:
+        """How rows are cut into sub-batches of like lengths; None where all go together."""
+        if self._by_length is None:
+            return None
+        padded = [spec.name for spec in self.inputs if spec.tensor.pad is not None]
+        columns = [row_lengths([chunk for rows in decoded for chunk in rows[name]]) for name in padded]
+        return self._by_length.plan(np.stack(columns, axis=1), self._engine.limit)
 
     def _called(self, own: Mapping[str, Any]) -> nn.Module:
         """A subclass's ``inference`` as a model, with a request's own parameters."""
@@ -569,9 +596,18 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
             *(model, config, self.device, self.inputs, self.example, seconds, self.explainable, self.directory)
         )
         self._engine, self._mode = runtime.engine, runtime.mode
+        self._to_buckets = not takes_any_length(runtime.mode, self.device)
         self._read_scores(runtime.scores)
         self._check_padding()
+        self._by_length = self._fit_lengths()
         self._build_explainer(runtime.eager)
+
+    def _fit_lengths(self) -> Optional[ByLength]:
+        """How batches are cut by length; None where rows see others, or are filled up otherwise than by this base."""
+        shapes_itself = {"collate", "prepare"} & overridden(type(self), RowHandler)
+        if not self.independent_rows or shapes_itself or all(spec.tensor.pad is None for spec in self.inputs):
+            return None
+        return fit_lengths(self._engine.forward, self.inputs, self._to_buckets, self.example, self.device)
 
     def _check_padding(self) -> None:
         """Raise LoadError where a row of one value has another answer beside a longer row, which fills it up."""

@@ -6,12 +6,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List, Union
+from typing import Dict, List, Sequence, Union
 
 from benchmarks.environments import ROOT, BuildError
 
 HERE = Path(__file__).parent
-PHOTOGRAPH_MODEL = HERE / "photograph_model.py"
 MODEL = ROOT / "model-archiver" / "model-store" / "mnist"
 
 
@@ -32,10 +31,15 @@ def empty(store: Path, name: str = "mnist") -> Path:
 
 def ours(store: Path) -> Path:
     """This project's archive."""
+    return packed(MODEL.parent, "mnist", store)
+
+
+def packed(sources: Path, model: str, store: Path) -> Path:
+    """A model's folder as this project packs it."""
     store.mkdir(parents=True, exist_ok=True)
-    script = str(ROOT / "model-archiver" / "build_mar.py")
-    _run([sys.executable, script, "--model", "mnist", "--out", str(store), "--no-check"])
-    return store / "mnist.mar"
+    script = [sys.executable, str(ROOT / "model-archiver" / "build_mar.py"), "--store", str(sources)]
+    _run([*script, "--model", model, "--out", str(store), "--no-check"])
+    return store / f"{model}.mar"
 
 
 def minilm(place: Path, random_weights: bool = False) -> Dict[str, Path]:
@@ -53,13 +57,11 @@ def minilm(place: Path, random_weights: bool = False) -> Dict[str, Path]:
     return {"ours": place / "ours" / "minilm.mar", "ours, not ahead": place / "eager" / "minilm.mar", "stock": stock}
 
 
-def photographs(store: Path, place: Path, ours: bool) -> Path:
-    """The network for photographs, its weights in ``place``, under our handler or TorchServe's image_classifier."""
-    handler = str(HERE / "photograph_handler.py") if ours else "image_classifier"
-    more = ["--model-file", str(PHOTOGRAPH_MODEL), "--serialized-file", str(place / "photographs.pt")]
-    if ours:
-        more += ["--extra-files", str(ROOT / "mnist_handler")]
-    return _archive(store, "photographs", handler, more)
+def stock_model(store: Path, folder: Path, handler: Union[Path, str], extras: Sequence[Path]) -> Path:
+    """A model's folder under a handler of TorchServe's own kind."""
+    name = folder.name
+    more = ["--model-file", str(folder / f"{name}.py"), "--serialized-file", str(folder / f"{name}.pt")]
+    return _archive(store, name, handler, more + (["--extra-files", ",".join(map(str, extras))] if extras else []))
 
 
 def _archive(store: Path, name: str, handler: Union[Path, str], more: List[str]) -> Path:

@@ -75,6 +75,8 @@ def build(
         scratch = Path(scratch_name).resolve()
         stage_extras(folder, description, scratch / "extras")
         made = _archive(model, folder, description, version or description["version"], scratch)
+        if "model_class" in description:
+            name_class(made, description["model_class"])
         if instructions is not None and "compile_ahead" not in description and uses_package(folder, description):
             pack_compiled(made, instructions, tell=lambda line: print(f"build: {line}", file=sys.stderr, flush=True))
         rewrite(made, scratch / made.name, build_time())
@@ -127,6 +129,20 @@ def archiver_command(model: str, folder: Path, description: Dict[str, Any], vers
     if description.get("extra_files") or description.get("packages"):
         command += ["--extra-files", "extras"]
     return command
+
+
+def name_class(archive: Path, name: str) -> None:
+    """Have the manifest say which class of the model's file is the model: torch-model-archiver has no option for it."""
+    part = archive.with_suffix(".part")
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(part, "w") as new:
+        for entry in old.infolist():
+            content = old.read(entry)
+            if entry.filename == MANIFEST:
+                manifest = json.loads(content)
+                manifest["model"]["modelClass"] = name
+                content = json.dumps(manifest).encode()
+            new.writestr(entry.filename, content)
+    os.replace(part, archive)
 
 
 def build_time() -> time.struct_time:

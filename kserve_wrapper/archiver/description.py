@@ -3,6 +3,7 @@
     version          the model's version
     handler          the handler's file, or the name of one that TorchServe brings
     model_file       the file with the model's class (not for TorchScript)
+    model_class      its name, where the file has several; handlers of this project read it
     serialized_file  the weights
     config_file      TorchServe's model configuration, YAML; model-config.yaml where that lies in the folder
     requirements_file  what pip installs for this model where install_py_dep_per_model=true
@@ -30,7 +31,7 @@ from kserve_wrapper.modelstore import modules
 NAME = "mar.json"
 #: The keys of mar.json that name one file and are options of torch-model-archiver.
 FILES = ("model_file", "serialized_file", "config_file", "requirements_file")
-TEXTS = ("version", "handler", "compile_ahead", "train", *FILES)
+TEXTS = ("version", "handler", "model_class", "compile_ahead", "train", *FILES)
 LISTS = ("extra_files", "packages")
 #: The handlers that TorchServe brings, as torch-model-archiver 0.12 knows them.
 HANDLERS = (
@@ -41,6 +42,8 @@ HANDLERS = (
 PACKAGE = "mnist_handler"
 #: Files that are packed wherever they lie in the folder: TorchServe and handlers look for these names.
 LABELS, CONFIG = "index_to_name.json", "model-config.yaml"
+#: One that is not: it may be what its training needs.
+REQUIREMENTS = "requirements.txt"
 
 
 class BuildError(Exception):
@@ -63,6 +66,8 @@ def read_description(folder: Path) -> Dict[str, Any]:
             raise BuildError(f"{path}: {key} must be a {'list of texts' if key in LISTS else 'text'}")
     if description.get("compile_ahead", "no") != "no":
         raise BuildError(f"{path}: compile_ahead is no, or left out")
+    if "model_class" in description and "model_file" not in description:
+        raise BuildError(f"{path}: model_class names a class of model_file, which is missing")
     for key in ("version", "handler"):
         if key not in description:
             raise BuildError(f"{path}: {key} is missing")
@@ -183,6 +188,8 @@ def check_config(folder: Path, description: Dict[str, Any]) -> None:
     try:
         import yaml
 
+        from kserve_wrapper.modelstore.model_config import yaml_fault
+
         source = package_folder(folder, PACKAGE) / "config.py"
     except (ImportError, BuildError):
         return
@@ -192,7 +199,9 @@ def check_config(folder: Path, description: Dict[str, Any]) -> None:
         if content is not None and not isinstance(content, dict):
             raise BuildError(f"{folder / name} must hold a mapping")
         rules.parse_config((content or {}).get("handler"))
-    except (yaml.YAMLError, rules.ConfigError) as error:
+    except yaml.YAMLError as error:
+        raise BuildError(f"{folder / name}{yaml_fault(error)}") from error
+    except rules.ConfigError as error:
         raise BuildError(f"{folder / name}: {error}") from error
 
 
@@ -210,9 +219,16 @@ def _load_module(path: Path) -> ModuleType:
 
 def warnings_of(folder: Path, description: Dict[str, Any]) -> List[str]:
     """What is allowed and probably not meant."""
-    if PACKAGE in description.get("packages", []) or not uses_package(folder, description):
-        return []
-    return [
-        f"{description['handler']} imports {PACKAGE}, which {folder / NAME} does not pack: add it to packages, "
-        "or install it where TorchServe runs"
-    ]
+    found = []
+    if PACKAGE not in description.get("packages", []) and uses_package(folder, description):
+        found.append(
+            f"{description['handler']} imports {PACKAGE}, which {folder / NAME} does not pack: add it to packages, "
+            "or install it where TorchServe runs"
+        )
+    packed = [description.get("requirements_file"), *description.get("extra_files", [])]
+    if (folder / REQUIREMENTS).is_file() and REQUIREMENTS not in packed:
+        found.append(
+            f'{folder / REQUIREMENTS} is not packed: write "requirements_file": "{REQUIREMENTS}" into {folder / NAME} '
+            "for TorchServe to install it (install_py_dep_per_model=true)"
+        )
+    return found

@@ -6,8 +6,9 @@ A call shares only where the handler answers each row by itself, which the handl
 * V1: instances are rows; lists of them are concatenated.
 * V2 to a handler that tells its inputs: dimension 0 counts rows, so each input is concatenated along it. A tensor
   of one dimension less than the handler's is one row, and gets its dimension 0 first.
-  Where the handler pads rows of unequal lengths (``ragged_rows``), each length is an input of its own; where it fills
-  up the rows of an output (``output_lengths``), each call gets them in the length of its own longest.
+  Where the handler pads rows of unequal lengths (``ragged_rows``, of several inputs ``ragged_inputs``), each length is
+  an input of its own; where it fills up the rows of an output (``output_lengths``), each call gets them in the length
+  of its own longest.
 * V2 to a handler behind the stock envelope, which takes every *input* for a row and answers one output for each, in
   order: inputs of several calls, one each, become the inputs of one.
 
@@ -227,11 +228,12 @@ def _tells_lengths(call: V2Call, metadata: ModelMetadata) -> bool:
     return all(f"{name}{LENGTH}" in call.outputs for name in varying.intersection(call.outputs))
 
 
-def _any_length(inputs: Sequence[Tensor], metadata: ModelMetadata) -> Optional[Tuple[int, ...]]:
-    """A row's shape where the handler pads its only input: rows of other lengths may go with them, each in its own."""
-    if "ragged_rows" not in metadata.extensions or len(metadata.inputs) != 1 or len(inputs) != 1:
+def _any_length(inputs: Sequence[Tensor], metadata: ModelMetadata) -> Optional[Mapping[str, Tuple[int, ...]]]:
+    """Shapes of a row by input where the handler pads: rows of other lengths may go with them, each in its own."""
+    wanted = "ragged_rows" if len(metadata.inputs) == 1 else "ragged_inputs"
+    if wanted not in metadata.extensions or len(metadata.inputs) != len(inputs):
         return None
-    return metadata.inputs[0].shape[1:]
+    return {tensor.name: tensor.shape[1:] for tensor in metadata.inputs}
 
 
 def _prepare_stock(call: V2Call, size: int) -> BatchSlice:
@@ -246,10 +248,14 @@ def _prepare_stock(call: V2Call, size: int) -> BatchSlice:
 
 
 def _key(
-    call: V2Call, inputs: Sequence[Tensor], batch_dimensions: int, padded: Optional[Tuple[int, ...]] = None
+    call: V2Call,
+    inputs: Sequence[Tensor],
+    batch_dimensions: int,
+    padded: Optional[Mapping[str, Tuple[int, ...]]] = None,
 ) -> Hashable:
     names = tuple([tensor.name for tensor in inputs]) if batch_dimensions else ()
-    forms = tuple([(t.datatype, padded or t.shape[batch_dimensions:], _freeze(t.parameters)) for t in inputs])
+    shapes = [t.shape[batch_dimensions:] if padded is None else padded[t.name] for t in inputs]
+    forms = tuple([(t.datatype, shape, _freeze(t.parameters)) for t, shape in zip(inputs, shapes)])
     outputs = None if call.outputs is None else tuple(call.outputs)
     return ("v2", call.model, call.version, call.explain, names, forms, outputs, _freeze(call.parameters))
 
@@ -296,7 +302,7 @@ def _fits(shape: Tuple[int, ...], known: Tuple[int, ...]) -> bool:
 
 
 def _concatenate_alike(tensors: Sequence[Tensor]) -> List[Tensor]:
-    """One tensor for each run of rows of one shape: a handler that pads its only input takes several, in order."""
+    """One tensor for each run of rows of one shape: a handler that pads an input takes several of it, in order."""
     joined: List[Tensor] = []
     start = 0
     for stop in range(1, len(tensors) + 1):

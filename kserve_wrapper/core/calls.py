@@ -108,7 +108,7 @@ class ModelMetadata:
     inputs: List[TensorMetadata] = field(default_factory=list)
     outputs: List[TensorMetadata] = field(default_factory=list)
     #: What the handler understands beyond the stock ones: binary_tensor_data, raw_body, row_errors, independent_rows,
-    #: ragged_rows, output_lengths.
+    #: ragged_rows, ragged_inputs, output_lengths.
     extensions: List[str] = field(default_factory=list)
     #: Request headers that the handler reads.
     request_headers: List[str] = field(default_factory=list)

@@ -5,6 +5,7 @@ That runs the archive's code, with the rights of who asks for it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -146,8 +147,17 @@ def check_load(
         )
         yield error(archive.path, None, f"loads, and fails on the first row: {cause}", remedy)
     elif request is not None and status >= 400:
-        problem = f"refuses the example request: {answer[:_SHOWN]}"
+        problem = f"refuses the example request: {_words(answer)}"
         yield error(archive.path, None, problem, "Mend the request or the handler")
+
+
+def _words(answer: str) -> str:
+    """The message in a refusal."""
+    with contextlib.suppress(ValueError):
+        told = json.loads(answer)
+        if isinstance(told, dict) and isinstance(told.get("error"), str):
+            return str(told["error"])[:_SHOWN]
+    return answer[:_SHOWN]
 
 
 def _load_failure(archive: Archive, trial: Trial, limit: float) -> Finding:

@@ -92,7 +92,7 @@ def _v2_paths() -> Dict[str, Any]:
     paths: Dict[str, Any] = {
         "/v2": {"get": _operation("About the server.", _ref("ServerMetadata"))},
         "/v2/": {"get": _operation("About the server.", _ref("ServerMetadata"))},
-        "/v2/health/live": {"get": _readiness("Does the server live?", _object({"live": flag}), known=True)},
+        "/v2/health/live": {"get": _readiness("Is the server alive?", _object({"live": flag}), known=True)},
         "/v2/health/ready": {"get": _readiness("Are all models ready?", _ref("ServerReady"), known=True)},
         "/v2/models": {"get": _operation("All models.", _object({"models": _list({"type": "string"})}))},
         "/v2/models/stats": {"get": _operation("What all models have answered.", _ref("ModelStatistics"))},

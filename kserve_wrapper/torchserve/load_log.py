@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Tuple
 
-from kserve_wrapper.torchserve import worker_ends
+from kserve_wrapper.torchserve import tracebacks, worker_ends
 from kserve_wrapper.torchserve.log_records import (
     OF_A_REQUEST,
     TRACEBACK,
@@ -73,9 +73,6 @@ _MENDS: Tuple[Tuple[str, str], ...] = (
     ("CUDA out of memory", "Start fewer workers, or take a larger GPU"),
     ("MemoryError", "Start fewer workers, or give the pod more memory"),
 )
-#: Errors whose text does not say where.
-_PLACELESS = ("SyntaxError: ", "IndentationError: ", "TabError: ")
-_FRAME = re.compile(r'  File "(.+)", line (\d+)')
 _ELSE = "Mend the handler or the archive"
 
 
@@ -271,24 +268,26 @@ def _first_chain(said: List[str], loading: bool = False) -> Optional[str]:
         loading: only of the load: no request that failed afterwards.
     """
     error: Optional[str] = None
+    where: Optional[str] = None
+    frames: List[str] = []
     chained = within = False
-    place = ""
     for before, line, after in zip(["", *said], said, [*said[1:], ""]):
         if line == TRACEBACK:
             if (loading and before in OF_A_REQUEST) or (error is not None and not chained):
                 break
-            within, chained, place = True, False, ""
-        elif within and (frame := _FRAME.match(line)) is not None:
-            place = f" ({Path(frame[1]).name}, line {frame[2]})"
+            within, chained = True, False
+            frames.clear()
         elif within and line and not line.startswith((" ", "\t")):
             within = False
             if not line.startswith(_HUNG_UP) and (error is None or _OWN_HANDLER not in line):
                 # torch lists what does not fit in lines of their own.
                 error = f"{line} {after.strip()}" if line.endswith(":") and after[:1].isspace() else line
-                error += place if line.startswith(_PLACELESS) else ""
+                where = tracebacks.place(frames)
+        elif within:
+            frames.append(line)
         elif line in _CHAINS:
             chained = True
-    return error
+    return None if error is None else tracebacks.plain(error, where)
 
 
 def failure(lines: Iterable[str], status: Optional[int] = None) -> Optional[Tuple[str, str]]:

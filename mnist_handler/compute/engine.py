@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple, TypeVar, Union
 
 import torch
@@ -39,6 +40,21 @@ class InferenceResult:
 
     scores: Optional[Scores]
     failed: Dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A batch in sub-batches, which ``lengths.py`` makes.
+
+    Args:
+        order: of the rows, int64 [rows].
+        spans: first row, in that order, and the row behind the last of each sub-batch.
+        sizes: for each sub-batch the second size of each of the model's arguments; None = as it is.
+    """
+
+    order: torch.Tensor
+    spans: Sequence[Tuple[int, int]]
+    sizes: Sequence[Sequence[Optional[int]]]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -207,7 +223,7 @@ class Engine:
         # Inductor would compile again for the first of those.
         rows = [tensor.expand(size, *tensor.shape[1:]) for tensor in example]
         inputs = [one.clone(memory_format=torch.contiguous_format) for one in rows]
-        times = [_time(forward, inputs) for forward in self._forwards]
+        times = [time_calls(forward, inputs) for forward in self._forwards]
         self._fastest[size] = self._forwards[times.index(min(times))]
         return min(times)
 
@@ -220,18 +236,47 @@ class Engine:
                 *(seconds, len(cold), ", ".join(map(str, cold))),
             )
 
-    def run(self, inputs: Inputs, instead: Optional[Forward] = None) -> InferenceResult:
+    @property
+    def limit(self) -> int:
+        """Rows that go through at once."""
+        return self._limit
+
+    def forward(self, *inputs: torch.Tensor) -> Optional[Scores]:
+        """As ``run``, like a model."""
+        return self.run(inputs).scores
+
+    def run(self, inputs: Inputs, instead: Optional[Forward] = None, plan: Optional[Plan] = None) -> InferenceResult:
         """Scores for all rows; what does not fit into memory is halved until it does.
 
         Args:
             instead: what is called in the model's place, of the same inputs.
+            plan: how the rows are cut into sub-batches, instead of as they come.
         """
         rows = len(inputs[0])
         with torch.inference_mode():
-            done, failed = run_halving(lambda start, stop: self._span(inputs, start, stop, instead), rows, self._limit)
+            if plan is not None:
+                return self._run_planned(inputs, instead, plan)
+            done, failed = run_halving(partial(self._span, inputs, instead), rows, self._limit)
             return InferenceResult(_assemble_all(done, rows), failed)
 
-    def _span(self, inputs: Inputs, start: int, stop: int, instead: Optional[Forward]) -> Scores:
+    def _run_planned(self, inputs: Inputs, instead: Optional[Forward], plan: Plan) -> InferenceResult:
+        rows = len(inputs[0])
+        order = plan.order.to(inputs[0].device)
+        ordered = [tensor[order] for tensor in inputs]
+        done: List[Tuple[int, Scores]] = []
+        failed: Dict[int, str] = {}
+        for (start, stop), sizes in zip(plan.spans, plan.sizes):
+            parts = [_cut(tensor[start:stop], size) for tensor, size in zip(ordered, sizes)]
+            some, wrong = run_halving(partial(self._span, parts, instead), stop - start, self._limit)
+            done += [(start + first, scores) for first, scores in some]
+            failed.update({int(plan.order[start + row]): text for row, text in wrong.items()})
+        scores = _assemble_all(done, rows)
+        back = torch.argsort(order)
+        if isinstance(scores, tuple):
+            return InferenceResult(tuple(one[back] for one in scores), failed)
+        return InferenceResult(None if scores is None else scores[back], failed)
+
+    def _span(self, inputs: Inputs, instead: Optional[Forward], start: int, stop: int) -> Scores:
         rows = stop - start
         parts = inputs if rows == len(inputs[0]) else [tensor[start:stop] for tensor in inputs]
         size = self._padded(rows)
@@ -249,7 +294,7 @@ class Engine:
         return self._sizes[place] if place < len(self._sizes) else rows
 
 
-def _time(forward: Forward, inputs: Inputs) -> float:
+def time_calls(forward: Forward, inputs: Inputs) -> float:
     """Seconds of the quickest call. A slow model is called but twice: its calls outweigh their own preparation."""
     times: List[float] = []
     while len(times) < 2 or (len(times) < _CALLS and sum(times) < _ENOUGH):
@@ -259,6 +304,10 @@ def _time(forward: Forward, inputs: Inputs) -> float:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - begin)
     return min(times)
+
+
+def _cut(tensor: torch.Tensor, size: Optional[int]) -> torch.Tensor:
+    return tensor if size is None or size == tensor.shape[1] else tensor[:, :size].contiguous()
 
 
 def _pad(tensor: torch.Tensor, rows: int) -> torch.Tensor:

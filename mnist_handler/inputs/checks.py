@@ -47,8 +47,8 @@ def _check_tensor(spec: InputSpec) -> None:
         raise ConfigError(f"input {name}: buckets must be lengths in rising order, not {tensor.buckets}")
 
 
-def check_names(given: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raise RequestError (400) unless each input that is wanted is given, once, and no other."""
+def check_names(given: Sequence[str], wanted: Sequence[str], repeatable: Sequence[str] = ()) -> None:
+    """Raise RequestError (400) unless each input that is wanted is given, and no other; once, if not ``repeatable``."""
     takes = f"the model takes {', '.join(wanted)}"
     unknown = _others(given, wanted)
     if unknown:
@@ -57,7 +57,7 @@ def check_names(given: Sequence[str], wanted: Sequence[str]) -> None:
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise RequestError(400, f"input {', '.join(missing)} {verb} missing; {takes}")
-    twice = sorted({name for name in given if given.count(name) > 1})
+    twice = sorted({name for name in given if given.count(name) > 1 and name not in repeatable})
     if twice:
         raise RequestError(400, f"input {', '.join(twice)} more than once; {takes}, each once")
 

@@ -18,14 +18,14 @@ def row_lengths(chunks: Sequence[Chunk]) -> np.ndarray[Any, Any]:
     return lengths
 
 
-def pad_rows(chunks: Sequence[Chunk], spec: InputSpec) -> np.ndarray[Any, Any]:
-    """All rows in one array [rows, longest, …], the longest rounded up to the next of ``spec.buckets``.
+def pad_rows(chunks: Sequence[Chunk], spec: InputSpec, to_buckets: bool = True) -> np.ndarray[Any, Any]:
+    """All rows in one array [rows, longest, …], the longest rounded up to the next of ``spec.buckets``, or not.
 
     Chunks may differ wherever the row's shape has -1; ``spec.pad`` fills what a row lacks.
     """
     shapes = [chunk.array.shape[1:] for chunk in chunks]
     longest = [max(sizes) for sizes in zip(*shapes)]
-    if spec.buckets:
+    if spec.buckets and to_buckets:
         longest[0] = bucket(longest[0], spec.buckets)
     if len(chunks) == 1 and tuple(longest) == shapes[0]:
         return chunks[0].array

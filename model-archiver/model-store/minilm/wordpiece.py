@@ -7,10 +7,13 @@ of Chinese stand alone; a word that the vocabulary cannot spell is [UNK].
 from __future__ import annotations
 
 import unicodedata
-from typing import Dict, List, Sequence
+from functools import lru_cache
+from typing import Callable, Dict, List, Sequence, Tuple
 
 #: A longer word is [UNK], as it is for BERT; spelling it would cost the square of its length.
 MAX_WORD = 100
+#: Words whose pieces are kept.
+_WORDS = 1 << 16
 _CJK = (
     *((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F)),
     *((0x2B740, 0x2B81F), (0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F)),
@@ -27,16 +30,19 @@ class WordPiece:
     def __init__(self, vocabulary: Sequence[str]) -> None:
         self._ids: Dict[str, int] = {token: number for number, token in enumerate(vocabulary)}
         self._start, self._end, self._unknown = (self._ids[name] for name in ("[CLS]", "[SEP]", "[UNK]"))
+        #: Most words come again and again.
+        self._spelt = lru_cache(maxsize=_WORDS)(self._spell)
 
     def __call__(self, text: str) -> List[int]:
         ids = [self._start]
         for word in split_words(text):
-            ids.extend(self._spell(word))
+            if len(word) > MAX_WORD:
+                ids.append(self._unknown)
+            else:
+                ids.extend(self._spelt(word))
         return [*ids, self._end]
 
-    def _spell(self, word: str) -> List[int]:
-        if len(word) > MAX_WORD:
-            return [self._unknown]
+    def _spell(self, word: str) -> Tuple[int, ...]:
         pieces: List[int] = []
         start = 0
         while start < len(word):
@@ -44,21 +50,30 @@ class WordPiece:
             ends = range(len(word), start, -1)
             end = next((end for end in ends if prefix + word[start:end] in self._ids), None)
             if end is None:
-                return [self._unknown]
+                return (self._unknown,)
             pieces.append(self._ids[prefix + word[start:end]])
             start = end
-        return pieces
+        return tuple(pieces)
+
+
+class _Table(Dict[int, str]):
+    """What becomes of each character, for ``str.translate``; made when one first comes, and kept of the usual ones."""
+
+    def __init__(self, make: Callable[[str], str]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, code: int) -> str:
+        made = self._make(chr(code))
+        if code < 0x10000:  # so that no client can make it large
+            self[code] = made
+        return made
 
 
 def split_words(text: str) -> List[str]:
     """Words in lower case without accents; each mark of punctuation and each Chinese character is one of its own."""
-    spaced = "".join(_space(character) for character in text)
-    plain = unicodedata.normalize("NFD", spaced.lower())
-    return "".join(
-        f" {character} " if _is_punctuation(character) else character
-        for character in plain
-        if unicodedata.category(character) != "Mn"
-    ).split()
+    plain = unicodedata.normalize("NFD", text.translate(_SPACED).lower())
+    return plain.translate(_MARKED).split()
 
 
 def _space(character: str) -> str:
@@ -73,7 +88,14 @@ def _space(character: str) -> str:
     return f" {character} " if any(low <= code <= high for low, high in _CJK) else character
 
 
-def _is_punctuation(character: str) -> bool:
+def _mark(character: str) -> str:
+    """Punctuation apart, accents away."""
     code = ord(character)
     ascii_mark = 33 <= code <= 47 or 58 <= code <= 64 or 91 <= code <= 96 or 123 <= code <= 126
-    return ascii_mark or unicodedata.category(character).startswith("P")
+    category = unicodedata.category(character)
+    if ascii_mark or category.startswith("P"):
+        return f" {character} "
+    return "" if category == "Mn" else character
+
+
+_SPACED, _MARKED = _Table(_space), _Table(_mark)

@@ -67,7 +67,7 @@ def over_the_wire(handler: RowHandler, document: Any) -> Any:
 def test_texts_of_unequal_lengths_in_one_batch(text: RowHandler) -> None:
     seen.clear()
     first, second = ask(text, v1("a bb ccc", "dddd"), v1("one two three four five"))
-    assert seen == [(3, 8)]
+    assert seen == [(3, 5)]
     assert isinstance(first, Answer)
     assert isinstance(second, Answer)
     assert np.asarray(first.outputs["mean"]).tolist() == [2.0, 4.0]
@@ -163,6 +163,27 @@ def test_padding_keeps_every_value(lengths: List[int], buckets: Any) -> None:
         assert row[: len(wanted)].tolist() == wanted.tolist()
         assert set(row[len(wanted) :].tolist()) <= {-7}
     assert padded.shape[1] in (buckets or [max(lengths)])
+
+
+@pytest.mark.parametrize(("compile", "length"), [("none", 5), ("torchscript", 8)])
+def test_buckets_are_filled_where_the_model_would_prepare_itself_for_each_length(
+    compile: str, length: int, tmp_path: Path
+) -> None:
+    class Sums(RowHandler):
+        inputs = (InputSpec("ids", "INT64", (-1,), pad=0, buckets=(4, 8)),)
+        classifies = False
+
+        def load(self, context: Any) -> Any:
+            class Model(torch.nn.Module):
+                def forward(self, ids: torch.Tensor) -> torch.Tensor:
+                    return ids.sum(1)
+
+            return Model()
+
+    handler = serve(tmp_path, Sums, compile=compile)
+    rows = {"ids": ragged([np.arange(5), np.arange(2)], PREPROCESSED)}
+    assert [tuple(one.shape) for one in handler.preprocess([rows])] == [(2, length)]
+    assert np.asarray(ask_one(handler, v1([1, 2, 3, 4, 5], [6])).outputs["predict"]).tolist() == [15, 6]
 
 
 class Ragged(RowHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any, List, Sequence, Tuple
 
@@ -337,3 +338,46 @@ def test_unequal_v1_rows_share_where_the_handler_pads_them(one: List[Any], other
     ragged = replace(IMAGES, extensions=[*OURS, "ragged_rows"])
     first, second = (prepare(predict(*instances), ragged).key for instances in (one, other))
     assert (first is not None and first == second) is share
+
+
+RAGGED_PAIR = replace(
+    PAIR,
+    inputs=[*PAIR.inputs, TensorMetadata("weight", "FP32", (-1,))],
+    extensions=[*OURS, "ragged_rows", "ragged_inputs"],
+)
+SHAPES = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=5)
+
+
+@given(SHAPES)
+def test_several_inputs_of_unequal_lengths_share_where_the_handler_pads_them(
+    shapes: List[Tuple[int, int, int]],
+) -> None:
+    calls = []
+    for number, (count, first, second) in enumerate(shapes):
+        values = {"ids": np.full((count, first), number), "mask": np.full((count, second), -number)}
+        weight = Tensor("weight", "FP32", (count,), np.full(count, number, np.float32).tobytes())
+        pair = [Tensor(name, "INT64", array.shape, array.tobytes()) for name, array in values.items()]
+        calls.append(infer(*pair, weight))
+    parts = [prepare(call, RAGGED_PAIR) for call in calls]
+    assert len({part.key for part in parts}) == 1
+    assert parts[0].key is not None
+    merged = rows.merge(parts)
+    assert isinstance(merged, V2Call)
+    for name, sign in (("ids", 1), ("mask", -1)):
+        tensors = [one for one in merged.inputs if one.name == name]
+        found = [row.tolist() for one in tensors for row in np.frombuffer(one.data, np.int64).reshape(one.shape)]
+        lengths = [(count, first if sign == 1 else second) for count, first, second in shapes]
+        assert found == [
+            [sign * number] * length for number, (count, length) in enumerate(lengths) for _ in range(count)
+        ]
+        runs = [length for length, _ in itertools.groupby(length for _, length in lengths)]
+        assert [one.shape[1] for one in tensors] == runs
+    (weights,) = (one for one in merged.inputs if one.name == "weight")
+    assert weights.shape == (sum(count for count, _, _ in shapes),)
+
+
+def test_several_inputs_of_unequal_lengths_go_apart_unless_the_handler_says_that_it_takes_them() -> None:
+    one, other = (infer(zeros("ids", "INT64", (1, n)), zeros("mask", "INT64", (1, n))) for n in (2, 3))
+    for extensions in ([], ["ragged_rows"]):  # the latter as of version 0.1.0
+        told = replace(PAIR, extensions=[*OURS, *extensions])
+        assert prepare(one, told).key != prepare(other, told).key

@@ -127,7 +127,7 @@ def test_whatever_is_named_is_checked(tmp_path: Path, capsys: pytest.CaptureFixt
     folder.mkdir()
     (folder / "mar.json").write_text(json.dumps({"version": "1.0", "handler": "absent.py"}))
     assert command.main([str(models), str(good)]) == 0
-    assert capsys.readouterr().out.count("fit to be served") == 2
+    assert capsys.readouterr().out.count("no errors found; nothing was loaded") == 2
     assert command.main([str(folder), str(tmp_path / "nothing")]) == 1
     said = capsys.readouterr().err
     assert "absent.py is missing" in said
