@@ -8,6 +8,7 @@ from typing import Dict, List, Mapping, Sequence
 from benchmarks.images import DISTINCT, photograph, pngs
 from benchmarks.payloads import HttpRequest
 from benchmarks.servers.base import Build
+from benchmarks.texts import sentences
 
 #: Seconds of a round of explanations on many connections, at least.
 EXPLAIN_SECONDS = 8.0
@@ -24,7 +25,7 @@ class Case:
     form: str
     connections: int
     rows: int = 1
-    #: What the images are: ``digits``, or photographs of so many pixels a side at most.
+    #: What the images are: ``digits``, or photographs of so many pixels a side at most; ``texts`` are none.
     pictures: str = "digits"
 
     @property
@@ -33,7 +34,10 @@ class Case:
         return f"{self.form}{kind}, {self.rows} rows, {self.connections} connections".replace(" 1 rows", " 1 row")
 
     def images(self, first: int = 0) -> List[bytes]:
-        """A request's encoded images; ``first`` tells requests apart."""
+        """A request's encoded images, or its texts; ``first`` tells requests apart."""
+        if self.pictures == "texts":
+            texts = sentences(self.distinct)
+            return [texts[(first + index) % self.distinct].encode() for index in range(self.rows)]
         if self.pictures == "digits":
             return pngs(self.rows, first=first)
         width, height = PHOTOGRAPHS[self.pictures]
@@ -42,7 +46,7 @@ class Case:
     @property
     def distinct(self) -> int:
         """How many different requests there are: large photographs take long to draw, and to check."""
-        return DISTINCT if self.pictures == "digits" else DISTINCT // 4
+        return DISTINCT if self.pictures in ("digits", "texts") else DISTINCT // 4
 
     @property
     def least_seconds(self) -> float:

@@ -86,6 +86,11 @@ def check(server: Server, case: Case) -> None:
             shape = np.asarray(json.loads(body)["explanations"]).shape
             if shape != (case.rows, 1, 28, 28):
                 raise WrongAnswer(f"{server.name}, {case.name}: an explanation of shape {shape}")
+        elif case.form == "v1-text":
+            vectors = np.asarray(json.loads(body)["predictions"])
+            apart = float(np.abs(vectors - np.asarray(server.expected_vectors(case.images(index)))).max())
+            if apart > 1e-3:
+                raise WrongAnswer(f"{server.name}, {case.name}: vectors are {apart:.3g} from the network's own")
         elif case.form not in ("mixed", "ceiling"):
             tensors = case.form in ("v2-json", "v2-binary")
             if case.pictures != "digits":

@@ -36,6 +36,11 @@ def v1(path: str, images: Sequence[bytes]) -> HttpRequest:
     return HttpRequest(path, json.dumps({"instances": instances}).encode(), len(images))
 
 
+def v1_texts(path: str, texts: Sequence[bytes]) -> HttpRequest:
+    """KServe V1: one instance a text, as it is."""
+    return HttpRequest(path, json.dumps({"instances": [text.decode() for text in texts]}).encode(), len(texts))
+
+
 def raw_image(path: str, images: Sequence[bytes]) -> HttpRequest:
     """TorchServe's own form: the file is the body. One image only."""
     (image,) = images

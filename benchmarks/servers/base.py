@@ -52,6 +52,10 @@ class Server(ABC):
         """The right classes of photographs, for a server of a model that classifies them."""
         raise NotImplementedError(f"{self.name} serves digits")
 
+    def expected_vectors(self, texts: Sequence[bytes]) -> List[List[float]]:
+        """The right vectors of texts, for a server of a sentence encoder."""
+        raise NotImplementedError(f"{self.name} serves digits")
+
     def for_case(self, case: Case) -> Server:
         """The one to measure, where this stands for several of a kind."""
         return self

@@ -9,24 +9,20 @@ import io
 import shutil
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Sequence
+from typing import Callable, Dict, List, Mapping, Sequence
 
 import torch
 from PIL import Image
 
-from benchmarks.environments import ROOT
 from benchmarks.images import photograph
 from benchmarks.payloads import raw_image, v1, v2_binary_bytes, v2_bytes
-from benchmarks.processes import ProcessGroup
 from benchmarks.servers import archives
 from benchmarks.servers.base import Build, GrpcBuild, Server
 from benchmarks.servers.ours import Ours
 from benchmarks.servers.peers import LitServe, Peer
 from benchmarks.servers.strong_peers import Mosec
 from benchmarks.servers.torchserve import QUEUE, TorchServe, model_ready
-from benchmarks.servers.torchserve_config import java_home, properties
-from kserve_wrapper.supervisor.derived_config import free_port
-from scripts import serving
+from benchmarks.servers.torchserve_config import properties
 
 MODEL = "photographs"
 
@@ -100,13 +96,7 @@ class OursPhotographs(Photographs, Ours):
     def launch(self, directory: Path) -> None:
         store = directory / "model-store"
         archives.photographs(store, self.place, ours=True)
-        snapshot = properties(store, models=[MODEL])["model_snapshot"]
-        http, grpc = free_port(), free_port()
-        self.http, self.grpc = f"127.0.0.1:{http}", f"127.0.0.1:{grpc}"
-        flags = ["--http_port", str(http), "--grpc_port", str(grpc)]
-        command = serving.supervisor_command(store, {**serving.free_ports(), "model_snapshot": snapshot}, flags)
-        environment: Dict[str, Any] = {"PYTHONPATH": str(ROOT), "JAVA_HOME": java_home()}
-        self.groups = [ProcessGroup("supervisor", command, directory, environment)]
+        self.serve(store, MODEL, directory)
 
     def forms(self) -> Mapping[str, Build]:
         two = f"/v2/models/{MODEL}/infer"
