@@ -17,6 +17,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
+from benchmarks import measured
+
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "benchmarks" / "results" / "capacity.json"
 PAGE = ROOT / "docs" / "scaling.md"
@@ -256,8 +258,8 @@ def tables(path: Path = REPORT) -> Dict[str, str]:
     except FiguresError:
         report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         nothing = "Not measured yet: `benchmarks/results/capacity.json` has no figures for it."
-        return {"capacity": nothing, **_starts(report)}
-    return {"capacity": capacity_table(figures, report), **_starts(report)}
+        return {"capacity": nothing, **_starts(report), **measured.parts(path.parent)}
+    return {"capacity": capacity_table(figures, report), **_starts(report), **measured.parts(path.parent)}
 
 
 def _starts(report: Mapping[str, Any]) -> Dict[str, str]:

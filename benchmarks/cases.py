@@ -20,12 +20,12 @@ PHOTOGRAPHS = {"1152x864": (1152, 864), "224x224": (224, 224)}
 
 @dataclass(frozen=True)
 class Case:
-    """``form`` names an entry of a server's forms; ``base64`` is each server's own way to take an encoded image."""
+    """``form`` names an entry of a server's forms; ``base64`` is each server's own way to take an image or a text."""
 
     form: str
     connections: int
     rows: int = 1
-    #: What the images are: ``digits``, or photographs of so many pixels a side at most; ``texts`` are none.
+    #: What is sent: ``digits``, photographs of so many pixels a side, or ``texts``.
     pictures: str = "digits"
 
     @property
@@ -34,19 +34,19 @@ class Case:
         return f"{self.form}{kind}, {self.rows} rows, {self.connections} connections".replace(" 1 rows", " 1 row")
 
     def images(self, first: int = 0) -> List[bytes]:
-        """A request's encoded images, or its texts; ``first`` tells requests apart."""
-        if self.pictures == "texts":
-            texts = sentences(self.distinct)
-            return [texts[(first + index) % self.distinct].encode() for index in range(self.rows)]
+        """A request's encoded images; ``first`` tells requests apart."""
         if self.pictures == "digits":
             return pngs(self.rows, first=first)
+        if self.pictures == "texts":
+            known = sentences(self.distinct)
+            return [known[(first + index) % self.distinct].encode() for index in range(self.rows)]
         width, height = PHOTOGRAPHS[self.pictures]
         return [photograph((first + index) % self.distinct, width, height) for index in range(self.rows)]
 
     @property
     def distinct(self) -> int:
         """How many different requests there are: large photographs take long to draw, and to check."""
-        return DISTINCT if self.pictures in ("digits", "texts") else DISTINCT // 4
+        return DISTINCT // 4 if self.pictures in PHOTOGRAPHS else DISTINCT
 
     @property
     def least_seconds(self) -> float:

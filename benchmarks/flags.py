@@ -1,7 +1,7 @@
 """Our server with flags of the wrapper set one way and another: rate, CPU time a request and latency, interleaved.
 
-With ``--model minilm`` 32 clients send a text each, of unequal lengths: ``batching=false batching=true`` shows what
-ragged batches are worth.
+With ``--model minilm`` clients send texts of unequal lengths: ``batching=false batching=true --connections 1 32`` shows
+what ragged batches are worth.
 """
 
 from __future__ import annotations
@@ -13,35 +13,36 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from benchmarks import machine
 from benchmarks.cases import Case
+from benchmarks.environments import ROOT
 from benchmarks.output import add_output, write_result
 from benchmarks.quiet import Quiet, add_patience
 from benchmarks.servers.base import Server
+from benchmarks.servers.models import MODELS, OursModel, prepare
 from benchmarks.servers.ours import Ours
-from benchmarks.servers.texts import OursTexts, prepare
 from benchmarks.serving import rounds, start_all
 
 FORMS = ("v1-base64", "v2-binary")
 CONNECTIONS = (1, 64)
-TEXTS = [Case("v1-text", connections, pictures="texts") for connections in (1, 32)]
 
 
 def variant(flags: str, folder: Optional[Path] = None) -> Ours:
-    """Ours with ``FLAG=VALUE,…``, named so; with MiniLM of that folder instead of MNIST."""
+    """Ours with ``FLAG=VALUE,…``, named so; with MiniLM as ``prepare`` made it instead of MNIST."""
     words = [word for pair in flags.split(",") for word in ("--" + pair).split("=", 1)]
-    server = Ours(flags=words) if folder is None else OursTexts(folder, words)
+    server = Ours(flags=words) if folder is None else OursModel(MODELS["minilm"], folder, flags=words)
     server.name = flags
     return server
 
 
 def run(given: argparse.Namespace) -> Dict[str, Any]:
     quiet = Quiet(given.patience)
-    cases = [Case(form, connections) for form in FORMS for connections in CONNECTIONS]
+    folder = prepare(MODELS["minilm"], given.models_in) if given.model == "minilm" else None
+    servers: List[Server] = [variant(flags, folder) for flags in given.variants]
+    cases = [Case(form, connections) for form in FORMS for connections in given.connections]
+    if folder is not None:
+        cases = [Case("base64", connections, pictures="texts") for connections in given.connections]
     described = machine.describe()
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         directory = Path(place)
-        folder = prepare(directory, given.random_weights) if given.model == "minilm" else None
-        servers: List[Server] = [variant(flags, folder) for flags in given.variants]
-        cases = TEXTS if folder else cases
         try:
             start_all(servers, directory)
             records = rounds(servers, cases, given.rounds, given.seconds, directory, quiet)
@@ -61,9 +62,16 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks flags", description=__doc__)
     parser.add_argument("variants", nargs="+", metavar="FLAG=VALUE,…", help="such as pipelining=true pipelining=false")
     parser.add_argument("--model", choices=("mnist", "minilm"), default="mnist", help="(default: mnist)")
-    parser.add_argument("--random-weights", action="store_true", help="minilm without a download")
+    parser.add_argument(
+        "--models-in",
+        type=Path,
+        metavar="DIR",
+        default=ROOT / "build" / "benchmarks" / "models",
+        help="minilm's weights and archive, made once (default: build/benchmarks/models)",
+    )
     parser.add_argument("--rounds", type=int, default=10, help="rounds of every case (default: 10)")
     parser.add_argument("--seconds", type=float, default=3, help="seconds of load a round (default: 3)")
+    parser.add_argument("--connections", type=int, nargs="+", default=list(CONNECTIONS), help="default: 1 64")
     add_patience(parser)
     add_output(parser)
     given = parser.parse_args(arguments)

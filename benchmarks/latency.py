@@ -31,7 +31,8 @@ def latency_curves(servers: Sequence[Server], seconds: float, rounds: int, direc
     for rate in RATES:
         for number in range(rounds):
             for name in interleaved(list(able), number):
-                figures, generator = open_loop.run(able[name].http, files[name], rate, seconds, seed=number)
+                with able[name].turn():
+                    figures, generator = open_loop.run(able[name].http, files[name], rate, seconds, seed=number)
                 entries.append({"server": name, "rate": rate, **figures.to_json(), **generator})
                 print(f"{rate}/s: {name}: p99 {figures.p99_ms:.1f} ms", file=sys.stderr, flush=True)
         for name in list(able):

@@ -37,8 +37,9 @@ def v1(path: str, images: Sequence[bytes]) -> HttpRequest:
 
 
 def v1_texts(path: str, texts: Sequence[bytes]) -> HttpRequest:
-    """KServe V1: one instance a text, as it is."""
-    return HttpRequest(path, json.dumps({"instances": [text.decode() for text in texts]}).encode(), len(texts))
+    """KServe V1: one instance a text, in UTF-8."""
+    instances = [{"data": text.decode()} for text in texts]
+    return HttpRequest(path, json.dumps({"instances": instances}).encode(), len(texts))
 
 
 def raw_image(path: str, images: Sequence[bytes]) -> HttpRequest:
@@ -99,12 +100,17 @@ def v2_binary(path: str, images: Sequence[bytes]) -> HttpRequest:
     return HttpRequest(path, header + array.tobytes(), len(images), headers)
 
 
-def v2_binary_bytes(path: str, images: Sequence[bytes]) -> HttpRequest:
-    """V2 with the binary tensor data extension, in and out: BYTES [rows, 1], the files as they are."""
-    data = b"".join(struct.pack("<I", len(image)) + image for image in images)
+def _lengths_and(contents: Sequence[bytes]) -> bytes:
+    """V2's raw form of BYTES: each element after its length."""
+    return b"".join(struct.pack("<I", len(content)) + content for content in contents)
+
+
+def v2_binary_bytes(path: str, images: Sequence[bytes], shape: Sequence[int] = (1,)) -> HttpRequest:
+    """V2 with the binary tensor data extension, in and out: BYTES [rows, *shape], the contents as they are."""
+    data = _lengths_and(images)
     tensor = {
         "name": "input-0",
-        "shape": [len(images), 1],
+        "shape": [len(images), *shape],
         "datatype": "BYTES",
         "parameters": {"binary_data_size": len(data)},
     }
@@ -127,6 +133,16 @@ def grpc_typed_image(model: str, images: Sequence[bytes]) -> bytes:
 def grpc_raw(model: str, images: Sequence[bytes]) -> bytes:
     """A serialised ModelInferRequest: one FP32 input in ``raw_input_contents``."""
     return _grpc(model, np.stack([unit_floats(image) for image in images]), raw=True)
+
+
+def grpc_raw_bytes(model: str, contents: Sequence[bytes]) -> bytes:
+    """A serialised ModelInferRequest: one BYTES input [rows] in ``raw_input_contents``."""
+    from tritonclient.grpc import service_pb2
+
+    request = service_pb2.ModelInferRequest(model_name=model, id="bench")
+    request.inputs.add(name="input-0", datatype="BYTES", shape=[len(contents)])
+    request.raw_input_contents.append(_lengths_and(contents))
+    return bytes(request.SerializeToString())
 
 
 def _grpc(model: str, array: np.ndarray, raw: bool) -> bytes:

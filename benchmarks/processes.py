@@ -77,6 +77,12 @@ class ProcessGroup:
                 peak[role] = max(peak.get(role, 0.0), peak_rss_mib(process.pid))
         return Usage(cpu, peak)
 
+    def signal(self, number: int) -> None:
+        """Sends a signal to all of its processes."""
+        for process in self.members():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
     def tail(self, lines: int = 25) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 

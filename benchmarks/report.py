@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 KINDS = (
-    *("serving", "limit", "handler", "growth", "http", "flags", "photographs", "decoding", "gpu", "profile"),
-    *("pod", "perf_analyzer"),
+    *("serving", "limit", "handler", "growth", "http", "flags", "models", "decoding", "gpu", "profile"),
+    *("pod", "perf_analyzer", "rpc"),
 )
 
 

@@ -18,7 +18,7 @@ from benchmarks.output import add_output, write_result
 from benchmarks.quiet import Quiet, add_patience
 from benchmarks.servers.base import Server
 from benchmarks.servers.choice import ALL, SHORT_NAMES, choose
-from benchmarks.servers.stock import StockParts
+from benchmarks.servers.stock import add_stock, stock_parts
 from benchmarks.servers.tuned import Tuned
 from benchmarks.stats import interleaved
 
@@ -38,6 +38,7 @@ def start_all(servers: Sequence[Server], directory: Path) -> None:
         case = Case("base64", 16)
         if can(server, case):
             measure(server, case, 3, directory)  # Java compiles what is hot, thread pools fill
+        server.rest()
 
 
 def rounds(
@@ -81,13 +82,12 @@ def fault_of(case: Case, server: Server, error: Exception) -> str:
 
 
 def run(given: argparse.Namespace) -> Dict[str, Any]:
-    stock = StockParts(given.stock_wrapper.resolve(), given.stock_python) if given.stock_wrapper else None
     names = given.servers or (SHORT_NAMES if given.short else ALL)
     cases = [case for case in (SHORT if given.short else FULL) if not given.cases or case.form in given.cases]
     if given.connections:
         cases = [case for case in cases if case.connections in given.connections]
     counts = sorted({case.connections for case in cases})
-    servers = choose(names, given.peer_network, stock, given.windows, counts)
+    servers = choose(names, given.peer_network, stock_parts(given), given.windows, counts)
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         directory = Path(place)
         result: Dict[str, Any] = {"kind": "serving", "machine": machine.describe(), "seconds": given.seconds}
@@ -130,19 +130,10 @@ def parse(arguments: Optional[Sequence[str]]) -> argparse.Namespace:
         default="frozen",
         help="how the peers run the network: fused like ours (default), or as the file has it",
     )
-    parser.add_argument("--stock-wrapper", type=Path, metavar="DIR", help="a checkout of pytorch/serve")
-    parser.add_argument(
-        "--stock-python",
-        type=Path,
-        metavar="PYTHON",
-        default=Path(".venv-stock/bin/python"),
-        help="a Python with the stock runtime's packages, kserve and grpcio-tools (default: %(default)s)",
-    )
+    add_stock(parser)
     add_patience(parser)
     add_output(parser)
-    given = parser.parse_args(arguments)
-    given.stock_python = given.stock_python.absolute()
-    return given
+    return parser.parse_args(arguments)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

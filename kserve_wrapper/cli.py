@@ -37,7 +37,7 @@ class _Parser(argparse.ArgumentParser):
     """A mistake is one line: the usage of some fifty flags would hide it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}. --help lists all flags\n")
+        self.exit(2, f"{self.prog}: {message}. {self.prog} --help lists all flags\n")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -126,8 +126,12 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         Raises:
             ConfigError, LoadError: the archive cannot be served; the message says what to change.
         """
-        self._load(context)
-        self._build(self.config, warm_up_limit(self.config, context.model_yaml_config))
+        try:
+            self._load(context)
+            self._build(self.config, warm_up_limit(self.config, context.model_yaml_config))
+        except SystemExit as ended:
+            # It would end the worker without a word.
+            raise LoadError(f"{type(self).__name__} calls sys.exit({ended.code!r}) while it loads") from ended
         rate_limit(self.config.metrics_interval)
         self._meter = Meter(self.config.metrics_interval) if self.config.metrics else None
         self._metadata = describe.metadata(self._facts(context))

@@ -66,7 +66,7 @@ def create(venv: Path) -> None:
             "and run make again",
         )
     if subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)]).returncode:
-        fail(f"{sys.executable} could not create {venv}", "what it said is above; mend that and run make again")
+        fail(f"{sys.executable} could not create {venv}", "what it said is above; put that right and run make again")
 
 
 def install(venv: Path, what: list[str]) -> None:

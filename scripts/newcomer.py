@@ -2,7 +2,7 @@
 
     python -m scripts.newcomer [--python python3.13] [--kind image]
 
-Builds the wheel, makes a virtual environment elsewhere, installs WHEEL[serve,try,explain] there, and then with no file
+Builds the wheel, makes a virtual environment elsewhere, installs WHEEL[serve,try] there, and then with no file
 of the clone: `ts-kserve new`, `build`, `serve`, a request whose answer must be right, of an image the picture that
 `explain` makes, and the page of `try`. Ends with 0 only then.
 """
@@ -188,7 +188,7 @@ def install(python: str, folder: Path) -> Course:
     with course.step("install"):
         run([python, "-m", "venv", str(folder / "venv")], folder, environ)
         pip = [str(folder / "venv" / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        run([*pip, f"ts-kserve-wrapper[serve,try,explain] @ {wheel.as_uri()}"], folder, environ)
+        run([*pip, f"ts-kserve-wrapper[serve,try] @ {wheel.as_uri()}"], folder, environ)
     return course
 
 

@@ -34,6 +34,6 @@ class Mnist(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    api = Mnist(max_batch_size=64, batch_timeout=float(os.environ["WINDOW_MS"]) / 1000)
+    api = Mnist(max_batch_size=int(os.environ.get("BATCH", "64")), batch_timeout=float(os.environ["WINDOW_MS"]) / 1000)
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1)
     server.run(host="127.0.0.1", port=int(os.environ["PORT"]), generate_client_file=False, log_level="warning")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Dict, List
 
 import mosec
 import network
 
-BATCH = 64
+BATCH = int(os.environ.get("BATCH", "64"))
 
 
 class Mnist(mosec.Worker):

@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import io
 import os
+import sys
 from pathlib import Path
 from typing import Any, List, Sequence
 
@@ -20,6 +21,7 @@ import torch
 from PIL import Image
 
 MEAN, DEVIATION = 0.1307, 0.3081
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Network:
@@ -28,7 +30,7 @@ class Network:
     def __init__(self, frozen: bool) -> None:
         # As this project's handler does: with as many threads as processors, an operator waits for those others use.
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
-        model = _model(Path(os.environ["MODEL_DIRECTORY"]))
+        model = load_model(Path(os.environ["MODEL_DIRECTORY"]))
         self._model = torch.jit.freeze(torch.jit.script(model)) if frozen else model
         with torch.inference_mode():
             for rows in (1, 2, 3, 4, 8, 16, 32, 64):
@@ -102,20 +104,21 @@ class OurNetwork(Network):
 
 
 class Photographs(Network):
-    """ResNet-18's shape from JPEG, decoded and resized as torchvision's documentation does; a thread a processor."""
+    """A classifier of JPEG files, decoded and resized as torchvision's documentation does; a thread a processor."""
 
-    def __init__(self, frozen: bool) -> None:
+    def __init__(self, name: str, frozen: bool) -> None:
         from torchvision import transforms
 
-        model = _model(Path(os.environ["MODEL_DIRECTORY"]), "photograph_model", "photographs.pt")
-        rows = torch.zeros(1, 3, 224, 224)
-        self._model = torch.jit.freeze(torch.jit.trace(model, rows)) if frozen else model
-        normalise = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-        steps = [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), normalise]
-        self._prepare = transforms.Compose(steps)
+        model = load_model(Path(os.environ["MODEL_DIRECTORY"]), name, f"{name}.pt")
+        self._model = torch.jit.freeze(torch.jit.trace(model, torch.zeros(1, 3, 224, 224))) if frozen else model
+        lite = name == "efficientnet_lite0"
+        mean, deviation = ((127 / 255,) * 3, (128 / 255,) * 3) if lite else (IMAGENET_MEAN, IMAGENET_DEVIATION)
+        steps = [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor()]
+        self._prepare = transforms.Compose([*steps, transforms.Normalize(mean, deviation)])
         with torch.inference_mode():
-            for _ in range(3):
-                self._model(rows)
+            for rows in range(1, int(os.environ["BATCH"]) + 1):
+                for _ in range(3):
+                    self._model(torch.zeros(rows, 3, 224, 224))
 
     def decode(self, image: bytes) -> Any:
         with Image.open(io.BytesIO(image)) as opened:
@@ -127,15 +130,42 @@ class Photographs(Network):
         return classes
 
 
+class Sentences(Network):
+    """MiniLM from text: the same tokenizer, padded to the longest of a batch; a thread a processor."""
+
+    def __init__(self, name: str) -> None:
+        directory = Path(os.environ["MODEL_DIRECTORY"])
+        sys.path.insert(0, str(directory))
+        from wordpiece import WordPiece
+
+        self._tokenizer = WordPiece((directory / "vocab.txt").read_text(encoding="utf-8").splitlines())
+        self._model = load_model(directory, name, f"{name}.pt")
+
+    def decode_base64(self, text: str) -> Any:
+        """Token ids. Servers call it for what lies in ``data``: here that is the text itself."""
+        return self._tokenizer(text)
+
+    def predict(self, images: Sequence[Any]) -> List[Any]:
+        longest = max(map(len, images))
+        ids = torch.tensor([row + [0] * (longest - len(row)) for row in images])
+        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in images])
+        with torch.inference_mode():
+            vectors: List[Any] = self._model(ids, mask).tolist()
+        return vectors
+
+
 def load() -> Network:
     """What the environment variables ``MODEL`` and ``NETWORK`` name."""
-    kind = os.environ.get("NETWORK", "frozen")
-    if os.environ.get("MODEL") == "photographs":
-        return Photographs(frozen=kind == "frozen")
+    kind, name = os.environ.get("NETWORK", "frozen"), os.environ.get("MODEL", "mnist")
+    if name == "minilm":
+        return Sentences(name)
+    if name != "mnist":
+        return Photographs(name, frozen=kind == "frozen")
     return OurNetwork() if kind == "ours" else Network(frozen=kind == "frozen")
 
 
-def _model(directory: Path, name: str = "mnist", weights: str = "mnist_cnn.pt") -> torch.nn.Module:
+def load_model(directory: Path, name: str = "mnist", weights: str = "mnist_cnn.pt") -> torch.nn.Module:
+    """The one network that the file ``name`` defines, with its weights, in evaluation mode."""
     spec = importlib.util.spec_from_file_location(name, directory / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None

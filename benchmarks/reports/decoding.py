@@ -20,15 +20,19 @@ def report(result: Mapping[str, Any], path: Path) -> str:
         "scale where it is large enough; what that changes is the mean difference of pixels from the full scale's. "
         "Ways took turns within each round.\n\n"
     )
-    lines: Dict[Tuple[Any, ...], List[float]] = {}
+    return text + markdown.table(TITLES, lines(result)) + "\n"
+
+
+def lines(result: Mapping[str, Any]) -> List[List[str]]:
+    """A line for each way to decode each kind of batch, as ``TITLES`` says."""
+    times: Dict[Tuple[Any, ...], List[float]] = {}
     off: Dict[Tuple[Any, ...], float] = {}
     for entry in result["entries"]:
         size = f"{entry['width']}x{entry['height']}"
         key = (size, entry["format"], entry["rows"], entry["threads"], entry["gap"])
-        lines.setdefault(key, []).append(entry["ms"])
+        times.setdefault(key, []).append(entry["ms"])
         off[key] = entry["off"]
-    rows = [[*_shown(key), markdown.spread(spread(times)), markdown.number(off[key])] for key, times in lines.items()]
-    return text + markdown.table(TITLES, rows) + "\n"
+    return [[*_shown(key), markdown.spread(spread(all_)), markdown.number(off[key])] for key, all_ in times.items()]
 
 
 def _shown(key: Tuple[Any, ...]) -> List[str]:

@@ -27,8 +27,13 @@ def tables(result: Mapping[str, Any], title: str, what: str) -> str:
     )
     for (form, _, connections), runs in by_case(result["runs"]).items():
         text += f"\n## {form}, connections: {connections}\n\n"
-        text += markdown.table(TITLES, [_line(run, runs[0]) for run in runs]) + "\n"
+        text += markdown.table(TITLES, case_lines(runs)) + "\n"
     return text
+
+
+def case_lines(runs: Sequence[Run]) -> List[List[str]]:
+    """A line a server, as ``TITLES`` says."""
+    return [_line(run, runs[0]) for run in runs]
 
 
 def _line(run: Run, first: Run) -> List[str]:

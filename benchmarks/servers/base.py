@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import signal
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
 
 from benchmarks.payloads import HttpRequest
 from benchmarks.processes import ProcessGroup, Usage, wait_until
@@ -31,6 +35,8 @@ class Server(ABC):
     name: str = ""
     #: Whether it normalises tensors of 0..1 itself, as it does images.
     normalises = True
+    #: Whether it takes processor time while nobody asks it: others would not have that in their turns.
+    restless = False
 
     def __init__(self) -> None:
         self.http = ""
@@ -48,12 +54,8 @@ class Server(ABC):
     def grpc_forms(self) -> Mapping[str, GrpcBuild]:
         return {}
 
-    def expected_classes(self, images: Sequence[bytes]) -> List[int]:
-        """The right classes of photographs, for a server of a model that classifies them."""
-        raise NotImplementedError(f"{self.name} serves digits")
-
-    def expected_vectors(self, texts: Sequence[bytes]) -> List[List[float]]:
-        """The right vectors of texts, for a server of a sentence encoder."""
+    def expected_answers(self, contents: Sequence[bytes]) -> np.ndarray[Any, Any]:
+        """The right answers of another model than MNIST: classes [rows], or vectors [rows, width]."""
         raise NotImplementedError(f"{self.name} serves digits")
 
     def for_case(self, case: Case) -> Server:
@@ -89,7 +91,26 @@ class Server(ABC):
                 peak[role] = max(peak.get(role, 0.0), mib)
         return Usage(cpu, peak)
 
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """While it is this server's turn; a restless one is held still before and after."""
+        self._signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.rest()
+
+    def rest(self) -> None:
+        """Out of its turn."""
+        self._signal(signal.SIGSTOP)
+
+    def _signal(self, number: int) -> None:
+        if self.restless:
+            for group in self.groups:
+                group.signal(number)
+
     def stop(self) -> None:
+        self._signal(signal.SIGCONT)
         for group in reversed(self.groups):
             group.stop()
         self.groups = []
@@ -118,26 +139,51 @@ def post(address: str, request: HttpRequest, timeout: float = 120) -> Tuple[int,
 
 
 def labels(headers: Mapping[str, str], body: bytes) -> List[int]:
-    """The predicted digits in any of the servers' answers.
+    """The predicted classes in any of the servers' answers. Raises ValueError as ``numbers``."""
+    found: List[int] = numbers(headers, body).astype(np.int64).ravel().tolist()
+    return found
+
+
+def numbers(headers: Mapping[str, str], body: bytes) -> np.ndarray[Any, Any]:
+    """The answer's numbers: classes [rows], or vectors [rows, width].
 
     Raises:
         ValueError: the answer has none of the known forms.
     """
     length = headers.get("inference-header-content-length")
     if length is not None:
-        outputs = json.loads(body[: int(length)])["outputs"]
-        size = outputs[0]["parameters"]["binary_data_size"]
-        tail = body[int(length) : int(length) + size]
-        return [int.from_bytes(tail[at : at + 8], "little") for at in range(0, len(tail), 8)]
+        (output, *_) = json.loads(body[: int(length)])["outputs"]
+        size = output["parameters"]["binary_data_size"]
+        data = body[int(length) : int(length) + size]
+        return raw_numbers(output.get("datatype", "INT64"), output.get("shape", [-1]), data)
     answer: Any = json.loads(body)
     if isinstance(answer, int):
-        return [answer]
+        return np.array([answer])
+    if isinstance(answer, list) and answer and isinstance(answer[0], float):  # one vector, of TorchServe alone
+        return np.array([answer])
     if isinstance(answer, list):
-        return [int(label) for label in answer]
+        return np.array(answer)
     if "predictions" in answer:
-        return [int(label) for label in answer["predictions"]]
+        return np.array([_best(one) if isinstance(one, dict) else one for one in answer["predictions"]])
     if "outputs" in answer:
-        return [int(label) for output in answer["outputs"] for label in output["data"]]
-    if answer and all(key.isdigit() for key in answer):  # TorchServe's image_classifier: probabilities by class
-        return [int(max(answer, key=lambda key: float(answer[key])))]
-    raise ValueError(f"not an answer with labels: {body[:200]!r}")
+        return np.concatenate([np.array(output["data"]) for output in answer["outputs"]])
+    if answer and all(key.isdigit() for key in answer):
+        return np.array([_best(answer)])
+    raise ValueError(f"not an answer with numbers: {body[:200]!r}")
+
+
+def _best(probabilities: Mapping[str, Any]) -> int:
+    """The class of an answer of TorchServe's image_classifier: probabilities by class."""
+    return int(max(probabilities, key=lambda key: float(probabilities[key])))
+
+
+def raw_numbers(datatype: str, shape: Sequence[int], data: bytes) -> np.ndarray[Any, Any]:
+    """A tensor of V2's raw form: INT64, FP32, or BYTES that hold decimal numbers."""
+    if datatype == "BYTES":
+        found, at = [], 0
+        while at < len(data):
+            size = int.from_bytes(data[at : at + 4], "little")
+            found.append(int(data[at + 4 : at + 4 + size]))
+            at += 4 + size
+        return np.array(found)
+    return np.frombuffer(data, {"INT64": "<i8", "FP32": "<f4"}[datatype]).reshape(shape)

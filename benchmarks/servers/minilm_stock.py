@@ -24,7 +24,8 @@ class StockSentences(BaseHandler):  # type: ignore[misc]
             self.tokenizer = WordPiece(file.read().splitlines())
 
     def preprocess(self, data: List[Dict[str, Any]]) -> Inputs:
-        rows = [self.tokenizer(row["data"]) for row in data]
+        texts = [row.get("data") or row["body"] for row in data]
+        rows = [self.tokenizer(text if isinstance(text, str) else text.decode()) for text in texts]
         longest = max(map(len, rows))
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
         mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])

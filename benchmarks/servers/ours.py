@@ -11,7 +11,7 @@ from benchmarks.payloads import grpc_raw, grpc_typed, v1, v2_binary, v2_bytes, v
 from benchmarks.processes import ProcessGroup
 from benchmarks.servers import archives
 from benchmarks.servers.base import Build, GrpcBuild, Server, get
-from benchmarks.servers.torchserve_config import java_home, properties
+from benchmarks.servers.torchserve_config import java_home
 from kserve_wrapper.core.sockets import free_port
 from scripts import serving
 
@@ -43,16 +43,6 @@ class Ours(Server):
         self.http, self.grpc = f"127.0.0.1:{http}", f"127.0.0.1:{grpc}"
         flags = ["--http_port", str(http), "--grpc_port", str(grpc), *self.flags]
         command = serving.supervisor_command(store, {**serving.free_ports(), **self.settings}, flags)
-        environment: Dict[str, str | None] = {"PYTHONPATH": str(ROOT), "JAVA_HOME": java_home()}
-        self.groups = [ProcessGroup("supervisor", command, directory, environment)]
-
-    def serve(self, store: Path, model: str, directory: Path) -> None:
-        """Starts it with one other model, whose archive is in ``store``."""
-        snapshot = properties(store, models=[model])["model_snapshot"]
-        http, grpc = free_port(), free_port()
-        self.http, self.grpc = f"127.0.0.1:{http}", f"127.0.0.1:{grpc}"
-        flags = ["--http_port", str(http), "--grpc_port", str(grpc), *self.flags]
-        command = serving.supervisor_command(store, {**serving.free_ports(), "model_snapshot": snapshot}, flags)
         environment: Dict[str, str | None] = {"PYTHONPATH": str(ROOT), "JAVA_HOME": java_home()}
         self.groups = [ProcessGroup("supervisor", command, directory, environment)]
 

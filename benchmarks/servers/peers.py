@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Dict, Mapping, Sequence
 
 from benchmarks.environments import ROOT, peer_python
+from benchmarks.images import pngs
 from benchmarks.payloads import HttpRequest, grpc_raw, grpc_typed, v1, v2_bytes, v2_json
 from benchmarks.processes import ProcessGroup
 from benchmarks.servers.base import Build, GrpcBuild, Server
@@ -36,6 +37,8 @@ class Peer(Server):
         super().__init__()
         self.network = network
         self.window_ms = window_ms
+        #: What a peer is asked that has no other way to tell that it is ready.
+        self.question = pngs(1)
         self.name = type(self).name + (SAME if network == "ours" else "")
 
     def environment(self, **more: str) -> Dict[str, str]:
@@ -83,6 +86,7 @@ class MLServer(Peer):
 
 class LitServe(Peer):
     name = "litserve"
+    restless = True  # its processes poll their queues
     ready_path = "/health"
 
     def launch(self, directory: Path) -> None:

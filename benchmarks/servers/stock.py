@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping
+from typing import Mapping, Optional
 
 from benchmarks.payloads import grpc_typed_image, v1, v2_separate_bytes, v2_separate_json
 from benchmarks.processes import ProcessGroup, wait_until
-from benchmarks.servers import archives
 from benchmarks.servers.base import Build, GrpcBuild, Server
-from benchmarks.servers.torchserve import QUEUE, TorchServe, launch_torchserve, model_ready
-from benchmarks.servers.torchserve_config import address, properties
+from benchmarks.servers.torchserve import TorchServe, launch_torchserve, model_ready
+from benchmarks.servers.torchserve_config import address
 from kserve_wrapper.core.sockets import free_port
 
 LAUNCHER = Path(__file__).with_name("stock_launcher.py")
@@ -23,6 +24,24 @@ class StockParts:
 
     checkout: Path
     python: Path
+
+
+def add_stock(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--stock-wrapper", type=Path, metavar="DIR", help="a checkout of pytorch/serve")
+    parser.add_argument(
+        "--stock-python",
+        type=Path,
+        metavar="PYTHON",
+        default=Path(".venv-stock/bin/python"),
+        help="a Python with the stock runtime's packages, kserve and grpcio-tools (default: %(default)s)",
+    )
+
+
+def stock_parts(given: argparse.Namespace) -> Optional[StockParts]:
+    """What ``add_stock`` asked for; None where no checkout is named."""
+    if given.stock_wrapper is None:
+        return None
+    return StockParts(given.stock_wrapper.resolve(), given.stock_python.absolute())
 
 
 class StockWrapper(TorchServe):
@@ -37,13 +56,12 @@ class StockWrapper(TorchServe):
         self.name = f"stock-{self.protocol}"
 
     def launch(self, directory: Path) -> None:
-        store = directory / "model-store"
-        archives.stock(store)
-        settings = properties(store, queue=QUEUE)
+        settings = self.settings(directory / "model-store")
+        (model,) = json.loads(settings["model_snapshot"])["models"]
         upstream = launch_torchserve(directory, settings, self.envelope, str(self.parts.python))
         self.groups = [upstream]
         # The stock wrapper tries ten times, 30 s apart: it is started when TorchServe is ready.
-        wait_until(lambda: model_ready(address(settings)), [upstream], 120)
+        wait_until(lambda: model_ready(address(settings), model), [upstream], 120)
         http, grpc = free_port(), free_port()
         self.http, self.grpc = f"127.0.0.1:{http}", f"127.0.0.1:{grpc}"
         environment = {

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Mapping
 
 from benchmarks.environments import peer_python
-from benchmarks.images import pngs
 from benchmarks.payloads import grpc_raw, v1, v2_binary, v2_binary_bytes, v2_json
 from benchmarks.processes import ProcessGroup
 from benchmarks.servers.base import Build, GrpcBuild, post
@@ -21,7 +20,7 @@ class AsksItself(Peer):
 
     def is_ready(self) -> bool:
         try:
-            return post(self.http, self.forms()["base64"](pngs(1)), timeout=10)[0] == 200
+            return post(self.http, self.forms()["base64"](self.question), timeout=10)[0] == 200
         except (OSError, http.client.HTTPException):
             return False
 

@@ -18,13 +18,21 @@ class Tuned(Server):
     Args:
         make: the peer with a delay in milliseconds.
         windows_ms: the delays to try.
-        connections: for which numbers of connections; one image a request.
+        connections: for which numbers of connections; one row a request.
+        pictures: what is sent, see ``Case``.
     """
 
-    def __init__(self, make: Callable[[float], Peer], windows_ms: Sequence[float], connections: Sequence[int]) -> None:
+    def __init__(
+        self,
+        make: Callable[[float], Peer],
+        windows_ms: Sequence[float],
+        connections: Sequence[int],
+        pictures: str = "digits",
+    ) -> None:
         super().__init__()
         self._variants: Dict[float, Peer] = {window: make(window) for window in windows_ms}
         self._connections = sorted(connections)
+        self._pictures = pictures
         self.name = next(iter(self._variants.values())).name
         #: Requests a second by connections and delay, as tried.
         self.tried: Dict[int, Dict[float, float]] = {}
@@ -36,9 +44,9 @@ class Tuned(Server):
             place = directory / f"{self.name}-{window:g}"
             server.start(place)
             try:
-                measure(server, Case("base64", 16), 2, place)
+                measure(server, Case("base64", 16, 1, self._pictures), 2, place)
                 for count in self._connections:
-                    figures, _ = measure(server, Case("base64", count), seconds, place)
+                    figures, _ = measure(server, Case("base64", count, 1, self._pictures), seconds, place)
                     self.tried[count][window] = figures.requests_per_second
             finally:
                 server.stop()
@@ -66,6 +74,10 @@ class Tuned(Server):
 
     def grpc_forms(self) -> Mapping[str, GrpcBuild]:
         return next(iter(self._variants.values())).grpc_forms()
+
+    def rest(self) -> None:
+        for server in self._variants.values():
+            server.rest()
 
     def stop(self) -> None:
         for server in self._variants.values():

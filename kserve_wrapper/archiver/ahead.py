@@ -71,16 +71,17 @@ def _compile(mar: Path, instructions: str, scratch: Path) -> Dict[str, Any]:
     }
     (scratch / "job.json").write_text(json.dumps(job), encoding="utf-8")
     with log.open("wb") as output:
-        _run(scratch / "job.json", directory, output)
+        status = _run(scratch / "job.json", directory, output)
     if result.is_file():
         made: Dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
         return made
     printed = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    cause = load_log.failure(printed)
+    cause = load_log.failure(printed, status)
     return {"reason": cause[0] if cause else f"its process ended: {(printed or ['without a word'])[-1][:200]}"}
 
 
-def _run(job: Path, directory: Path, output: Any) -> None:
+def _run(job: Path, directory: Path, output: Any) -> int:
+    """The exit status."""
     path = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), str(directory)]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONDONTWRITEBYTECODE": "1"}
     # A GPU is neither needed nor what packages are for.
@@ -88,6 +89,6 @@ def _run(job: Path, directory: Path, output: Any) -> None:
     command = [sys.executable, str(WORKER), str(job)]
     options: Dict[str, Any] = {"cwd": directory, "env": environ, "stdin": subprocess.DEVNULL, "stdout": output}
     try:
-        subprocess.run(command, stderr=subprocess.STDOUT, timeout=LIMIT, check=False, **options)
+        return subprocess.run(command, stderr=subprocess.STDOUT, timeout=LIMIT, check=False, **options).returncode
     except subprocess.TimeoutExpired as error:
         raise BuildError(f"compiling ahead took more than {LIMIT} s. Build with --no-compile") from error

@@ -65,7 +65,8 @@ def ask(folder: Path, *requests: Mapping[str, Any]) -> List[Tuple[int, Any]]:
         found = archive.read(build(folder, Path(scratch)))
         ran = trial.run(found, requests)
     if not ran.loaded or len(ran.answers) < len(requests):
-        cause, remedy = load_log.failure(ran.printed) or (f"the process ended with status {ran.ended}", "Mend it")
+        ended = f"the process ended with status {ran.ended}"
+        cause, remedy = load_log.failure(ran.printed, ran.ended) or (ended, "Mend it")
         raise BuildError(f"{folder.name}: {cause}. {remedy}.")
     return [(status, json.loads(answer)) for status, answer in ran.answers]
 

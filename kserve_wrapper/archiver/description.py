@@ -42,6 +42,8 @@ HANDLERS = (
 PACKAGE = "mnist_handler"
 #: Files that are packed wherever they lie in the folder: TorchServe and handlers look for these names.
 LABELS, CONFIG = "index_to_name.json", "model-config.yaml"
+#: One that is not: it may be what its training needs.
+REQUIREMENTS = "requirements.txt"
 
 
 class BuildError(Exception):
@@ -186,6 +188,8 @@ def check_config(folder: Path, description: Dict[str, Any]) -> None:
     try:
         import yaml
 
+        from kserve_wrapper.modelstore.model_config import yaml_fault
+
         source = package_folder(folder, PACKAGE) / "config.py"
     except (ImportError, BuildError):
         return
@@ -195,7 +199,9 @@ def check_config(folder: Path, description: Dict[str, Any]) -> None:
         if content is not None and not isinstance(content, dict):
             raise BuildError(f"{folder / name} must hold a mapping")
         rules.parse_config((content or {}).get("handler"))
-    except (yaml.YAMLError, rules.ConfigError) as error:
+    except yaml.YAMLError as error:
+        raise BuildError(f"{folder / name}{yaml_fault(error)}") from error
+    except rules.ConfigError as error:
         raise BuildError(f"{folder / name}: {error}") from error
 
 
@@ -213,9 +219,16 @@ def _load_module(path: Path) -> ModuleType:
 
 def warnings_of(folder: Path, description: Dict[str, Any]) -> List[str]:
     """What is allowed and probably not meant."""
-    if PACKAGE in description.get("packages", []) or not uses_package(folder, description):
-        return []
-    return [
-        f"{description['handler']} imports {PACKAGE}, which {folder / NAME} does not pack: add it to packages, "
-        "or install it where TorchServe runs"
-    ]
+    found = []
+    if PACKAGE not in description.get("packages", []) and uses_package(folder, description):
+        found.append(
+            f"{description['handler']} imports {PACKAGE}, which {folder / NAME} does not pack: add it to packages, "
+            "or install it where TorchServe runs"
+        )
+    packed = [description.get("requirements_file"), *description.get("extra_files", [])]
+    if (folder / REQUIREMENTS).is_file() and REQUIREMENTS not in packed:
+        found.append(
+            f'{folder / REQUIREMENTS} is not packed: write "requirements_file": "{REQUIREMENTS}" into {folder / NAME} '
+            "for TorchServe to install it (install_py_dep_per_model=true)"
+        )
+    return found

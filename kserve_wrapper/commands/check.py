@@ -22,7 +22,7 @@ from kserve_wrapper.archiver import BuildError, build, description, example, rea
 from kserve_wrapper.modelstore import Finding, check, check_mar
 from kserve_wrapper.modelstore.__main__ import report
 from kserve_wrapper.modelstore.content import ENVELOPE_OF, check_content
-from kserve_wrapper.modelstore.findings import error, failed
+from kserve_wrapper.modelstore.findings import error, failed, of_config_error
 from kserve_wrapper.torchserve import config
 from kserve_wrapper.torchserve.properties import ConfigError
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     wrong = False
     for path in options.path:
         findings = check_path(path, options, request)
-        report(path, findings)
+        report(path, findings, options.load or path.suffix == ".properties")
         wrong = wrong or failed(findings)
     return 1 if wrong else 0
 
@@ -66,14 +66,14 @@ def _folder(folder: Path, load: bool, request: Optional[Dict[str, Any]]) -> List
             found = check_mar(build(folder, Path(scratch)), True, request or example(folder))
             return [Finding(one.severity, folder, one.line, one.problem, one.remedy) for one in found]
     except BuildError as problem:
-        return [error(folder, None, str(problem).rstrip("."), "Mend that")]
+        return [error(folder, None, str(problem).rstrip("."), "")]
 
 
 def _configuration(file: Path, protocol: Optional[str]) -> List[Finding]:
     try:
         found = config.load(file, os.environ)
     except ConfigError as problem:
-        return [error(file, None, str(problem).rstrip("."), "Mend that")]
+        return [of_config_error(file, problem)]
     if found.model_store is None or not found.model_store.is_dir():
         return [error(file, None, f"model_store ({found.model_store}) is no directory", "Write where the archives are")]
     return check_content(file, found.settings, found.model_store, protocol)

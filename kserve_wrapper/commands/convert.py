@@ -23,6 +23,8 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 from PIL import Image
 
+from kserve_wrapper.trying import pictures
+
 #: Six digits tell all 256 levels apart.
 DIGITS = 6
 
@@ -69,20 +71,9 @@ def to_v2_bytes(images: Sequence[bytes]) -> Dict[str, Any]:
     return {"inputs": [{"name": "input-0", "shape": [len(data)], "datatype": "BYTES", "data": data}]}
 
 
-def flatten(image: Image.Image, mode: str) -> Image.Image:
-    """One layer of 8 bits in ``mode``, as the handlers do it: black under transparent grey, white under colour."""
-    if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
-    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
-        under = Image.new("RGBA", image.size, "black" if mode == "L" else "white")
-        image = Image.alpha_composite(under, image.convert("RGBA")).convert("RGB")
-    return image.convert(mode)
-
-
 def to_pixels(content: bytes, size: Tuple[int, int], mode: str) -> List[Any]:
     """The image as nested lists [channels][height][width] of 0..1; ``size`` is (width, height)."""
-    with Image.open(io.BytesIO(content)) as image:
-        converted = flatten(image, mode)
+    converted = pictures.open_picture(io.BytesIO(content), mode)
     if converted.size != size:
         converted = converted.resize(size, Image.Resampling.BILINEAR)
     pixels = np.asarray(converted, dtype=np.float64).reshape(size[1], size[0], -1) / 255
@@ -139,6 +130,10 @@ def main(arguments: Sequence[str]) -> int:
     elif options.form == "v2-bytes":
         request = to_v2_bytes(images)
     else:
-        request = to_v2_tensor(images, options.size, options.mode)
+        try:
+            request = to_v2_tensor(images, options.size, options.mode)
+        except pictures.PictureError as error:
+            print(f"convert: {error}", file=sys.stderr)
+            return 1
     print(json.dumps(request))
     return 0

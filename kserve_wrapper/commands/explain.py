@@ -17,7 +17,7 @@ from typing import Sequence
 from PIL import Image
 
 from kserve_wrapper.drawing.words_image import words_image
-from kserve_wrapper.trying import answers, forms
+from kserve_wrapper.trying import answers, forms, pictures
 from kserve_wrapper.trying.asking import Question, ask
 from kserve_wrapper.trying.client import Server, ServerError
 from kserve_wrapper.trying.forms import Form, FormError
@@ -63,7 +63,7 @@ def read_question(options: argparse.Namespace, model: str, form: Form) -> Questi
         raise WrongArgument(f"--method {method}: {model} has {', '.join(form.methods)}")
     target = None if options.target is None else _target(options.target, form)
     if form.kind == forms.IMAGE:
-        return Question(model, picture=_picture(Path(options.what)), method=method, target=target)
+        return Question(model, picture=_picture(Path(options.what), form.mode), method=method, target=target)
     if form.kind == forms.TEXT:
         return Question(model, text=_text(options.what), method=method, target=target)
     raise WrongArgument(f"{model} takes neither images nor text: ts-kserve try explains tables")
@@ -94,15 +94,13 @@ def _target(text: str, form: Form) -> int:
     raise WrongArgument(f"--target {text}: the classes are {', '.join(form.labels) or 'numbers'}")
 
 
-def _picture(path: Path) -> Image.Image:
+def _picture(path: Path, mode: str) -> Image.Image:
     if not path.is_file():
         raise WrongArgument(f"{path}: there is no such file, and this model takes images")
     try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except Exception as error:  # a damaged file makes Pillow raise many things
-        raise WrongArgument(f"{path}: not an image that Pillow can read: {error}") from error
+        return pictures.open_picture(str(path), mode)
+    except pictures.PictureError as error:
+        raise WrongArgument(f"{path}: {error}") from error
 
 
 def _text(what: str) -> str:

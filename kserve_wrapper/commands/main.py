@@ -13,7 +13,7 @@ from kserve_wrapper.commands import COMMANDS
 #: The exit status of a wrong command line.
 USAGE = 2
 #: The extra that brings a module, where that is not ``serve``.
-EXTRAS = {"gradio": "try", "matplotlib": "explain"}
+EXTRAS = {"gradio": "try"}
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -24,6 +25,8 @@ from kserve_wrapper.core.sockets import free_port
 #: Seconds for a stop; the supervisor drains within 25.
 _STOP = 40.0
 _EVERY = 0.2
+#: Between two lines about a start that takes long.
+_WORD_EVERY = 10.0
 
 
 @dataclass(frozen=True)
@@ -92,19 +95,26 @@ class Running:
             signal.signal(number, former)
 
     def wait_ready(self, base: str) -> bool:
-        """Until every model is ready; False where the supervisor has ended. Load errors are told as they come."""
+        """Until every model is ready; False where the supervisor has ended.
+
+        Load errors are told as they come, and every now and then what a long start is at.
+        """
         self.base = base
         told: List[str] = []
+        next_word = time.monotonic() + _WORD_EVERY
         while self._process.poll() is None and not self._asked_to_stop:
-            try:
-                with urllib.request.urlopen(f"{base}/v2/health/ready", timeout=5):
-                    return True
-            except (OSError, ValueError):
-                for cause in self.errors():
-                    if cause not in told:
-                        told.append(cause)
-                        print(f"not ready yet: {cause}", file=sys.stderr, flush=True)
-                time.sleep(_EVERY)
+            reason = why_not_ready(base)
+            if reason is None:
+                return True
+            news = [cause for cause in self.errors() if cause not in told]
+            told += news
+            if time.monotonic() >= next_word and not told:
+                news = [reason]
+            if news:
+                next_word = time.monotonic() + _WORD_EVERY
+            for line in news:
+                print(f"not ready yet: {line}", file=sys.stderr, flush=True)
+            time.sleep(_EVERY)
         return False
 
     def errors(self) -> List[str]:
@@ -138,12 +148,26 @@ class Running:
             self._process.send_signal(number)
 
 
+def why_not_ready(base: str) -> Optional[str]:
+    """What the server says of it, or why it says nothing; None where every model is ready."""
+    try:
+        with urllib.request.urlopen(f"{base}/v2/health/ready", timeout=5):
+            return None
+    except urllib.error.HTTPError as error:
+        try:
+            return str(json.loads(error.read())["reason"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return f"the server answers {error.code}"
+    except (OSError, ValueError):
+        return "the server does not answer yet"
+
+
 def taken(host: str, port: int) -> bool:
     """Whether somebody listens there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return True
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
     return False

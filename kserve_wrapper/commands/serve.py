@@ -20,11 +20,15 @@ from kserve_wrapper import modelstore
 from kserve_wrapper.archiver import BuildError, description, example
 from kserve_wrapper.commands.build import build_one
 from kserve_wrapper.commands.curl_lines import lines
-from kserve_wrapper.commands.running import Ports, Running
+from kserve_wrapper.commands.running import Ports, Running, taken
 from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.modelstore.check import CONFIG, STORE
 from kserve_wrapper.modelstore.write import WriteError, snapshot_of
+from kserve_wrapper.supervisor import java, launch
+from kserve_wrapper.supervisor.checks import owner
+from kserve_wrapper.supervisor.options import WrapperFlags
 from kserve_wrapper.torchserve import archive
+from kserve_wrapper.torchserve.properties import ConfigError
 from kserve_wrapper.trying.client import ServerError
 
 
@@ -34,22 +38,23 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="ts-kserve-serve-") as scratch:
             return _serve(options, Path(scratch))
-    except (WriteError, BuildError, archive.ArchiveError, ServerError) as error:
+    except (WriteError, BuildError, ConfigError, archive.ArchiveError, ServerError) as error:
         return _refuse(str(error))
     except OSError as error:
         return _refuse(f"{error.filename or ''}: {error.strerror or error}")
 
 
 def _serve(options: argparse.Namespace, scratch: Path) -> int:
+    ports = Ports.choose(options.http_port, options.grpc_port, options.free_ports)
+    flags = ["--host", options.host, *ports.flags(), *options.wrapper]
+    look_ahead(flags, options.host)
     models, examples = gather(options.model, options.store or scratch / "built", options.check)
     if models is None:
         return 2
     directory = scratch / "models"
     modelstore.write(directory, models, workers=options.workers)
-    ports = Ports.choose(options.http_port, options.grpc_port, options.free_ports)
     config = options.ts_config or directory / CONFIG
     settings = {**torchserve_settings(options, models), "model_store": str(directory / STORE)}
-    flags = ["--host", options.host, *ports.flags(), *options.wrapper]
     with Running(config, settings, flags, options.log, options.verbose) as running:
         _say(f"Starting TorchServe and the wrapper{'' if options.verbose else f' (log: {options.log})'}")
         if running.wait_ready(f"http://{_reached(options.host)}:{ports.http}"):
@@ -65,6 +70,25 @@ def _serve(options: argparse.Namespace, scratch: Path) -> int:
     return status
 
 
+def look_ahead(flags: Sequence[str], host: str) -> None:
+    """What would keep the server from starting is told before archives are built, which takes its time.
+
+    Args:
+        flags: the wrapper's; exits with status 2 and a message where it would refuse them.
+
+    Raises:
+        ConfigError: no TorchServe, no Java, or a port that is taken.
+    """
+    launch.find_torchserve()
+    java.find(os.environ)
+    for flag, port in WrapperFlags(flags, os.environ).ports().items():
+        if taken(host, port):
+            raise ConfigError(
+                f"port {port} is taken{owner(port)}: stop what uses it, choose another (--{flag}), or take any "
+                "(--free_ports)"
+            )
+
+
 def gather(
     named: Sequence[Path], store: Path, check: bool
 ) -> Tuple[Optional[List[Path]], Dict[str, Optional[Dict[str, Any]]]]:
@@ -78,7 +102,13 @@ def gather(
         built: Optional[Path] = path
         if path.is_dir():
             if not (path / description.NAME).is_file():
-                _refuse(f"{path / description.NAME} is missing; ts-kserve new makes a folder that has one")
+                archives = sorted(str(one) for one in path.glob("*.mar"))
+                hint = (
+                    f"name its archives: {' '.join(archives)}"
+                    if archives
+                    else "ts-kserve new makes a folder that has one"
+                )
+                _refuse(f"{path / description.NAME} is missing; {hint}")
                 return None, examples
             built = build_one(path, store, check=check)
             examples[path.resolve().name] = example(path)
@@ -108,7 +138,7 @@ def _ready(
     told = [f"Ready: {', '.join(names)} at {base}, gRPC at port {ports.grpc}", "", "Try it:"]
     for name in names[:1]:
         told += [f"  {line}" for line in lines(base, name, examples.get(name), scratch)]
-    return [*told, "", "Ctrl-C stops it."]
+    return [*told, f"  ts-kserve try {base}    # in the browser", "", "Ctrl-C stops it."]
 
 
 def _reached(host: str) -> str:

@@ -22,6 +22,7 @@ EXTENSIONS = (
     "statistics",
     "explain",
 )
+_LEAVING = "the server is shutting down"
 
 
 class Models(Protocol):
@@ -126,6 +127,18 @@ class DataPlane:
         """Raises NotFound for what is not served."""
         return self.models.model_ready(name, version) and not self._leaving
 
+    def why_not_ready(self, name: str, version: Optional[str] = None) -> str:
+        """Why a model is not ready, in one line. Raises NotFound for what is not served."""
+        return _LEAVING if self._leaving else self.models.reason(name, version)
+
+    def why_not_all_ready(self) -> str:
+        """Why ``ready`` is false, in one line."""
+        if self._leaving:
+            return _LEAVING
+        reasons = ((name, self.models.reason(name)) for name in self.models.models())
+        found = next((f"model {name}: {reason}" for name, reason in reasons if reason), None)
+        return found or "the model server, or another process of this one, is not ready yet"
+
     def metadata(self, name: str, version: Optional[str] = None) -> ModelMetadata:
         """Raises NotFound for what is not served, Unavailable before a worker could be asked."""
         if not self.models.described(name, version):
@@ -192,7 +205,7 @@ class DataPlane:
 
     def _check_ready(self, name: str, version: Optional[str]) -> None:
         if self._draining:
-            raise Unavailable("the server is shutting down", retry_after=1)
+            raise Unavailable(_LEAVING, retry_after=1)
         if not self.models.model_ready(name, version):
             raise self._not_ready(name, version)
 

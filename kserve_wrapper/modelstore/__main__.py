@@ -23,7 +23,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             print(f"model store: {problem}", file=sys.stderr)
             return 2
     findings = check(options.directory, options.protocol, load=options.load)
-    report(options.directory, findings)
+    report(options.directory, findings, options.load)
     if options.command == "write" and not failed(findings):
         print(_upload(options.directory, options.protocol))
     return 1 if failed(findings) else 0
@@ -52,12 +52,18 @@ def _positive(text: str) -> int:
     return number
 
 
-def report(checked: Path, findings: List[Finding]) -> None:
-    """Findings to standard error, and a good word where none is an error."""
+def report(checked: Path, findings: List[Finding], whole: bool) -> None:
+    """Findings to standard error, and a line to standard output where none is an error.
+
+    Args:
+        whole: there is no more to check; else the line says that nothing was loaded.
+    """
     for finding in findings:
         print(finding, file=sys.stderr)
     if not failed(findings):
-        print(f"{checked}: fit to be served.")
+        print(
+            f"{checked}: no errors found{'' if whole else '; nothing was loaded, which ts-kserve check --load does'}."
+        )
 
 
 def _upload(directory: Path, protocol: str) -> str:

@@ -8,7 +8,7 @@ from typing import Iterator, List, Mapping, Optional
 
 from kserve_wrapper.modelstore import trial
 from kserve_wrapper.modelstore.content import check_content
-from kserve_wrapper.modelstore.findings import Finding, Severity, error, warning
+from kserve_wrapper.modelstore.findings import Finding, Severity, error, of_config_error, warning
 from kserve_wrapper.modelstore.places import place, value
 from kserve_wrapper.modelstore.ports import check_ports
 from kserve_wrapper.modelstore.snapshot import EXAMPLE
@@ -45,7 +45,7 @@ def check(
         entries = properties.parse(properties.read(file), str(file))
         settings = config.effective(entries, str(file), environ or {}, {})
     except ConfigError as problem:
-        return [*findings, _from_config_error(file, problem)]
+        return [*findings, of_config_error(file, problem)]
     lines = {key: entry.line for key, entry in entries.items()}
     findings += check_ports(file, settings, lines)
     findings += _paths(file, settings, lines)
@@ -73,16 +73,6 @@ def _layout(directory: Path) -> Iterator[Finding]:
             inside = sorted(path.parent for path in directory.glob(f"*/{STORE}"))
             hint = f"Did you mean {inside[0]}" if inside else "Put that there, or let `write` make it"
             yield error(directory / part, None, f"{what} missing", hint)
-
-
-def _from_config_error(file: Path, problem: ConfigError) -> Finding:
-    """The parser's message names file and line itself; they are taken out of it."""
-    text = str(problem)
-    prefix = f"{file}, line "
-    if text.startswith(prefix):
-        number, _, text = text[len(prefix) :].partition(": ")
-        return error(file, int(number), text.rstrip("."), "Mend that line")
-    return error(file, None, text.rstrip("."), "Mend that file")
 
 
 def _paths(file: Path, settings: Mapping[str, Setting], lines: Mapping[str, int]) -> Iterator[Finding]:

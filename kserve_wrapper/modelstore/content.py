@@ -51,7 +51,7 @@ def check_content(
 
 
 def _names(file: Path, settings: Mapping[str, Setting]) -> Iterator[Finding]:
-    """TorchServe passes over what it does not know; a plugin's property is nobody's slip."""
+    """TorchServe ignores what it does not know; a plugin's property is nobody's slip."""
     for key in sorted(set(settings) - PROPERTIES):
         if key.startswith(_BYTE_ORDER_MARK):
             first = key[len(_BYTE_ORDER_MARK) :]
@@ -60,7 +60,7 @@ def _names(file: Path, settings: Mapping[str, Setting]) -> Iterator[Finding]:
             continue
         meant = difflib.get_close_matches(key, PROPERTIES, 1, _ALIKE)
         if meant:
-            problem = f"{key} is no property of TorchServe, which passes over it"
+            problem = f"{key} is no property of TorchServe, which ignores it"
             yield warning(*place(file, settings[key]), problem, f"Did you mean {meant[0]}")
 
 

@@ -41,7 +41,7 @@ def _defaults(file: Path, setting: Setting, found: List[Archive]) -> Iterator[Fi
         models = json.loads(setting.value)
     except ValueError:
         yield warning(
-            *place(file, setting), "models is not JSON, so TorchServe passes over it", 'Write {"NAME":{"1.0":{…}}}'
+            *place(file, setting), "models is not JSON, so TorchServe ignores it", 'Write {"NAME":{"1.0":{…}}}'
         )
         return
     versions: Dict[str, List[str]] = {}

@@ -65,15 +65,22 @@ def check_archive(archive: Archive, envelope: Optional[str]) -> Iterator[Finding
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as problem:
-        where = getattr(problem, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where is not None else ""
-        yield wrong(f"{archive.config_file} is not YAML{line}", "Mend it and build the archive again")
+        yield wrong(f"{archive.config_file}{yaml_fault(problem)}", "Mend it and build the archive again")
         return
     if isinstance(content, Mapping):
         yield from _refused(archive, content, wrong)
         yield from _batch(archive, content, envelope, doubtful)
         yield from _slow(archive, content, doubtful)
         yield from _handler_keys(archive, content, wrong)
+
+
+def yaml_fault(error: yaml.YAMLError) -> str:
+    """``, line N: is not YAML: …``, what PyYAML tells in several lines, as one."""
+    where, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    # Of what is left open, the place where it began says more than the file's end.
+    began = getattr(error, "context_mark", None) or where
+    line = f", line {began.line + 1}" if began is not None else ""
+    return f"{line}: is not YAML: {problem or str(error).partition(chr(10))[0]}"
 
 
 def _incomplete(archive: Archive) -> Iterator[Tuple[str, str]]:

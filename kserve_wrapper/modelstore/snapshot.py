@@ -9,6 +9,7 @@ from typing import Any, Iterator, List, Mapping, Optional, Set
 
 from kserve_wrapper.modelstore.findings import Finding, error, warning
 from kserve_wrapper.modelstore.model_config import check_archive
+from kserve_wrapper.modelstore.trial import START_LIMIT, start_limit
 from kserve_wrapper.torchserve import archive, snapshot
 
 #: What TorchServe reads of each version without asking whether it is there.
@@ -90,7 +91,7 @@ class SnapshotCheck:
                 )
             for version, fields in versions.items():
                 yield from self._fields(f"models.{name}.{version}", fields)
-                yield from self._archive(name, version, fields["marName"])
+                yield from self._archive(name, version, fields)
 
     def _default(self, name: str, versions: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
         defaults = [version for version, fields in versions.items() if fields.get("defaultVersion") is True]
@@ -129,7 +130,8 @@ class SnapshotCheck:
                 'Write "batchSize":1; the wrapper puts the rows of many clients into one request',
             )
 
-    def _archive(self, name: str, version: str, mar: str) -> Iterator[Finding]:
+    def _archive(self, name: str, version: str, fields: Mapping[str, Any]) -> Iterator[Finding]:
+        mar = fields["marName"]
         self._used.add(mar)
         path = self._store / mar
         if not path.exists():
@@ -146,6 +148,13 @@ class SnapshotCheck:
             yield self._error(
                 f"the version of {name} is {version} here and {found.version} in {mar}, which is served",
                 f'Write "{found.version}", or build the archive with --version {version}',
+            )
+        seconds = start_limit(found)
+        if seconds != START_LIMIT and "startupTimeout" not in fields:
+            yield self._warning(
+                f"{mar} has startupTimeout: {seconds:g} in {found.config_file}, which TorchServe passes over where a "
+                f"snapshot restores the model: it has {START_LIMIT} s to load in",
+                f'Write "startupTimeout":{seconds:g} at models.{name}.{version}',
             )
         yield from check_archive(found, self._envelope)
 

@@ -5,6 +5,7 @@ That runs the archive's code, with the rights of who asks for it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -89,7 +90,8 @@ def _process(job: Path, directory: Path, output: Any, limit: float) -> Optional[
     package = str(Path(__file__).resolve().parents[2])
     # As TorchServe has it: what was there, then the archive.
     path = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), str(directory), package]
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONDONTWRITEBYTECODE": "1"}
+    environ = {"PYTHONFAULTHANDLER": "1", **os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    environ["PYTHONDONTWRITEBYTECODE"] = "1"
     command = [sys.executable, str(WORKER), str(job)]
     try:
         return subprocess.run(
@@ -139,17 +141,29 @@ def check_load(
         yield _too_slow(archive, f"took {trial.seconds:.0f} s to load", limit)
     status, answer = trial.answers[0] if trial.answers else (0, "")
     if trial.ended != 0 or status >= 500:
-        cause, remedy = load_log.failure(trial.printed) or (answer[:_SHOWN] or _ending(trial), _REBUILD)
+        cause, remedy = load_log.failure(trial.printed, trial.ended) or (
+            answer[:_SHOWN] or _ending(trial),
+            _REBUILD,
+        )
         yield error(archive.path, None, f"loads, and fails on the first row: {cause}", remedy)
     elif request is not None and status >= 400:
-        problem = f"refuses the example request: {answer[:_SHOWN]}"
+        problem = f"refuses the example request: {_words(answer)}"
         yield error(archive.path, None, problem, "Mend the request or the handler")
+
+
+def _words(answer: str) -> str:
+    """The message in a refusal."""
+    with contextlib.suppress(ValueError):
+        told = json.loads(answer)
+        if isinstance(told, dict) and isinstance(told.get("error"), str):
+            return str(told["error"])[:_SHOWN]
+    return answer[:_SHOWN]
 
 
 def _load_failure(archive: Archive, trial: Trial, limit: float) -> Finding:
     if trial.ended is None:
         return _too_slow(archive, f"has not loaded within {limit + _SLACK:.0f} s", limit)
-    cause, remedy = load_log.failure(trial.printed) or (_ending(trial), _REBUILD)
+    cause, remedy = load_log.failure(trial.printed, trial.ended) or (_ending(trial), _REBUILD)
     if archive.requirements_file and "ModuleNotFoundError" in cause:
         return warning(
             archive.path,
@@ -165,7 +179,7 @@ def _too_slow(archive: Archive, what: str, limit: float) -> Finding:
         archive.path,
         None,
         f"{what}, and TorchServe ends its worker after {limit:.0f} s and begins again",
-        "Raise startupTimeout in model-config.yaml, or have handler.warm_up do less",
+        "Raise startupTimeout in model-config.yaml (with a model_snapshot: there), or have handler.warm_up do less",
     )
 
 

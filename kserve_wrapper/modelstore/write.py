@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Sequence
 
 from kserve_wrapper.modelstore.check import CONFIG, MOUNT, STORE
 from kserve_wrapper.modelstore.content import ENVELOPE_OF
+from kserve_wrapper.modelstore.trial import START_LIMIT, start_limit
 from kserve_wrapper.torchserve import archive, properties
 
 #: The document's properties, in its order, and below them what a pod needs beside.
@@ -117,5 +118,12 @@ def _snapshot(models: Sequence[archive.Archive], workers: int) -> Dict[str, Any]
             "batchSize": 1,
             "maxBatchDelay": 10,
             "responseTimeout": 120,
+            **_startup(model),
         }
     return {"name": "startup.cfg", "modelCount": len(names), "models": names}
+
+
+def _startup(model: archive.Archive) -> Dict[str, int]:
+    """Of a model that asks for another time to load in: with a snapshot TorchServe does not look into the archive."""
+    limit = start_limit(model)
+    return {} if limit == START_LIMIT else {"startupTimeout": int(limit)}

@@ -92,8 +92,8 @@ def _v2_paths() -> Dict[str, Any]:
     paths: Dict[str, Any] = {
         "/v2": {"get": _operation("About the server.", _ref("ServerMetadata"))},
         "/v2/": {"get": _operation("About the server.", _ref("ServerMetadata"))},
-        "/v2/health/live": {"get": _readiness("Does the server live?", _object({"live": flag}), known=True)},
-        "/v2/health/ready": {"get": _readiness("Are all models ready?", _object({"ready": flag}), known=True)},
+        "/v2/health/live": {"get": _readiness("Is the server alive?", _object({"live": flag}), known=True)},
+        "/v2/health/ready": {"get": _readiness("Are all models ready?", _ref("ServerReady"), known=True)},
         "/v2/models": {"get": _operation("All models.", _object({"models": _list({"type": "string"})}))},
         "/v2/models/stats": {"get": _operation("What all models have answered.", _ref("ModelStatistics"))},
     }
@@ -162,6 +162,7 @@ def _with_parameters(names: List[str], **operations: Any) -> Dict[str, Any]:
 
 def _schemas() -> Dict[str, _Schema]:
     text: _Schema = {"type": "string"}
+    flag: _Schema = {"type": "boolean"}
     shape = _list({"type": "integer", "format": "int64"})
     tensor: Dict[str, _Schema] = {
         "name": text,
@@ -180,7 +181,7 @@ def _schemas() -> Dict[str, _Schema]:
         "InputTensor": _object(sent, ["name", "datatype", "shape"]),
         "ModelConfig": _model_config(),
         "ModelStatistics": _model_statistics(),
-        "ModelReady": _object({"name": text, "ready": {"type": "boolean"}}),
+        "ModelReady": _object({"name": text, "ready": flag, "reason": text}, ["name", "ready"]),
         "ModelIndex": _object({"name": text, "version": text, "state": text, "reason": text}),
         "ModelMetadata": _object(
             {
@@ -191,6 +192,7 @@ def _schemas() -> Dict[str, _Schema]:
                 "outputs": _list(_ref("TensorMetadata")),
             }
         ),
+        "ServerReady": _object({"ready": flag, "reason": text}, ["ready"]),
         "ServerMetadata": _object({"name": text, "version": text, "extensions": _list(text)}),
         "Tensor": _object(with_data, ["name", "datatype", "shape"]),
         "TensorMetadata": _object(tensor),

@@ -38,8 +38,9 @@ class V1:
         return json_response({"models": self._plane.models.models()})
 
     async def model_ready(self, request: Request, model: str) -> Response:
-        ready = self._plane.model_ready(model)
-        return json_response({"name": model, "ready": ready}, 200 if ready else 503)
+        if self._plane.model_ready(model):
+            return json_response({"name": model, "ready": True})
+        return json_response({"name": model, "ready": False, "reason": self._plane.why_not_ready(model)}, 503)
 
     def _inference(self, explain: bool) -> Inference[bool]:
         def decode(request: Request, body: Buffer, model: str) -> Tuple[Call, bool]:

@@ -56,15 +56,18 @@ class V2:
         return json_response({"live": live}, 200 if live else 503)
 
     async def ready(self, request: Request) -> Response:
-        ready = self._plane.ready()
-        return json_response({"ready": ready}, 200 if ready else 503)
+        if self._plane.ready():
+            return json_response({"ready": True})
+        return json_response({"ready": False, "reason": self._plane.why_not_all_ready()}, 503)
 
     async def list_models(self, request: Request) -> Response:
         return json_response({"models": self._plane.models.models()})
 
     async def model_ready(self, request: Request, model: str, version: Optional[str] = None) -> Response:
-        ready = self._plane.model_ready(model, version)
-        return json_response({"name": model, "ready": ready}, 200 if ready else 503)
+        if self._plane.model_ready(model, version):
+            return json_response({"name": model, "ready": True})
+        reason = self._plane.why_not_ready(model, version)
+        return json_response({"name": model, "ready": False, "reason": reason}, 503)
 
     async def model_metadata(self, request: Request, model: str, version: Optional[str] = None) -> Response:
         return json_response(metadata_object(self._plane.metadata(model, version)))

@@ -144,7 +144,10 @@ class GrpcServer:
             code, message = "OK", ""
             identifier, caller = _identify(context)
             try:
-                return await serve(request, caller)
+                answer = await serve(request, caller)
+                if caller.trailers:
+                    context.set_trailing_metadata((*_trailers(caller), ("x-request-id", identifier)))
+                return answer
             except WrapperError as error:
                 code, message = status_code(error).name, error.message
                 if error.status >= 500:
@@ -180,7 +183,12 @@ def _identify(context: Any) -> Tuple[str, Caller]:
     given = headers.get(b"x-request-id")
     identifier = accept_id(None if given is None else given.decode())
     context.set_trailing_metadata((("x-request-id", identifier),))
-    return identifier, Caller(context.time_remaining(), headers)
+    return identifier, Caller(context.time_remaining(), headers, {})
+
+
+def _trailers(caller: Caller) -> List[Tuple[str, str]]:
+    """As metadata can carry it: in printable ASCII."""
+    return [(key, value.encode("unicode_escape").decode("ascii")) for key, value in caller.trailers.items()]
 
 
 def _not_offered(name: str) -> Any:

@@ -26,8 +26,12 @@ class Caller(NamedTuple):
     timeout: Optional[float]
     #: The call's metadata.
     headers: ClientHeaders
+    #: Goes back as trailing metadata: what the answer's message has no field for.
+    trailers: Dict[str, str]
 
 
+#: Trailing metadata of what is not ready.
+_REASON = "reason"
 STREAM = "ModelStreamInfer"
 STREAM_RESPONSE = "ModelStreamInferResponse"
 
@@ -96,10 +100,15 @@ class Servicer:
         return self._messages.ServerLiveResponse(live=self._plane.live())
 
     async def server_ready(self, request: Any, caller: Caller) -> Any:
-        return self._messages.ServerReadyResponse(ready=self._plane.ready())
+        ready = self._plane.ready()
+        if not ready:
+            caller.trailers[_REASON] = self._plane.why_not_all_ready()
+        return self._messages.ServerReadyResponse(ready=ready)
 
     async def model_ready(self, request: Any, caller: Caller) -> Any:
         ready = self._plane.model_ready(request.name, request.version or None)
+        if not ready:
+            caller.trailers[_REASON] = self._plane.why_not_ready(request.name, request.version or None)
         return self._messages.ModelReadyResponse(ready=ready)
 
     async def server_metadata(self, request: Any, caller: Caller) -> Any:

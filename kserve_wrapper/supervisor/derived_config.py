@@ -36,8 +36,8 @@ def derive(properties_path: Path, overrides: Mapping[str, str]) -> str:
 def overrides(config: TorchServeConfig, expose: Collection[str], asks_for_tokens: bool, cwd: Path) -> Dict[str, str]:
     """Properties that must differ from the file for a TorchServe that this process starts.
 
-    * Addresses are bound to loopback, unless exposed: the wrapper is the door, and the management address can load
-      code.
+    * Addresses are bound to loopback, unless exposed: clients reach the wrapper alone, and the management address can
+      load code.
     * Where token authorization is on and one address serves inference and management, management gets a port of its
       own: TorchServe would ask each management call for two keys at once, which no request can carry.
     * Relative paths become absolute: TorchServe runs in a directory of its own, where it writes its keys.

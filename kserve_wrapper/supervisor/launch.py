@@ -98,6 +98,9 @@ def without_overridden(environ: Mapping[str, str], overridden: Mapping[str, obje
 
 
 def environment(environ: Mapping[str, str], java: Java) -> Dict[str, str]:
-    """TorchServe's environment: this one, with ``java`` and ``python`` where it looks for them."""
+    """TorchServe's environment: this one, with ``java`` and ``python`` where it looks for them.
+
+    Workers say which signal ends them, unless the environment says otherwise: TorchServe keeps it to itself.
+    """
     path = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", os.defpath)])
-    return {**environ, "JAVA_HOME": str(java.path.parent.parent), "PATH": path}
+    return {"PYTHONFAULTHANDLER": "1", **environ, "JAVA_HOME": str(java.path.parent.parent), "PATH": path}

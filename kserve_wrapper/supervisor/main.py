@@ -174,7 +174,7 @@ def _supervise(chosen: Options, run: Path) -> int:
         say(problem)
     for finding in findings:
         if finding.severity is Severity.WARNING:
-            say(f"note: {finding}")
+            say(str(finding))
     for passed in runtime.passed_over:
         say(f"note: {passed}; Java {runtime.version} from {runtime.origin} is taken instead")
     if found or chosen.check:

@@ -182,9 +182,11 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
 
 def _add_torchserve(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("TorchServe, as its own launcher takes them")
-    group.add_argument("--start", action="store_true", help="accepted; it is what happens")
-    group.add_argument("--foreground", action="store_true", help="accepted; it is what happens")
-    group.add_argument("--ncs", "--no-config-snapshots", action="store_true", help="accepted; it is what happens")
+    group.add_argument("--start", action="store_true", help="no effect: TorchServe is always started")
+    group.add_argument("--foreground", action="store_true", help="no effect: it always runs in the foreground")
+    group.add_argument(
+        "--ncs", "--no-config-snapshots", action="store_true", help="no effect: TorchServe never writes snapshots here"
+    )
     group.add_argument("--ts-config", help=f"config.properties (CONFIG_PATH, or {DEFAULT_CONFIG})")
     group.add_argument("--model-store", help="directory of the archives (the property model_store)")
     group.add_argument("--workflow-store", help="directory of workflow archives")

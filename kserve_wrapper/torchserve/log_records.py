@@ -24,6 +24,8 @@ OF_A_REQUEST = (
 TRACEBACK = "Traceback (most recent call last):"
 #: TorchServe names a worker's thread by port, the model's first 25 characters, and version.
 _WORKER = re.compile(r"W-[0-9]+-(.+)-std(?:out|err)\Z")
+#: Its own thread that follows the worker, by the same name.
+_FOLLOWER = re.compile(r"W-[0-9]+-(.+)\Z")
 _NAME = 25
 _HEAD = re.compile(r"([0-9]{1,15})\t([^\t]*)\t([^\t]*)\t")
 
@@ -43,6 +45,17 @@ class Record(NamedTuple):
         """``worker_name`` of the worker that printed it; None where TorchServe said it."""
         found = _WORKER.match(self.thread)
         return found.group(1) if found else None
+
+    @property
+    def follows(self) -> Optional[str]:
+        """``worker_name`` of the worker that TorchServe speaks of; None where a worker printed it, or it is of none."""
+        found = _FOLLOWER.match(self.thread) if self.worker is None else None
+        return found.group(1) if found else None
+
+    @property
+    def place(self) -> str:
+        """The same for all that is printed by, and said of, the workers of one port one after the other."""
+        return self.thread[: -len("-stdout")] if self.worker is not None else self.thread
 
 
 def worker_name(model: str, version: str) -> str:

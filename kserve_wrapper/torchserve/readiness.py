@@ -21,6 +21,7 @@ from kserve_wrapper.torchserve.describing import may_describe
 from kserve_wrapper.torchserve.load_log import LoadLog
 from kserve_wrapper.torchserve.management import Description, Management
 from kserve_wrapper.torchserve.metadata import to_metadata
+from kserve_wrapper.torchserve.restoring import Restoring
 from kserve_wrapper.torchserve.served import Model, Version
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Readiness:
         self._settings = settings or Settings()
         self._models: Dict[str, Model] = {name: Model(name) for name in config.models}
         self._loads = loads or LoadLog(None)
+        self._restoring = Restoring(list(config.models), self._loads)
         self._store = config.model_store
         self._configured = frozenset(config.models)
         #: Of the snapshot, and not ready once yet.
@@ -130,13 +132,13 @@ class Readiness:
         if not self._reachable:
             return "the model server does not answer"
         if found is None or not found.versions:
-            return "it is not registered yet"
+            return self._restoring.reason(name, self._models)
         return found.version(version).reason(time.monotonic())
 
     def _reason_now(self, name: str) -> str:
         """``reason`` of the first version that is not ready."""
-        versions = self._models[name].versions.values()
-        return next((text for text in (v.reason(time.monotonic()) for v in versions) if text), "it is not registered")
+        reasons = [version.reason(time.monotonic()) for version in self._models[name].versions.values()]
+        return next(filter(None, reasons), self._restoring.reason(name, self._models))
 
     def archives(self) -> Set[str]:
         """File names that the registered models were loaded from."""
@@ -263,6 +265,7 @@ class Readiness:
         for name in set(self._models) - set(names):
             self._drop(self._models[name])
         self._listed = True
+        self._restoring.tell(self._models)
 
     def _drop(self, model: Model) -> None:
         """TorchServe does not list it: it was unloaded, or it is of the snapshot and still to come."""
@@ -301,16 +304,21 @@ class Readiness:
                 self._start(model, number, version)
 
     def _tell_fault(self, model: Model, number: str, version: Version, now: float) -> None:
-        """Logs why a version does not load, each cause once."""
-        if version.loading_since is not None:
-            version.cause = self._loads.cause(model.name, number)
-        fault = version.fault(now)
+        """Logs why a version does not load, each cause once, or that it takes long."""
+        if version.loading_since is None and not version.unborn:
+            return
+        version.cause = self._loads.cause(model.name, number)
+        version.progress = self._loads.progress(model.name, number)
+        fault = version.fault
         # A cause that is known in the end is worth a line more.
         if fault is not None and (
             version.logged_fault is None or (version.cause is not None and fault != version.logged_fault)
         ):
             logger.error("model %r %s: %s", model.name, number, fault)
             version.logged_fault = fault
+        elif fault is None and version.is_slow(now) and not version.logged_slow:
+            logger.warning("model %r %s: %s", model.name, number, version.loading(now))
+            version.logged_slow = True
 
     async def _renew_keys(self) -> None:
         """Replaces keys before they expire; the other wrapper processes read the file that results."""

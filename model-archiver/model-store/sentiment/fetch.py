@@ -9,18 +9,17 @@ So it shows how text is served and explained, and is no judge of anybody's prose
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import importlib.util
-import os
 import random
 import sys
 from pathlib import Path
-from typing import Any, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
 
+from kserve_wrapper.archiver import weights
+
+HERE = Path(__file__).parent
 SEED, STEPS, BATCH = 21, 800, 32
 GOOD = [
     "good",
@@ -124,29 +123,13 @@ def batch(generator: random.Random, ids: Any, size: int = BATCH) -> Tuple[torch.
     return padded, mask, torch.tensor([positive for _, positive in drawn])
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Its matrices are small: threads would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@one_thread()
+@weights.one_thread()
 def train(steps: int = STEPS) -> Tuple[nn.Module, List[str], float]:
     """The model, its words, and its share of right answers on sentences that it has not seen."""
     torch.manual_seed(SEED)
     words = vocabulary()
     ids = {word: number for number, word in enumerate(words)}
-    specification = importlib.util.spec_from_file_location("sentiment_model", Path(__file__).with_name("sentiment.py"))
-    if specification is None or specification.loader is None:
-        raise FileNotFoundError("sentiment.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    model: nn.Module = module.Sentiment()
+    model = weights.network(HERE / "sentiment.py", "Sentiment")
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps)
     generator = random.Random(SEED)
@@ -164,20 +147,17 @@ def train(steps: int = STEPS) -> Tuple[nn.Module, List[str], float]:
     return model, words, right
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Entry point: 0 once the files are written."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--random-weights", action="store_true", help="changes nothing: nothing is downloaded")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="DIR", help="default: %(default)s")
-    options = parser.parse_args(arguments)
+def fetch(folder: Path, random_weights: bool) -> str:
+    """Write sentiment.pt and words.txt into ``folder``; nothing is downloaded either way."""
     model, words, right = train()
-    options.out.mkdir(parents=True, exist_ok=True)
-    part = options.out / "sentiment.pt.part"
-    torch.save(model.state_dict(), part)
-    os.replace(part, options.out / "sentiment.pt")
-    (options.out / "words.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
-    print(f"{options.out / 'sentiment.pt'}: {right:.0%} of new sentences right")
-    return 0
+    weights.save(model.state_dict(), folder / "sentiment.pt")
+    (folder / "words.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    return f"{folder / 'sentiment.pt'}: {right:.0%} of new sentences right"
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Entry point: 0, or 1 with the cause on stderr."""
+    return weights.main(__doc__, HERE, fetch, arguments)
 
 
 if __name__ == "__main__":

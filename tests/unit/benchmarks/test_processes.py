@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
+from typing import Any, Callable, Dict
 
 import psutil
 import pytest
 
 from benchmarks.processes import ProcessGroup, StartError, Usage, role_of, wait_until
+from benchmarks.servers.base import Server
 
 PARENT = """
 import subprocess, sys, time
@@ -57,3 +60,34 @@ def test_usage_since() -> None:
 )
 def test_roles(command: list[str], role: str) -> None:
     assert role_of(command, "other") == role
+
+
+def test_a_restless_server_is_held_still_out_of_its_turn(tmp_path: Path) -> None:
+    class Busy(Server):
+        name, restless = "busy", True
+
+        def launch(self, directory: Path) -> None:
+            self.groups = [ProcessGroup("busy", [sys.executable, "-c", "while True: pass"], directory, {})]
+
+        def forms(self) -> Dict[str, Any]:
+            return {}
+
+    server = Busy()
+    server.launch(tmp_path)
+    try:
+        (process,) = server.groups[0].members()
+        server.rest()
+        assert until(lambda: process.status() == psutil.STATUS_STOPPED)
+        with server.turn():
+            assert until(lambda: process.status() != psutil.STATUS_STOPPED)
+        assert until(lambda: process.status() == psutil.STATUS_STOPPED)
+    finally:
+        server.stop()
+    assert not process.is_running()
+
+
+def until(true: Callable[[], bool], seconds: float = 20) -> bool:
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)
+    return true()

@@ -58,8 +58,8 @@ def test_a_written_directory_has_no_findings(store: Path) -> None:
         ('"mnist":{"1.0"', '"my/model":{"1.0"', "does not fit into a URL", "letters"),
         ('{"name":"startup.cfg",', '{"name":"startup.cfg"', "is not JSON at position", "modelCount"),
         ('{"1.0":{"defaultVersion"', '{"1.0":7, "1.1":{"defaultVersion"', "models.mnist.1.0 must be", "marName"),
-        ("job_queue_size=10", "job_queue_size=\\u12", "\\u12", "that line"),
-        ("job_queue_size=10", "job_queue_size=$$QUEUE$$", "environment variable QUEUE", "that line"),
+        ("job_queue_size=10", "job_queue_size=\\u12", "four hexadecimal digits", ""),
+        ("job_queue_size=10", "job_queue_size=$$QUEUE$$", "environment variable QUEUE. Set it", ""),
     ],
 )
 def test_an_error_names_line_and_mend(store: Path, old: str, new: str, problem: str, remedy: str) -> None:
@@ -101,6 +101,18 @@ def test_a_warning_leaves_the_directory_fit(store: Path, old: str, new: str, pro
     assert finding.severity is Severity.WARNING
     assert problem in finding.problem
     assert main(["check", str(store)]) == 0
+
+
+def test_a_time_to_load_in_that_the_snapshot_hides_is_told(tmp_path: Path) -> None:
+    """TorchServe takes it from the snapshot alone, where there is one."""
+    store, config = tmp_path / "models", {"model-config.yaml": "startupTimeout: 200\n"}
+    write(store, [make_mar(tmp_path / "built", members=config, configFile="model-config.yaml")])
+    assert check(store, "v1") == []
+    line = edit(store, ',"startupTimeout":200', "")
+    finding = only(check(store))
+    assert (finding.severity, finding.line) == (Severity.WARNING, line)
+    assert "mnist.mar has startupTimeout: 200 in model-config.yaml, which TorchServe passes over" in finding.problem
+    assert finding.remedy == 'Write "startupTimeout":200 at models.mnist.1.0'
 
 
 @pytest.mark.parametrize(
@@ -231,9 +243,9 @@ def test_the_kserve_sample_is_explained(store: Path) -> None:
 
 def test_the_command_reports_and_fails(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(store)]) == 0
-    assert "fit to be served" in capsys.readouterr().out
+    assert "no errors found; nothing was loaded" in capsys.readouterr().out
     (store / "model-store" / "mnist.mar").unlink()
     assert main(["check", str(store)]) == 1
     printed = capsys.readouterr()
     assert "error:" in printed.err
-    assert "fit to be served" not in printed.out
+    assert "no errors found; nothing was loaded" not in printed.out

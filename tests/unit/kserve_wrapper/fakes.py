@@ -25,6 +25,8 @@ class FakeModels:
     def __init__(self) -> None:
         self.is_live = True
         self.is_ready = True
+        #: Why ``loading`` is not ready.
+        self.why = "its worker is loading"
         #: What the handler told beyond the protocol's fields.
         self.extra: Dict[str, Any] = {}
 
@@ -46,7 +48,7 @@ class FakeModels:
         return self.model_ready(name, version)
 
     def reason(self, name: str, version: Optional[str] = None) -> str:
-        return "" if self.model_ready(name, version) else "its worker is loading"
+        return "" if self.model_ready(name, version) else self.why
 
     def default_version(self, name: str) -> Optional[str]:
         self.model_ready(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Type
 
@@ -412,6 +413,17 @@ def test_postprocess_that_gives_no_rows_ends_the_load(made: Any, words: str, tmp
             return made(data)
 
     with pytest.raises(LoadError, match=words):
+        serve(tmp_path, Own)
+
+
+def test_a_load_that_exits_is_an_error_with_words(tmp_path: Path) -> None:
+    """Else the worker would end without any."""
+
+    class Own(Numbers):
+        def load(self, context: Any) -> Any:
+            sys.exit("no licence")
+
+    with pytest.raises(LoadError, match=r"Own calls sys.exit\('no licence'\) while it loads"):
         serve(tmp_path, Own)
 
 

@@ -14,6 +14,8 @@ from typing import Any, Iterator
 import pytest
 import torch
 
+from kserve_wrapper.archiver import weights
+
 ROOT = Path(__file__).resolve().parents[3]
 STORE = ROOT / "model-archiver" / "model-store"
 
@@ -103,7 +105,7 @@ def test_efficientnet_is_what_the_package_of_its_authors_is(tmp_path: Path) -> N
     with torch.no_grad():
         torch.testing.assert_close(model.eval()(rows), wanted, rtol=1e-3, atol=1e-3)
     del theirs["_fc.bias"]
-    with pytest.raises(fetch.FetchError, match="another network"):
+    with pytest.raises(weights.FetchError, match="another network"):
         fetch.rename(theirs, model.state_dict())
 
 

@@ -153,7 +153,8 @@ def test_version_of_the_command(store: Path, tmp_path: Path) -> None:
     [
         ("handler:\n  warm: 3\n", "model-config.yaml: handler: unknown warm; known are "),
         ("handler:\n  precision: fp8\n", "handler.precision: 'fp8' is none of fp32, bf16, fp16"),
-        ("handler: [\n", "model-config.yaml: "),
+        ("a: 1\nhandler: [b\n", r"model-config.yaml, line 2: is not YAML: [^\n]+\Z"),
+        ("a: b: c\n", r"model-config.yaml, line 1: is not YAML: [^\n]+\Z"),
         ("- handler\n", "must hold a mapping"),
         ("minWorkers: 1\n", ""),
         ("", ""),
@@ -178,6 +179,20 @@ def test_a_package_left_out_is_told(store: Path, tmp_path: Path, capsys: pytest.
     (store / "tiny" / "tiny_handler.py").write_text("import os\nfrom mnist_handler import RowHandler\n")
     build(store / "tiny", tmp_path)
     assert "warning: tiny_handler.py imports mnist_handler, which " in capsys.readouterr().err
+
+
+def test_requirements_that_are_not_packed_are_told(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store / "tiny" / "requirements.txt").write_text("pandas\n")
+    describe(store)
+    build(store / "tiny", tmp_path)
+    assert (
+        'requirements.txt is not packed: write "requirements_file": "requirements.txt" into' in capsys.readouterr().err
+    )
+    describe(store, requirements_file="requirements.txt")
+    build(store / "tiny", tmp_path)
+    assert capsys.readouterr().err == ""
 
 
 def test_settings_are_checked_without_torch() -> None:

@@ -77,6 +77,17 @@ def test_a_directorys_archives_are_loaded_on_request(tmp_path: Path, capsys: pyt
     assert "build the archive again" in said
 
 
+@pytest.mark.usefixtures("needs_torchserve")
+@pytest.mark.parametrize(
+    ("number", "problem", "remedy"),
+    [(9, "was killed (SIGKILL), mostly for lack of memory", "more memory"), (4, "SIGILL, code for another", "--instr")],
+)
+def test_a_signal_is_named(tmp_path: Path, number: int, problem: str, remedy: str) -> None:
+    finding = only(check_mar(mar(tmp_path, f"import os\nos.kill(os.getpid(), {number})"), load=True))
+    assert problem in finding.problem
+    assert remedy in finding.remedy
+
+
 def test_what_the_archives_requirements_bring_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = ["Traceback (most recent call last):", "  line", "ModuleNotFoundError: No module named 'no_such'"]
     monkeypatch.setattr(trial, "run", lambda *_: trial.Trial(1, said))
@@ -116,7 +127,7 @@ def test_whatever_is_named_is_checked(tmp_path: Path, capsys: pytest.CaptureFixt
     folder.mkdir()
     (folder / "mar.json").write_text(json.dumps({"version": "1.0", "handler": "absent.py"}))
     assert command.main([str(models), str(good)]) == 0
-    assert capsys.readouterr().out.count("fit to be served") == 2
+    assert capsys.readouterr().out.count("no errors found; nothing was loaded") == 2
     assert command.main([str(folder), str(tmp_path / "nothing")]) == 1
     said = capsys.readouterr().err
     assert "absent.py is missing" in said

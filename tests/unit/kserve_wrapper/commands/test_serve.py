@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import pytest
 
-from kserve_wrapper.commands import curl_lines, serve
+from kserve_wrapper.commands import curl_lines, running, serve
 from kserve_wrapper.commands.running import Ports, Running
+from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.trying.client import Server
 from tests.unit.deploy.archives import make_mar
+from tests.unit.kserve_wrapper.fakes import Front
+from tests.unit.kserve_wrapper.live import Live
 
 METADATA: Dict[str, Any] = {
     "name": "churn",
@@ -66,7 +72,7 @@ def test_what_cannot_be_served_is_told(
 ) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.mar").write_text("no archive")
-    assert serve.main([str(tmp_path / path)]) == 2
+    assert serve.main([str(tmp_path / path), "--free_ports"]) == 2
     assert said in capsys.readouterr().err
 
 
@@ -74,15 +80,16 @@ def test_the_supervisors_own_word_is_shown_where_nothing_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "said.log"
-    assert serve.main([str(make_mar(tmp_path)), "--log", str(log), "--", "--no_such_flag"]) == 2
+    flags = ["--free_ports", "--log", str(log), "--set", "job_queue_size=many"]
+    assert serve.main([str(make_mar(tmp_path)), *flags]) == 2
     said = capsys.readouterr().err
-    assert "--no_such_flag" in said
+    assert "supervisor: the command line: job_queue_size: 'many' is not a whole number" in said
     assert f"ended with status 2; {log}" in said
 
 
 def test_load_errors_are_read_from_the_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    running = Running(tmp_path / "x", {}, [], log)
+    started = Running(tmp_path / "x", {}, [], log)
     entries = [
         '{"level": "ERROR", "message": "it does not load"}',
         '{"level": "INFO", "message": "x"}',
@@ -90,8 +97,35 @@ def test_load_errors_are_read_from_the_log(tmp_path: Path) -> None:
         "x",
     ]
     log.write_text("\n".join([*entries, "supervisor: said"]))
-    assert running.errors() == ["it does not load"]
-    assert running.said() == ["supervisor: said"]
+    assert started.errors() == ["it does not load"]
+    assert started.said() == ["supervisor: said"]
+
+
+def test_a_long_start_says_what_it_is_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(running, "_WORD_EVERY", 0.0)
+    front = Front()
+    front.models.is_ready = False
+    started = Running(tmp_path / "x", {}, [], tmp_path / "log")
+    (tmp_path / "log").touch()
+    said = "not ready yet: model loading: its worker is loading"
+    err = ""
+
+    def ready_after_a_word(pause: float) -> None:
+        nonlocal err
+        err += capsys.readouterr().err
+        front.models.is_ready = said in err
+
+    monkeypatch.setattr(running.time, "sleep", ready_after_a_word)
+    started._process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with Live(front) as live, started._process:
+        base = f"http://127.0.0.1:{live.http_port}"
+        assert started.wait_ready(base)
+        assert running.why_not_ready(base) is None
+        started._process.communicate(b"\n")
+    assert said in err
+    assert running.why_not_ready(base) == "the server does not answer yet"
 
 
 def test_lines_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,3 +144,46 @@ def test_lines_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _, third = curl_lines.lines("http://h:1", "churn", example, tmp_path)
     assert json.dumps(example) in first
     assert third == first.replace(":predict", ":explain")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            ["--http_port", "8090", "--grpc_port", "8090"],
+            "--http_port and --grpc_port must differ. ts-kserve wrapper --help",
+        ),
+        (["--http_port", "99999"], "--http_port must be 65535 or less"),
+        (["--free_ports", "--", "--no_such_flag"], "--no_such_flag"),
+    ],
+)
+def test_wrong_flags_are_told_before_anything_is_built(
+    tmp_path: Path, flags: List[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        serve.main([str(tmp_path / "nothing"), *flags])
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (2, "")
+    assert said in printed.err
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_built(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        assert serve.main([str(tmp_path / "nothing"), "--http_port", str(port), "--grpc_port", str(free_port())]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"serve: port {port} is taken by ")
+    assert "(--http_port), or take any (--free_ports)" in said
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert serve.main([str(tmp_path / "nothing"), "--free_ports"]) == 2
+    assert "TorchServe is not installed" in capsys.readouterr().err
+
+
+def test_a_folder_of_archives_is_told_by_their_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = make_mar(tmp_path)
+    assert serve.main([str(tmp_path), "--free_ports"]) == 2
+    assert f"name its archives: {made}" in capsys.readouterr().err

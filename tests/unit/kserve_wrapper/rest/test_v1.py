@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Dict
 
 import pytest
 
@@ -15,10 +15,13 @@ def test_models_are_listed() -> None:
     assert (answer.status, answer.json) == (200, {"models": ["loading", "mnist"]})
 
 
-@pytest.mark.parametrize(("model", "status", "ready"), [("mnist", 200, True), ("loading", 503, False)])
-def test_a_model_says_whether_it_is_ready(model: str, status: int, ready: bool) -> None:
+@pytest.mark.parametrize(
+    ("model", "status", "said"),
+    [("mnist", 200, {"ready": True}), ("loading", 503, {"ready": False, "reason": "its worker is loading"})],
+)
+def test_a_model_says_whether_it_is_ready_and_why_not(model: str, status: int, said: Dict[str, Any]) -> None:
     answer = Front().call("GET", f"/v1/models/{model}")
-    assert (answer.status, answer.json) == (status, {"name": model, "ready": ready})
+    assert (answer.status, answer.json) == (status, {"name": model, **said})
 
 
 def test_an_unknown_model_is_not_found() -> None:

@@ -32,12 +32,18 @@ def test_live(live: bool, status: int) -> None:
     assert (answer.status, answer.json) == (status, {"live": live})
 
 
-@pytest.mark.parametrize(("ready", "status"), [(True, 200), (False, 503)])
-def test_ready(ready: bool, status: int) -> None:
+def test_ready_and_why_not() -> None:
     front = Front()
-    front.models.is_ready = ready
     answer = front.call("GET", "/v2/health/ready")
-    assert (answer.status, answer.json) == (status, {"ready": ready})
+    assert (answer.status, answer.json) == (200, {"ready": True})
+    front.models.is_ready = False
+    answer = front.call("GET", "/v2/health/ready")
+    assert (answer.status, answer.json) == (503, {"ready": False, "reason": "model loading: its worker is loading"})
+    front.plane.leave()
+    answer = front.call("GET", "/v2/health/ready")
+    assert (answer.status, answer.json) == (503, {"ready": False, "reason": "the server is shutting down"})
+    answer = front.call("GET", "/v2/models/mnist/ready")
+    assert answer.json == {"name": "mnist", "ready": False, "reason": "the server is shutting down"}
 
 
 @pytest.mark.parametrize("path", ["/v2/models/mnist/ready", "/v2/models/mnist/versions/2.0/ready"])
@@ -48,7 +54,10 @@ def test_a_model_is_ready(path: str) -> None:
 
 def test_a_model_is_not_ready() -> None:
     answer = Front().call("GET", "/v2/models/loading/ready")
-    assert (answer.status, answer.json) == (503, {"name": "loading", "ready": False})
+    assert (answer.status, answer.json) == (
+        503,
+        {"name": "loading", "ready": False, "reason": "its worker is loading"},
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import struct
 import time
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 import grpc
 import numpy as np
@@ -58,6 +58,27 @@ def test_health_and_metadata(pair: Pair) -> None:
     assert [(t.name, t.datatype, list(t.shape)) for t in metadata.inputs] == [("input", "FP32", [-1, 2])]
     live.front.models.is_ready = False
     assert not call(channel, "ServerReady").ready
+
+
+def test_why_something_is_not_ready_is_trailing_metadata(pair: Pair) -> None:
+    live, channel = pair
+
+    def reason(rpc: str, **fields: Any) -> Optional[str]:
+        request = getattr(messages, f"{rpc}Request")(**fields)
+        method = channel.unary_unary(
+            f"/inference.GRPCInferenceService/{rpc}", request_serializer=lambda message: message.SerializeToString()
+        )
+        _, answered = method.with_call(request, timeout=10)
+        trailers: Dict[str, Any] = dict(answered.trailing_metadata())
+        assert trailers["x-request-id"]
+        return trailers.get("reason")
+
+    assert reason("ModelReady", name="mnist") is None
+    assert reason("ServerReady") is None
+    live.front.models.why = "its worker – löst\nnichts"
+    assert reason("ModelReady", name="loading") == "its worker \\u2013 l\\xf6st\\nnichts"
+    live.front.models.is_ready = False
+    assert str(reason("ServerReady")).startswith("model loading: its worker")
 
 
 def test_what_is_not_ready_has_no_metadata_yet(pair: Pair) -> None:

@@ -117,6 +117,12 @@ def test_java_compiles_quickly_and_keeps_threads_unless_vmargs_say_otherwise(tmp
         assert ("-Djava.util.concurrent.ForkJoinPool.common.parallelism=64" in command) == quick
 
 
+def test_workers_say_which_signal_ends_them_unless_told_otherwise() -> None:
+    java = Java(Path("/java/bin/java"), 17, "PATH")
+    assert launch.environment({}, java)["PYTHONFAULTHANDLER"] == "1"
+    assert launch.environment({"PYTHONFAULTHANDLER": ""}, java)["PYTHONFAULTHANDLER"] == ""
+
+
 def test_tokens_are_asked_for_since_their_version() -> None:
     assert launch.Installation(Path("/"), (0, 12, 0)).asks_for_tokens
     assert launch.Installation(Path("/"), (0, 11, 1)).asks_for_tokens

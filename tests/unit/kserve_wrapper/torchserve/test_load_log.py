@@ -15,6 +15,7 @@ from kserve_wrapper.torchserve.log_records import VARIABLE, find
 TRACEBACK = "Traceback (most recent call last):"
 DURING = ["", "During handling of the above exception, another exception occurred:", ""]
 DIRECT = ["", "The above exception was the direct cause of the following exception:", ""]
+STOPPED = "Error while registering model. Details:"
 START = "Listening on port: /tmp/.ts.sock.9000"
 
 
@@ -55,7 +56,7 @@ def test_of_a_chain_the_last_counts_but_for_torchserves_own(chain: List[str], ca
 
 def test_what_torch_lists_below_an_error_is_told() -> None:
     said = printed(START, *error("RuntimeError: Error(s) in loading state_dict for M:"), '\tMissing key(s): "a". ')
-    assert 'for M: Missing key(s): "a". Mend' in causes(said)["m_1.0"]
+    assert 'for M: Missing key(s): "a". Pack' in causes(said)["m_1.0"]
 
 
 @pytest.mark.parametrize("before", ["Invoking custom service failed.", "Prediction error", "CUDA out of memory"])
@@ -102,6 +103,12 @@ def test_pips_own_line_where_requirements_cannot_be_installed() -> None:
         ("ModuleNotFoundError: No module named 'x'", "into the image"),
         ("FileNotFoundError: [Errno 2] No such file: 'x'", "--extra-files"),
         ("_pickle.UnpicklingError: Weights only load failed. weights_only", "state dict"),
+        ("RuntimeError: Error(s) in loading state_dict for Net: Missing key(s)", "belong to this model file"),
+        ("ImportError: cannot import name 'x' from 'y'", "name no file of the archive like a package"),
+        ("ValueError: Expected only one class in custom service code or a function entry point []", "one class"),
+        ("RuntimeError: PytorchStreamReader failed reading zip archive", "damaged"),
+        ("OSError: [Errno 28] No space left on device", "room for temporary files"),
+        ("yaml.scanner.ScannerError: mapping values are not allowed here", "model-config.yaml"),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried", "GPU"),
         ("SomeError: \x1b[31mred\x07" + "x" * 9999, "handler or the archive"),
     ],
@@ -127,10 +134,41 @@ def test_the_file_is_read_when_it_changed(tmp_path: Path) -> None:
     assert LoadLog(None).cause("m", "1.0") is None
 
 
+def test_what_stopped_the_restoring_is_not_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "loads.log"
+    log = LoadLog(path)
+    pip = "Custom pip package installation failed for model m"
+    said = [f"1\tmain\tModelManager\t{pip}:", "ERROR: no x", f"1\tmain\tSnapshotManager\t{STOPPED} {pip}"]
+    path.write_text("\n".join(said) + "\n")
+    told = log.stopped(), log.cause("m", "")
+    assert told[0] == pip
+    assert str(told[1]).startswith("ERROR: no x")
+    path.write_text("\n".join(printed(START)) + "\n")
+    assert (log.stopped(), log.cause("m", "")) == told
+
+
 def test_torchserve_cuts_names_of_models(tmp_path: Path) -> None:
     path = tmp_path / "loads.log"
     path.write_text("\n".join(printed(START, *error("A: a"), model="n" * 25 + "_1.0")) + "\n")
     assert LoadLog(path).cause("n" * 40, "1.0") is not None
+
+
+def test_colours_are_left_out() -> None:
+    told = causes(printed(START, *error("AError: \x1b[1mdo\x1b[0m it")))["m_1.0"]
+    assert told == "AError: do it. Mend the handler or the archive"
+
+
+def test_a_syntax_error_says_where() -> None:
+    """Its last frame is the file that could not be read."""
+    lines = [
+        TRACEBACK,
+        '  File "/a/loader.py", line 9, in load',
+        '  File "/m/h.py", line 3',
+        "    def f(:",
+        "          ^",
+    ]
+    told = causes(printed(START, *lines, "SyntaxError: invalid syntax"))["m_1.0"]
+    assert told == "SyntaxError: invalid syntax (h.py, line 3). Correct the code there"
 
 
 @given(st.lists(st.one_of(st.sampled_from(printed(START, *error("A: a"), *DURING)), st.text())))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Awaitable, Callable, Dict
@@ -111,14 +113,17 @@ def test_a_worker_that_keeps_failing_is_told_and_logged_once(caplog: pytest.LogC
             server.models = mnist(process(pid))
             await poll(readiness)
             reasons.append(readiness.reason("mnist"))
-        failing = "its worker keeps failing to load; TorchServe's log has the cause"
-        assert reasons == ["its worker is loading"] * 4 + [failing] * 2
+        assert reasons[:4] == ["its worker is loading, 0 s so far"] * 4
+        for reason, times in zip(reasons[4:], (2, 3)):
+            assert reason.startswith(
+                f"its worker fails to load again and again, {times} times so far; TorchServe's log"
+            )
         server.models = mnist(worker(0))
         await poll(readiness)
         assert readiness.reason("mnist") == readiness.reason("mnist", "1.0") == ""
 
     follow(scenario)
-    assert [record.levelname for record in caplog.records if "keeps failing" in record.message] == ["ERROR"]
+    assert [record.levelname for record in caplog.records if "again and again" in record.message] == ["ERROR"]
 
 
 def test_a_load_error_is_told_at_once_in_reason_and_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -134,7 +139,7 @@ def test_a_load_error_is_told_at_once_in_reason_and_log(tmp_path: Path, caplog: 
         readiness._loads = loads
         server.models = mnist(worker(0, "UNLOADING"))
         await poll(readiness)
-        assert readiness.reason("mnist") == "its worker is loading"
+        assert readiness.reason("mnist") == "its worker is loading, 0 s so far"
         say("RuntimeError: 3 layers")
         for _ in range(2):
             await poll(readiness)
@@ -173,17 +178,119 @@ def test_a_model_that_never_becomes_ready_ends_the_process(models: Dict[str, Any
     follow(scenario, models=models)
 
 
-def test_a_worker_that_takes_long_to_load_is_told() -> None:
+def test_a_worker_that_takes_long_to_load_is_told(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(server: ManagementServer, readiness: Readiness) -> None:
         assert readiness.reason("mnist") == "the model server does not answer"
         await poll(readiness)
-        assert readiness.reason("mnist") == "its worker is loading"
+        assert readiness.reason("mnist") == "its worker is loading, 0 s so far"
         assert not readiness.described("mnist")
         loading = readiness._models["mnist"].versions["1.0"]
         loading.loading_since = (loading.loading_since or 0) - LOAD_PATIENCE - 1
-        assert "no worker has loaded it for 20 s" in readiness.reason("mnist")
+        assert readiness.reason("mnist") == "its worker is loading, 21 s so far"
+        for _ in range(2):
+            await poll(readiness)
 
     follow(scenario, models=mnist(worker(0, "UNLOADING")))
+    told = [record for record in caplog.records if "so far" in record.message]
+    assert [record.levelname for record in told] == ["WARNING"]
+
+
+def test_a_worker_that_warms_up_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "loads.log"
+
+    def say(line: str) -> None:
+        with path.open("a") as file:
+            file.write(f"{time.time() * 1000:.0f}\tW-9000-mnist_1.0-stdout\tMODEL_LOG\t{line}\n")
+
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        readiness._loads = LoadLog(path)
+        say("Listening on port: x")
+        say("warming, 40 s of at most 90")
+        await poll(readiness)
+        assert re.fullmatch(r"its worker is loading: warming, 4\d s of at most 90", readiness.reason("mnist"))
+        say("warm after 42.0 s: batches of 1, 2 rows")
+        await poll(readiness)
+        assert readiness.reason("mnist") == "its worker is loading, 0 s so far"
+
+    follow(scenario, models=mnist(worker(0, "UNLOADING")))
+
+
+def test_who_stopped_the_restoring_is_told_of_each_model_that_it_kept_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "loads.log"
+    pip = "Custom pip package installation failed for model b"
+    said = (f"{pip}:", "ERROR: No matching distribution found for x==1")
+    lines = [*said, f"1764166870001\tmain\tSnapshotManager\tError while registering model. Details: {pip}"]
+    lines[0] = f"1764166870000\tmain\tModelManager\t{lines[0]}"
+    loads = LoadLog(path)
+    config = load(ROOT / "config" / "config.properties", {})
+    snapshot = dict.fromkeys(("a", "b", "c", "d"), config.models["mnist"])
+
+    async def scenario() -> None:
+        models = {"a": [version("1.0", worker(0))], "b": [version("1.0")]}
+        async with serving(models=models) as (_, management):
+            readiness = Readiness(management, replace(config, models=snapshot), loads=loads)
+            await poll(readiness)
+            assert readiness.reason("c") == "it is not registered yet"
+            path.write_text("\n".join(lines) + "\n")
+            for _ in range(2):
+                await poll(readiness)
+            for name in ("c", "d"):
+                assert readiness.reason(name) == (
+                    "it is not registered: TorchServe stopped restoring at model b, whose packages could not be "
+                    "installed: ERROR: No matching distribution found for x==1. Mend the archive's requirements.txt, "
+                    "or give pip an index that has these packages, or remove it"
+                )
+            assert "requirements.txt" in readiness.reason("b")
+
+    asyncio.run(scenario())
+    told = [record.message for record in caplog.records if "stopped restoring" in record.message]
+    assert [line[:11] for line in told] == ["model 'c': ", "model 'd': "]
+
+
+def test_a_model_without_workers_since_pip_failed_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "loads.log"
+    pip = "Custom pip package installation failed for model mnist:"
+    path.write_text(f"1764166870000\tmain\tModelManager\t{pip}\nERROR: No matching distribution found for x==1\n")
+    unborn = {**version("1.0"), "minWorkers": 0}
+
+    async def scenario(server: ManagementServer, readiness: Readiness) -> None:
+        for _ in range(2):
+            await poll(readiness)
+            assert readiness.reason("mnist") == "it has no worker"
+        readiness._loads = LoadLog(path)
+        for _ in range(2):
+            await poll(readiness)
+            assert readiness.reason("mnist").startswith("it does not load: ERROR: No matching distribution")
+        # Scaled to none after it served.
+        server.models = mnist(worker(0))
+        await poll(readiness)
+        server.models = {"mnist": [unborn]}
+        await poll(readiness)
+        assert readiness.reason("mnist") == "it has no worker"
+
+    follow(scenario, models={"mnist": [unborn]})
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+
+
+def test_a_model_that_cannot_be_registered_is_the_culprit_itself(tmp_path: Path) -> None:
+    path = tmp_path / "loads.log"
+    path.write_text("1\tmain\tSnapshotManager\tError while registering model. Details: Failed to read it.\n")
+    config = load(ROOT / "config" / "config.properties", {})
+    snapshot = dict.fromkeys(("a", "b", "c"), config.models["mnist"])
+
+    async def scenario() -> None:
+        async with serving(models={"a": [version("1.0", worker(0))]}) as (_, management):
+            readiness = Readiness(management, replace(config, models=snapshot), loads=LoadLog(path))
+            await poll(readiness)
+            assert readiness.reason("b") == "it does not load: Failed to read it. Mend the archive"
+            assert readiness.reason("c") == (
+                "it is not registered: TorchServe stopped restoring at model b: Failed to read it. Mend the archive, "
+                "or remove it"
+            )
+
+    asyncio.run(scenario())
 
 
 def test_the_archive_of_a_registered_model_is_known() -> None:

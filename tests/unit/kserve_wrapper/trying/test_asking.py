@@ -40,14 +40,17 @@ EXPLAINED = {
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers what the server of a fixture was told, by path."""
+    """Answers what the server of a fixture was told, by path, to bodies of no more than its limit."""
 
     def do_GET(self) -> None:
         self.do_POST()
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        size, limit = int(self.headers.get("Content-Length") or 0), self.server.limit  # type: ignore[attr-defined]
+        self.rfile.read(size)
         status, content = self.server.told.get(self.path, (404, b'{"error": "nothing here"}'))  # type: ignore[attr-defined]
+        if size > limit:
+            status, content = 413, json.dumps({"error": f"larger than the limit of {limit} bytes"}).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -58,10 +61,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def told() -> Iterator[tuple[Server, dict[str, tuple[int, bytes]]]]:
-    """A server of anything at all, for what a right one never says."""
+def told(request: pytest.FixtureRequest) -> Iterator[tuple[Server, dict[str, tuple[int, bytes]]]]:
+    """A server of anything at all, for what a right one never says; a parameter is the bytes that it takes."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        listening.told = {}  # type: ignore[attr-defined]
+        listening.told, listening.limit = {}, getattr(request, "param", 10**9)  # type: ignore[attr-defined]
         thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
         thread.start()
         yield Server(f"http://127.0.0.1:{listening.server_port}/"), listening.told  # type: ignore[attr-defined]

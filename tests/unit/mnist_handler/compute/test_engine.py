@@ -167,6 +167,7 @@ def test_warming_up_ends_in_time(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_long_warming_up_is_told_of(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Also while a single call lasts."""
+    monkeypatch.setattr(engine, "_TELL_FIRST", 0.01)
     monkeypatch.setattr(engine, "_TELL", 0.01)
 
     def slow(rows: torch.Tensor) -> torch.Tensor:

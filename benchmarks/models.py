@@ -1,0 +1,91 @@
+"""Models that people serve: ours by its defaults, TorchServe's own handlers, the stock wrapper, mosec, LitServe."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+from benchmarks import machine
+from benchmarks.cases import Case
+from benchmarks.environments import ROOT
+from benchmarks.output import add_output, write_result
+from benchmarks.quiet import Quiet, add_patience
+from benchmarks.servers.models import MODELS, NAMES, Model, prepare, servers
+from benchmarks.servers.stock import StockParts, add_stock, stock_parts
+from benchmarks.servers.tuned import Tuned
+from benchmarks.serving import rounds, say
+
+#: ``base64`` is each server's own way; the others are ours alone.
+FORMS = ("base64", "v2-binary", "grpc-raw")
+
+
+def cases(model: Model, forms: Sequence[str], connections: Sequence[int]) -> List[Case]:
+    return [Case(form, count, 1, kind) for kind in model.pictures for form in forms for count in connections]
+
+
+def measured(
+    model: Model, given: argparse.Namespace, stock: Optional[StockParts], place: Path, quiet: Quiet
+) -> Dict[str, Any]:
+    """One model behind all its servers: what was measured of it, and of the peers' delays."""
+    folder = prepare(model, given.models_in)
+    up = servers(model, folder, given.servers, given.windows, given.connections, stock)
+    wanted = cases(model, given.forms, given.connections)
+    try:
+        for server in up:
+            if isinstance(server, Tuned):
+                server.try_all(place, given.seconds)
+        for server in up:
+            say(f"{model.name}: starting {server.name}")
+            server.start(place / server.name, 300)
+            server.rest()
+        records = rounds(up, wanted, given.rounds, given.seconds, place, quiet)
+    finally:
+        for server in up:
+            server.stop()
+    tried = {server.name: server.tried for server in up if isinstance(server, Tuned)}
+    return {"model": model.name, "windows": tried, "runs": [record.to_json() for record in records]}
+
+
+def run(given: argparse.Namespace) -> Dict[str, Any]:
+    result: Dict[str, Any] = {"kind": "models", "machine": machine.describe(), "seconds": given.seconds, "models": []}
+    quiet, stock = Quiet(given.patience), stock_parts(given)
+    for name in given.models:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            result["models"].append(measured(MODELS[name], given, stock, Path(folder), quiet))
+    result["machine"]["steal"] = quiet.to_json()
+    return result
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks models", description=__doc__)
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), help="default: all")
+    parser.add_argument("--servers", nargs="+", choices=NAMES, default=list(NAMES), help="default: all")
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS), help="default: all")
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64], help="default: 1 16 64")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of every case (default: 3)")
+    parser.add_argument("--seconds", type=float, default=4, help="seconds of load a round (default: 4)")
+    parser.add_argument(
+        "--windows", type=float, nargs="+", metavar="MS", default=[0, 5], help="the peers' delays to try (default: 0 5)"
+    )
+    parser.add_argument(
+        "--models-in",
+        type=Path,
+        metavar="DIR",
+        default=ROOT / "build" / "benchmarks" / "models",
+        help="weights and archives, made once: compiling takes minutes (default: build/benchmarks/models)",
+    )
+    parser.add_argument("--prepare", action="store_true", help="make weights and archives, and measure nothing")
+    add_stock(parser)
+    add_patience(parser)
+    add_output(parser)
+    given = parser.parse_args(arguments)
+    if given.prepare:
+        for name in given.models:
+            print(prepare(MODELS[name], given.models_in))
+        return 0
+    result = run(given)
+    write_result(result, given)
+    void = [one for model in result["models"] for one in model["runs"] if one["void"] and one["server"] == "ours"]
+    return 1 if void else 0
