@@ -8,6 +8,10 @@ import shutil
 from dataclasses import dataclass
 from typing import Any, Dict, List, Sequence
 
+import torch
+
+from mnist_handler.compute.compiled import choose_mode
+
 #: The parts in the order of their worth. ``settings`` are the rest of ``requests``.
 PARTS = ("tests", "requests", "photographs", "explain", "cpu", "trace", "settings", "serving")
 #: Packages that AOTInductor makes while the tests run, the most wanted first.
@@ -51,7 +55,7 @@ def setting(model: str, mode: str, precision: str, batches: Sequence[int], tf32:
 
 def steps(models: Sequence[str], device: str, batches: Sequence[int], seconds: float) -> List[Step]:
     """Everything but the tests and the packages, in order."""
-    auto = "cuda_graph" if device == "cuda" else "torchscript"
+    auto = choose_mode("auto", "fp32", torch.device(device), fixed=True)
     first = [("stock", "fp32", True), (auto, "fp32", True), (auto, "bf16", True)]
     rest = [("none", "fp32", True), ("aotinductor", "fp32", True)]
     rest += [(auto, "fp32", False)] if device == "cuda" else []
@@ -63,7 +67,7 @@ def steps(models: Sequence[str], device: str, batches: Sequence[int], seconds: f
     plan += _explain(models, device, auto, seconds)
     if device == "cuda":
         small = [batch for batch in batches if batch <= 8]
-        modes = [("stock", "fp32", True), ("torchscript", "fp32", True)]
+        modes = [("stock", "fp32", True), (choose_mode("auto", "fp32", torch.device("cpu"), fixed=True), "fp32", True)]
         plan += _requests("cpu", models, "cpu", small, seconds, modes)
     for model in models[:2]:
         job = {"do": "trace", "device": device, "batches": [min(64, max(batches))], "calls": 10}
