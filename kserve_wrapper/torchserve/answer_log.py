@@ -7,12 +7,14 @@ its envelope could make nothing of.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from pathlib import Path
 from typing import Iterable, List, Optional
 
 from kserve_wrapper.core.errors import InternalError, WrapperError
+from kserve_wrapper.torchserve import tracebacks
 from kserve_wrapper.torchserve.log_records import (
     OF_A_REQUEST,
     TRACEBACK,
@@ -24,6 +26,8 @@ from kserve_wrapper.torchserve.log_records import (
     worker_name,
 )
 from kserve_wrapper.upstream.errors import NoAnswer, ReplyTooLong, WorkerLost
+
+logger = logging.getLogger(__name__)
 
 #: Bytes at the file's end that are read, and seconds for which what was read may serve others.
 _TAIL, _FRESH = 64 * 1024, 0.02
@@ -121,7 +125,10 @@ def _returned(model: str, new: Iterable[Record]) -> Optional[str]:
 
 
 def _stumbled(model: str, new: Iterable[Record], error: WrapperError) -> Optional[WrapperError]:
-    """The error given where the handler failed by itself; another where TorchServe's envelope did, on its answer."""
+    """The error given where the handler failed by itself; another where TorchServe's envelope did, on its answer.
+
+    Clients hear nothing of the inside of a handler. Who runs it reads the cause in the wrapper's log, too.
+    """
     frames: List[str] = []
     within = failed = False
     for line in (line for record in new if _of(record, model) for line in record.lines):
@@ -134,8 +141,17 @@ def _stumbled(model: str, new: Iterable[Record], error: WrapperError) -> Optiona
         elif within and line and not line.startswith((" ", "\t")):
             last = _ENVELOPE.match(frames[-1]) if frames else None
             reading = any(frame.endswith("in parse_input") for frame in frames)
-            return error if last is None or reading else NoAnswer(model, f"what its envelope fails on ({line[:200]})")
+            if last is not None and not reading:
+                return NoAnswer(model, f"what its envelope fails on ({line[:200]})")
+            logger.error("model %s failed on a request: %s", model, _cause(line, frames))
+            return error
     return None
+
+
+def _cause(line: str, frames: Iterable[str]) -> str:
+    """A traceback's error, and where in the archive's own code it arose."""
+    place = tracebacks.place(frames)
+    return f"{tracebacks.plain(line[:200], None)}{f' ({place})' if place else ''}"
 
 
 def _of(record: Record, model: str) -> bool:

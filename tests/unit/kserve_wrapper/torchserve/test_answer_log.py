@@ -123,6 +123,26 @@ def test_an_envelope_that_fails_on_the_answer_is_told_apart(tmp_path: Path, line
     assert "returned what its envelope fails on (ValueError: ambiguous)" in error.message
 
 
+@pytest.mark.parametrize(
+    ("frames", "cause"),
+    [
+        ([OWN], "ValueError: need 4 features, got 3 (handler.py, line 3)"),
+        ([OWN, '  File "/opt/lib/python3.11/site-packages/torch/nn.py", line 9, in x'], "got 3 (handler.py, line 3)"),
+        ([PARSE], "ValueError: need 4 features, got 3"),
+    ],
+)
+def test_who_runs_the_handler_reads_why_it_failed(
+    tmp_path: Path, frames: List[str], cause: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its clients do not."""
+    lines = printed("Invoking custom service failed.", *TRACEBACK, *frames, "ValueError: need 4 features, got 3")
+    assert told(tmp_path, lines, FAILED) is FAILED
+    (record,) = [one for one in caplog.records if one.name.endswith("answer_log")]
+    assert record.getMessage().startswith("model m failed on a request: ValueError")
+    assert record.getMessage().endswith(cause)
+    assert record.levelname == "ERROR"
+
+
 def test_what_a_worker_prints_late_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "loads.log"
 
