@@ -8,10 +8,6 @@ import shutil
 from dataclasses import dataclass
 from typing import Any, Dict, List, Sequence
 
-import torch
-
-from mnist_handler.compute.compiled import choose_mode
-
 #: The parts in the order of their worth. ``settings`` are the rest of ``requests``.
 PARTS = ("tests", "requests", "photographs", "explain", "cpu", "trace", "settings", "serving")
 #: Packages that AOTInductor makes while the tests run, the most wanted first.
@@ -53,9 +49,19 @@ def setting(model: str, mode: str, precision: str, batches: Sequence[int], tf32:
     }
 
 
+def auto_mode(device: str) -> str:
+    """What the handler's ``compile: auto`` comes to on ``device``."""
+    import torch
+
+    # Not above: jobs import this module, and TorchServe's loader must be there before the handler.
+    from mnist_handler.compute.compiled import choose_mode
+
+    return choose_mode("auto", "fp32", torch.device(device), fixed=True)
+
+
 def steps(models: Sequence[str], device: str, batches: Sequence[int], seconds: float) -> List[Step]:
     """Everything but the tests and the packages, in order."""
-    auto = choose_mode("auto", "fp32", torch.device(device), fixed=True)
+    auto = auto_mode(device)
     first = [("stock", "fp32", True), (auto, "fp32", True), (auto, "bf16", True)]
     rest = [("none", "fp32", True), ("aotinductor", "fp32", True)]
     rest += [(auto, "fp32", False)] if device == "cuda" else []
@@ -67,7 +73,7 @@ def steps(models: Sequence[str], device: str, batches: Sequence[int], seconds: f
     plan += _explain(models, device, auto, seconds)
     if device == "cuda":
         small = [batch for batch in batches if batch <= 8]
-        modes = [("stock", "fp32", True), (choose_mode("auto", "fp32", torch.device("cpu"), fixed=True), "fp32", True)]
+        modes = [("stock", "fp32", True), (auto_mode("cpu"), "fp32", True)]
         plan += _requests("cpu", models, "cpu", small, seconds, modes)
     for model in models[:2]:
         job = {"do": "trace", "device": device, "batches": [min(64, max(batches))], "calls": 10}
