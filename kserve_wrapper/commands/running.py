@@ -27,6 +27,11 @@ _STOP = 40.0
 _EVERY = 0.2
 #: Between two lines about a start that takes long.
 _WORD_EVERY = 10.0
+#: Said when it is asked to stop for the first time, and for the second.
+_STOPPING = (
+    "Stopping: requests in flight are answered first. Ctrl-C again ends at once.",
+    "Stopping at once.",
+)
 
 
 @dataclass(frozen=True)
@@ -63,17 +68,20 @@ class Running:
         self._command += ["--", *wrapper]
         self._log, self._verbose = log, verbose
         self.base = ""
-        self._asked_to_stop = False
+        #: How often.
+        self._asked_to_stop = 0
 
     def __enter__(self) -> Running:
         output: Optional[IO[Any]] = None if self._verbose else self._log.open("wb")
-        # It gets Ctrl-C from the terminal itself, and ends with this process however that ends.
+        # A session of its own, so that a signal comes to it by this process alone, whether a terminal sent it to the
+        # whole group or somebody to this one pid; it ends with this process however that ends.
         prepare = functools.partial(lifetime.end_with_parent, signal.SIGTERM, os.getpid())
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT if output else None,
+            start_new_session=True,
             preexec_fn=prepare,
         )
         if output is not None:
@@ -136,16 +144,23 @@ class Running:
         return [line for line in text.splitlines() if line.startswith(("supervisor: ", "ts-kserve "))]
 
     def wait(self) -> int:
-        """Until the supervisor ends; its exit status."""
-        while True:
+        """Until the supervisor ends; its exit status, 0 where it ended as it was asked to."""
+        told = 0
+        while self._process.poll() is None:
+            for line in _STOPPING[told : self._asked_to_stop]:
+                print(line, flush=True)
+            told = self._asked_to_stop
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return self._process.wait(1.0)
+                self._process.wait(_EVERY)
+        status = self._process.returncode
+        # Before it has begun to listen for signals, one ends it.
+        return 0 if self._asked_to_stop and status == -signal.SIGTERM else status
 
     def _pass_on(self, number: int, frame: Optional[FrameType]) -> None:
-        self._asked_to_stop = True
-        # A terminal's Ctrl-C has reached the child as well, for which twice means at once.
-        if number == signal.SIGTERM and self._process.poll() is None:
-            self._process.send_signal(number)
+        """The first lets it answer what it has, the second ends it at once."""
+        self._asked_to_stop += 1
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
 
 
 def why_not_ready(base: str) -> Optional[str]:

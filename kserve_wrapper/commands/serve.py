@@ -4,6 +4,7 @@
     ts-kserve serve a.mar b.mar --free_ports  two archives, on ports that nobody uses
 
 It listens at 127.0.0.1 unless --host says otherwise. What follows -- goes to the wrapper (ts-kserve wrapper --help).
+Ctrl-C, SIGINT or SIGTERM: requests in flight are answered first; a second one ends at once.
 Exit status: 0 after Ctrl-C or SIGTERM, 1 when TorchServe or the wrapper ended, 2 when nothing was started.
 """
 
