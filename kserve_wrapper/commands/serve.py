@@ -96,27 +96,42 @@ def gather(
     """Archives, those of folders being built, and the folders' example requests by model; None where one fails."""
     models: List[Path] = []
     examples: Dict[str, Optional[Dict[str, Any]]] = {}
+    folders: Dict[Tuple[str, str], Path] = {}
     for path in named:
         if not path.exists():
             _refuse(f"{path}: there is no such file or directory; name a model's folder or an archive")
             return None, examples
         built: Optional[Path] = path
         if path.is_dir():
-            if not (path / description.NAME).is_file():
-                archives = sorted(str(one) for one in path.glob("*.mar"))
-                hint = (
-                    f"name its archives: {' '.join(archives)}"
-                    if archives
-                    else "ts-kserve new makes a folder that has one"
-                )
-                _refuse(f"{path / description.NAME} is missing; {hint}")
-                return None, examples
-            built = build_one(path, store, check=check)
+            where = _place(path, folders, store)
+            built = where and build_one(path, where, check=check)
             examples[path.resolve().name] = example(path)
         if built is None:
             return None, examples
         models.append(built)
     return models, examples
+
+
+def _place(folder: Path, folders: Dict[Tuple[str, str], Path], store: Path) -> Optional[Path]:
+    """Where its archive goes, so that none takes another's place; None where it has none, which standard error says.
+
+    Args:
+        folders: those before it, by name and version; it is put in.
+    """
+    if not (folder / description.NAME).is_file():
+        archives = sorted(str(one) for one in folder.glob("*.mar"))
+        hint = f"name its archives: {' '.join(archives)}" if archives else "ts-kserve new makes a folder that has one"
+        _refuse(f"{folder / description.NAME} is missing; {hint}")
+        return None
+    name, version = folder.resolve().name, description.read_description(folder)["version"]
+    if (name, version) in folders:
+        former = folders[name, version]
+        _refuse(f"{former} and {folder} are both {name} {version}: write another version into one's {description.NAME}")
+        return None
+    # An archive is named like its folder; further versions lie in directories named like them.
+    place = store / version if any(other == name for other, _ in folders) else store
+    folders[name, version] = folder
+    return place
 
 
 def torchserve_settings(options: argparse.Namespace, models: Sequence[Path]) -> Dict[str, str]:
@@ -135,11 +150,20 @@ def torchserve_settings(options: argparse.Namespace, models: Sequence[Path]) -> 
 def _ready(
     base: str, ports: Ports, models: Sequence[Path], examples: Mapping[str, Optional[Dict[str, Any]]], scratch: Path
 ) -> List[str]:
-    names = [archive.read(path).name for path in models]
-    told = [f"Ready: {', '.join(names)} at {base}, gRPC at port {ports.grpc}", "", "Try it:"]
-    for name in names[:1]:
-        told += [f"  {line}" for line in lines(base, name, examples.get(name), scratch)]
+    versions: Dict[str, List[str]] = {}
+    for model in map(archive.read, models):
+        versions.setdefault(model.name, []).append(model.version)
+    told = [f"Ready: {', '.join(map(_served, versions, versions.values()))} at {base}, gRPC at port {ports.grpc}"]
+    told += ["", "Try it:"]
+    for name in versions:
+        lines_of = lines(base, name, examples.get(name), scratch)
+        told += [f"  {line}" for line in (lines_of if len(versions) == 1 else lines_of[:1])]
     return [*told, f"  ts-kserve try {base}    # in the browser", "", "Ctrl-C stops it."]
+
+
+def _served(name: str, versions: Sequence[str]) -> str:
+    """A model as the terminal names it; of several versions the last is the default one."""
+    return name if len(versions) == 1 else f"{name} (versions {', '.join(versions)}; the last unless a URL names one)"
 
 
 def _reached(host: str) -> str:

@@ -11,9 +11,11 @@ from typing import Any, Dict, List
 
 import pytest
 
+from kserve_wrapper import modelstore
 from kserve_wrapper.commands import curl_lines, running, serve
 from kserve_wrapper.commands.running import Ports, Running
 from kserve_wrapper.core.sockets import free_port
+from kserve_wrapper.torchserve import archive
 from kserve_wrapper.trying.client import Server
 from tests.unit.deploy.archives import make_mar
 from tests.unit.kserve_wrapper.fakes import Front
@@ -187,3 +189,46 @@ def test_a_folder_of_archives_is_told_by_their_names(tmp_path: Path, capsys: pyt
     made = make_mar(tmp_path)
     assert serve.main([str(tmp_path), "--free_ports"]) == 2
     assert f"name its archives: {made}" in capsys.readouterr().err
+
+
+def folder_of(place: Path, version: str) -> Path:
+    """A model's folder that packs without loading."""
+    place.mkdir(parents=True)
+    (place / "mar.json").write_text(json.dumps({"version": version, "handler": "own_handler.py"}))
+    (place / "own_handler.py").write_text("def handle(data, context):\n    return data\n")
+    return place
+
+
+def test_two_versions_of_one_model_by_two_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("model_archiver", reason="torch-model-archiver is not installed")
+    first, second = folder_of(tmp_path / "own", "1.0"), folder_of(tmp_path / "v2" / "own", "2.0")
+    models, _ = serve.gather([first, second], tmp_path / "store", check=False)
+    assert models == [tmp_path / "store" / "own.mar", tmp_path / "store" / "2.0" / "own.mar"]
+    assert [archive.read(path).version for path in models] == ["1.0", "2.0"]
+    modelstore.write(tmp_path / "models", models)
+    snapshot = json.loads(serve.torchserve_settings(serve.parse(["x"]), models)["model_snapshot"])
+    for version, name in ("1.0", "own.mar"), ("2.0", "own-2.0.mar"):
+        assert snapshot["models"]["own"][version]["marName"] == name
+        assert archive.read(tmp_path / "models" / "model-store" / name).version == version
+    again = folder_of(tmp_path / "again" / "own", "2.0")
+    capsys.readouterr()
+    assert serve.gather([first, second, again], tmp_path / "other", check=False)[0] is None
+    said = capsys.readouterr().err
+    assert said == f"serve: {second} and {again} are both own 2.0: write another version into one's mar.json\n"
+
+
+def test_every_model_has_a_line_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Server, "metadata", lambda *_: METADATA)
+    models = [make_mar(tmp_path), make_mar(tmp_path / "b", version="2.0"), make_mar(tmp_path, "churn")]
+    told = serve._ready("http://h:1", Ports(1, 2), models, {}, tmp_path)
+    assert told[0] == (
+        "Ready: mnist (versions 1.0, 2.0; the last unless a URL names one), churn at http://h:1, gRPC at port 2"
+    )
+    urls = [line.split()[1] for line in told if line.startswith("  curl ")]
+    assert urls == ["http://h:1/v1/models/mnist:predict", "http://h:1/v1/models/churn:predict"]
+    one = serve._ready("http://h:1", Ports(1, 2), models[2:], {}, tmp_path)
+    assert one[0] == "Ready: churn at http://h:1, gRPC at port 2"
+    assert [line.split()[1].rpartition("/")[2] for line in one if line.startswith("  curl ")] == [
+        "churn:predict",
+        "infer",
+    ]
