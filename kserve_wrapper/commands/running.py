@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Any, List, Mapping, Optional, Sequence, Type
+from urllib.parse import urlsplit
 
 from kserve_wrapper.core import lifetime
 from kserve_wrapper.core.sockets import free_port
+from kserve_wrapper.supervisor import checks
 
 #: Seconds for a stop; the supervisor drains within 25.
 _STOP = 40.0
@@ -105,13 +107,15 @@ class Running:
     def wait_ready(self, base: str) -> bool:
         """Until every model is ready; False where the supervisor has ended.
 
+        What another server says at this address is not taken for an answer of one's own.
+
         Load errors are told as they come, and every now and then what a long start is at.
         """
         self.base = base
         told: List[str] = []
         next_word = time.monotonic() + _WORD_EVERY
         while self._process.poll() is None and not self._asked_to_stop:
-            reason = why_not_ready(base)
+            reason = why_not_ready(base) or self._anothers(base)
             if reason is None:
                 return True
             news = [cause for cause in self.errors() if cause not in told]
@@ -124,6 +128,14 @@ class Running:
                 print(f"not ready yet: {line}", file=sys.stderr, flush=True)
             time.sleep(_EVERY)
         return False
+
+    def _anothers(self, base: str) -> Optional[str]:
+        """Which server answers there, where none of the supervisor's children listens; None where one does."""
+        port = urlsplit(base).port or 80
+        found = checks.listeners(port)
+        if found is None or any(checks.descends(process, self._process.pid) for process in found):
+            return None
+        return f"another server answers at {base}: port {port} is taken{checks.owner(port)}"
 
     def errors(self) -> List[str]:
         """What the log has at ERROR, and what the supervisor said of why it did not start."""

@@ -22,6 +22,7 @@ from kserve_wrapper.archiver import BuildError, description, example
 from kserve_wrapper.commands.build import build_one
 from kserve_wrapper.commands.curl_lines import lines
 from kserve_wrapper.commands.running import Ports, Running, taken
+from kserve_wrapper.commands.scratch import scratch
 from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.modelstore.check import CONFIG, STORE
 from kserve_wrapper.modelstore.write import WriteError, snapshot_of
@@ -32,34 +33,37 @@ from kserve_wrapper.torchserve import archive
 from kserve_wrapper.torchserve.properties import ConfigError
 from kserve_wrapper.trying.client import ServerError
 
+#: Of its folder for temporary files, and of its log.
+_PREFIX = "ts-kserve-serve-"
+
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point."""
     options = parse(arguments)
     try:
-        with tempfile.TemporaryDirectory(prefix="ts-kserve-serve-") as scratch:
-            return _serve(options, Path(scratch))
+        with scratch(_PREFIX) as folder:
+            return _serve(options, folder)
     except (WriteError, BuildError, ConfigError, archive.ArchiveError, ServerError) as error:
         return _refuse(str(error))
     except OSError as error:
         return _refuse(f"{error.filename or ''}: {error.strerror or error}")
 
 
-def _serve(options: argparse.Namespace, scratch: Path) -> int:
+def _serve(options: argparse.Namespace, folder: Path) -> int:
     ports = Ports.choose(options.http_port, options.grpc_port, options.free_ports)
     flags = ["--host", options.host, *ports.flags(), *options.wrapper]
     look_ahead(flags, options.host)
-    models, examples = gather(options.model, options.store or scratch / "built", options.check)
+    models, examples = gather(options.model, options.store or folder / "built", options.check)
     if models is None:
         return 2
-    directory = scratch / "models"
+    directory = folder / "models"
     modelstore.write(directory, models, workers=options.workers)
     config = options.ts_config or directory / CONFIG
     settings = {**torchserve_settings(options, models), "model_store": str(directory / STORE)}
     with Running(config, settings, flags, options.log, options.verbose) as running:
         _say(f"Starting TorchServe and the wrapper{'' if options.verbose else f' (log: {options.log})'}")
         if running.wait_ready(f"http://{_reached(options.host)}:{ports.http}"):
-            for line in _ready(running.base, ports, models, examples, scratch):
+            for line in _ready(running.base, ports, models, examples, folder):
                 _say(line)
         status = running.wait()
         if status != 0:
@@ -104,7 +108,7 @@ def gather(
         built: Optional[Path] = path
         if path.is_dir():
             where = _place(path, folders, store)
-            built = where and build_one(path, where, check=check)
+            built = where and build_one(path, where, check=check, command="serve")
             examples[path.resolve().name] = example(path)
         if built is None:
             return None, examples
@@ -148,7 +152,7 @@ def torchserve_settings(options: argparse.Namespace, models: Sequence[Path]) -> 
 
 
 def _ready(
-    base: str, ports: Ports, models: Sequence[Path], examples: Mapping[str, Optional[Dict[str, Any]]], scratch: Path
+    base: str, ports: Ports, models: Sequence[Path], examples: Mapping[str, Optional[Dict[str, Any]]], folder: Path
 ) -> List[str]:
     versions: Dict[str, List[str]] = {}
     for model in map(archive.read, models):
@@ -156,7 +160,7 @@ def _ready(
     told = [f"Ready: {', '.join(map(_served, versions, versions.values()))} at {base}, gRPC at port {ports.grpc}"]
     told += ["", "Try it:"]
     for name in versions:
-        lines_of = lines(base, name, examples.get(name), scratch)
+        lines_of = lines(base, name, examples.get(name), folder)
         told += [f"  {line}" for line in (lines_of if len(versions) == 1 else lines_of[:1])]
     return [*told, f"  ts-kserve try {base}    # in the browser", "", "Ctrl-C stops it."]
 
@@ -193,7 +197,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options.set = {key: value for key, _, value in pairs}
     options.log_is_ours = options.log is None
     if options.log_is_ours:
-        options.log = Path(tempfile.gettempdir()) / f"ts-kserve-serve-{os.getpid()}.log"
+        options.log = Path(tempfile.gettempdir()) / f"{_PREFIX}{os.getpid()}.log"
     return options
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any, Dict, List
 import pytest
 
 from kserve_wrapper import modelstore
-from kserve_wrapper.commands import curl_lines, running, serve
+from kserve_wrapper.commands import build, curl_lines, running, serve
 from kserve_wrapper.commands.running import Ports, Running
 from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.torchserve import archive
@@ -107,6 +108,8 @@ def test_a_long_start_says_what_it_is_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(running, "_WORD_EVERY", 0.0)
+    # The server is this process's and not the child's.
+    monkeypatch.setattr(running.checks, "descends", lambda process, ancestor: process == os.getpid())
     front = Front()
     front.models.is_ready = False
     started = Running(tmp_path / "x", {}, [], tmp_path / "log")
@@ -128,6 +131,23 @@ def test_a_long_start_says_what_it_is_at(
         started._process.communicate(b"\n")
     assert said in err
     assert running.why_not_ready(base) == "the server does not answer yet"
+
+
+def test_another_servers_answer_is_not_taken_for_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(running, "_WORD_EVERY", 0.0)
+    started = Running(tmp_path / "x", {}, [], tmp_path / "log")
+    (tmp_path / "log").touch()
+    started._process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with Live(Front()) as live, started._process:
+        base = f"http://127.0.0.1:{live.http_port}"
+        assert running.why_not_ready(base) is None
+        monkeypatch.setattr(running.time, "sleep", lambda pause: started._process.communicate(b"\n"))
+        assert not started.wait_ready(base), "its own process ended"
+    said = capsys.readouterr().err
+    assert said.startswith(f"not ready yet: another server answers at {base}: port {live.http_port} is taken by ")
+    assert f"(process id {os.getpid()})" in said
 
 
 def test_lines_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,11 +230,25 @@ def test_two_versions_of_one_model_by_two_folders(tmp_path: Path, capsys: pytest
     for version, name in ("1.0", "own.mar"), ("2.0", "own-2.0.mar"):
         assert snapshot["models"]["own"][version]["marName"] == name
         assert archive.read(tmp_path / "models" / "model-store" / name).version == version
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"serve: packing {first}", f"serve: packing {second}"]
     again = folder_of(tmp_path / "again" / "own", "2.0")
-    capsys.readouterr()
     assert serve.gather([first, second, again], tmp_path / "other", check=False)[0] is None
-    said = capsys.readouterr().err
-    assert said == f"serve: {second} and {again} are both own 2.0: write another version into one's mar.json\n"
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == f"serve: {second} and {again} are both own 2.0: write another version into one's mar.json"
+
+
+def test_a_fault_of_a_folder_is_told_by_the_command_that_was_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folder_of(tmp_path / "own", "1.0")
+    (folder / "own_handler.py").unlink()
+    assert serve.main([str(folder), "--free_ports", "--store", str(tmp_path / "store")]) == 2
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if "own_handler.py" in line]
+    assert told.startswith("serve: ")
+    assert build.main([str(folder), "--out", str(tmp_path / "store")]) == 1
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if "own_handler.py" in line]
+    assert told.startswith("build: ")
 
 
 def test_every_model_has_a_line_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
