@@ -24,12 +24,15 @@ from kserve_wrapper.commands.curl_lines import lines
 from kserve_wrapper.commands.running import Ports, Running, taken
 from kserve_wrapper.commands.scratch import scratch
 from kserve_wrapper.core.sockets import free_port
+from kserve_wrapper.modelstore import protocols
 from kserve_wrapper.modelstore.check import CONFIG, STORE
+from kserve_wrapper.modelstore.content import ENVELOPE_OF
 from kserve_wrapper.modelstore.write import WriteError, snapshot_of
 from kserve_wrapper.supervisor import java, launch
 from kserve_wrapper.supervisor.checks import owner
 from kserve_wrapper.supervisor.options import WrapperFlags
 from kserve_wrapper.torchserve import archive
+from kserve_wrapper.torchserve.config import load
 from kserve_wrapper.torchserve.properties import ConfigError
 from kserve_wrapper.trying.client import ServerError
 
@@ -64,6 +67,9 @@ def _serve(options: argparse.Namespace, folder: Path) -> int:
         _say(f"Starting TorchServe and the wrapper{'' if options.verbose else f' (log: {options.log})'}")
         if running.wait_ready(f"http://{_reached(options.host)}:{ports.http}"):
             for line in _ready(running.base, ports, models, examples, folder):
+                _say(line)
+            envelope = load(config, launch.without_overridden(os.environ, settings), settings).service_envelope
+            for line in [*one_protocol(models, envelope), "", "Ctrl-C stops it."]:
                 _say(line)
         status = running.wait()
         if status != 0:
@@ -162,7 +168,15 @@ def _ready(
     for name in versions:
         lines_of = lines(base, name, examples.get(name), folder)
         told += [f"  {line}" for line in (lines_of if len(versions) == 1 else lines_of[:1])]
-    return [*told, f"  ts-kserve try {base}    # in the browser", "", "Ctrl-C stops it."]
+    return [*told, f"  ts-kserve try {base}    # in the browser"]
+
+
+def one_protocol(models: Sequence[Path], envelope: Optional[str]) -> List[str]:
+    """A line for each model that answers one protocol alone, here and in a cluster."""
+    told = filter(None, (protocols.speaks(archive.read(path), envelope) for path in models))
+    other = "v1" if envelope == "kservev2" else "v2"
+    here, there = f"--set service_envelope={ENVELOPE_OF[other]}", f"ts-kserve manifests --protocol {other}"
+    return [f"Note: {text}. For {other.upper()}: {here} here, {there} for a cluster." for text in told]
 
 
 def _served(name: str, versions: Sequence[str]) -> str:

@@ -266,3 +266,15 @@ def test_every_model_has_a_line_to_try(tmp_path: Path, monkeypatch: pytest.Monke
         "churn:predict",
         "infer",
     ]
+
+
+def test_a_model_of_one_protocol_is_told(tmp_path: Path) -> None:
+    models = [
+        make_mar(tmp_path, "mob", handler="image_classifier"),
+        make_mar(tmp_path, members={"mnist_handler/__init__.py": ""}),
+    ]
+    (told,) = serve.one_protocol(models, "kserve")
+    assert told.startswith("Note: mob answers V1 alone: its handler is not on this project's base")
+    assert told.endswith("V2: --set service_envelope=kservev2 here, ts-kserve manifests --protocol v2 for a cluster.")
+    assert "V1: --set service_envelope=kserve here" in serve.one_protocol(models, "kservev2")[0]
+    assert serve.one_protocol(models, None) == []
