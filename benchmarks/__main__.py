@@ -8,7 +8,7 @@ import sys
 COMMANDS = {
     "serving": "load on this project, TorchServe alone, the peers and the stock wrapper",
     "limit": "what the hardware allows: in-process, and TorchServe with an empty handler",
-    "handler": "preprocess, inference and postprocess beside the stock handler's",
+    "handler": "our handlers beside stock ones of the same kind: MNIST by stage, texts, photographs, boxes",
     "growth": "cost against rows, connections, image size, workers and models",
     "models": "photographs, sentences and DenseNet-161, beside TorchServe's own handlers, the stock wrapper and peers",
     "decoding": "what decoding a photograph takes, by size, format, rows, threads and scale",

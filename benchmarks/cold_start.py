@@ -22,8 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -32,24 +30,18 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 from PIL import Image
 
 from benchmarks.capacity import REPORT, ROOT
+from kserve_wrapper.core.probe import answers
 from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.modelstore import write
 
 #: Seconds after which a start counts as failed, and between two looks.
 LIMIT, PAUSE = 120.0, 0.01
+#: Seconds for an answer.
+ASK = 60.0
 
 
 class StartFailed(RuntimeError):
     """The pod did not get ready; the message has the end of its output."""
-
-
-def answers(url: str, body: Optional[bytes] = None) -> bool:
-    """Whether a request is answered with 200."""
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=60) as response:
-            return bool(response.status == 200)
-    except (OSError, urllib.error.URLError):
-        return False
 
 
 @contextlib.contextmanager
@@ -89,10 +81,10 @@ def one_start(mar: Path, path: str, body: bytes) -> Dict[str, float]:
         ports = [free_port() for _ in range(7)]
         base, upstream = (f"http://127.0.0.1:{port}" for port in (ports[0], ports[2]))
         steps: Dict[str, Callable[[], bool]] = {
-            "wrapper answers (live)": lambda: answers(f"{base}/v2/health/live"),
-            "TorchServe's Java answers": lambda: answers(f"{upstream}/ping"),
-            "worker has loaded the model, warmed up (ready)": lambda: answers(f"{base}/v2/health/ready"),
-            "first answer": lambda: answers(base + path, body),
+            "wrapper answers (live)": lambda: answers(f"{base}/v2/health/live", timeout=ASK),
+            "TorchServe's Java answers": lambda: answers(f"{upstream}/ping", timeout=ASK),
+            "worker has loaded the model, warmed up (ready)": lambda: answers(f"{base}/v2/health/ready", timeout=ASK),
+            "first answer": lambda: answers(base + path, body, ASK),
         }
         started = time.monotonic()
         with pod(store, ports, log) as process:

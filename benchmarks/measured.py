@@ -69,7 +69,7 @@ def decoding(where: Path) -> str:
     if result is None:
         return ""
     most = str(max(entry["rows"] for entry in result["entries"]))
-    rows = [line for line in lines(result) if line[2] == most and line[5] in ("", "2")]
+    rows = [line for line in lines(result) if line[2] == most and line[4] in ("", "2")]
     return f"{_told(result)} Batches of {most} images.\n\n{markdown.table(TITLES, rows)}"
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from benchmarks import machine
 from benchmarks.cases import Case
 from benchmarks.environments import ROOT
-from benchmarks.output import add_output, write_result
+from benchmarks.load.figures import LoadError
+from benchmarks.output import add_output, result_path, write_json, write_result
+from benchmarks.processes import StartError
 from benchmarks.quiet import Quiet, add_patience
+from benchmarks.servers.base import Server
 from benchmarks.servers.models import MODELS, NAMES, Model, prepare, servers
 from benchmarks.servers.stock import StockParts, add_stock, stock_parts
 from benchmarks.servers.tuned import Tuned
@@ -25,6 +29,23 @@ def cases(model: Model, forms: Sequence[str], connections: Sequence[int]) -> Lis
     return [Case(form, count, 1, kind) for kind in model.pictures for form in forms for count in connections]
 
 
+def works(model: Model, server: Server, step: Callable[[], None]) -> bool:
+    """Whether a step of a server's start did; one server's fault must not cost the others' figures."""
+    try:
+        step()
+    except (StartError, LoadError) as error:
+        say(f"{model.name}: {server.name} is left out: {error}")
+        server.stop()
+        return False
+    return True
+
+
+def begin(model: Model, server: Server, place: Path) -> None:
+    say(f"{model.name}: starting {server.name}")
+    server.start(place / server.name, 300)
+    server.rest()
+
+
 def measured(
     model: Model, given: argparse.Namespace, stock: Optional[StockParts], place: Path, quiet: Quiet
 ) -> Dict[str, Any]:
@@ -33,28 +54,26 @@ def measured(
     up = servers(model, folder, given.servers, given.windows, given.connections, stock)
     wanted = cases(model, given.forms, given.connections)
     try:
-        for server in up:
-            if isinstance(server, Tuned):
-                server.try_all(place, given.seconds)
-        for server in up:
-            say(f"{model.name}: starting {server.name}")
-            server.start(place / server.name, 300)
-            server.rest()
-        records = rounds(up, wanted, given.rounds, given.seconds, place, quiet)
+        tried = [one for one in up if isinstance(one, Tuned)]
+        bad = [one for one in tried if not works(model, one, partial(one.try_all, place, given.seconds))]
+        able = [one for one in up if one not in bad and works(model, one, partial(begin, model, one, place))]
+        records = rounds(able, wanted, given.rounds, given.seconds, place, quiet)
     finally:
         for server in up:
             server.stop()
-    tried = {server.name: server.tried for server in up if isinstance(server, Tuned)}
-    return {"model": model.name, "windows": tried, "runs": [record.to_json() for record in records]}
+    windows = {one.name: one.tried for one in tried if one not in bad}
+    return {"model": model.name, "windows": windows, "runs": [record.to_json() for record in records]}
 
 
-def run(given: argparse.Namespace) -> Dict[str, Any]:
+def run(given: argparse.Namespace, path: Path) -> Dict[str, Any]:
+    """All models in turn; what is known is written to ``path`` after each."""
     result: Dict[str, Any] = {"kind": "models", "machine": machine.describe(), "seconds": given.seconds, "models": []}
     quiet, stock = Quiet(given.patience), stock_parts(given)
     for name in given.models:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             result["models"].append(measured(MODELS[name], given, stock, Path(folder), quiet))
-    result["machine"]["steal"] = quiet.to_json()
+        result["machine"]["steal"] = quiet.to_json()
+        write_json(result, path)
     return result
 
 
@@ -85,7 +104,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         for name in given.models:
             print(prepare(MODELS[name], given.models_in))
         return 0
-    result = run(given)
-    write_result(result, given)
+    path = result_path("models", given)
+    result = run(given, path)
+    write_result(result, given, path)
     void = [one for model in result["models"] for one in model["runs"] if one["void"] and one["server"] == "ours"]
     return 1 if void else 0

@@ -15,17 +15,18 @@ import contextlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from kserve_wrapper.core.sockets import free_port
+from scripts.serving import stop
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "shapes"
@@ -64,7 +65,7 @@ class Course:
             run([*self.command, *arguments], self.folder, self.environ)
 
     @contextlib.contextmanager
-    def started(self, *arguments: str, log: Path, end: signal.Signals) -> Iterator[subprocess.Popen[bytes]]:
+    def started(self, *arguments: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
         """One command of ts-kserve that goes on until the block ends; what it prints goes to ``log``."""
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -78,8 +79,7 @@ class Course:
         try:
             yield process
         finally:
-            process.send_signal(end)
-            process.wait(60)
+            stop(process)
 
     def serve(self, archive: str, request: Path, looks: Sequence[Callable[[Course, str], None]] = ()) -> Any:
         """The answer of a server that is started for the request and stopped after it.
@@ -89,7 +89,7 @@ class Course:
         """
         log = self.folder / "serve.log"
         flags = ["--free_ports", "--log", str(self.folder / "torchserve.log")]
-        with self.started("serve", archive, *flags, log=log, end=signal.SIGTERM) as process:
+        with self.started("serve", archive, *flags, log=log) as process:
             with self.step("serve"):
                 base = _ready(process, log)
             with self.step("ask"):
@@ -113,7 +113,7 @@ def explain(course: Course, base: str) -> None:
 def look_at_page(course: Course, base: str) -> None:
     """The page that ``try`` makes of the server. Raises WentWrong."""
     port, log = free_port(), course.folder / "try.log"
-    with course.step("try"), course.started("try", base, "--port", str(port), log=log, end=signal.SIGINT) as process:
+    with course.step("try"), course.started("try", base, "--port", str(port), log=log) as process:
         page, said = _page(f"http://127.0.0.1:{port}/config", process, log), log.read_text(encoding="utf-8")
         if '"components"' not in page or f"serves {MODEL}" not in said:
             raise WentWrong(f"try: no page of {MODEL}; it said:\n{said}")
@@ -126,6 +126,9 @@ def _page(url: str, process: subprocess.Popen[bytes], log: Path) -> str:
             with urllib.request.urlopen(url, timeout=10) as response:
                 text: str = response.read().decode()
                 return text
+        except urllib.error.HTTPError as error:
+            error.close()
+            time.sleep(0.2)
         except OSError:
             time.sleep(0.2)
     raise WentWrong(f"try: no page; it said:\n{log.read_text(encoding='utf-8', errors='replace')[-3000:]}")

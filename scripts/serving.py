@@ -7,12 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Iterator, Mapping, Optional, Sequence
+from typing import IO, Any, Iterator, Mapping, Optional, Sequence
 
+from kserve_wrapper.core.probe import answers
 from kserve_wrapper.core.sockets import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,11 +64,9 @@ def wait_ready(base: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Until the wrapper calls every model ready."""
     end = time.monotonic() + START_LIMIT
     while time.monotonic() < end and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{base}/v2/health/ready", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
+        if answers(f"{base}/v2/health/ready"):
+            return
+        time.sleep(0.2)
     state = "did not become ready" if process.poll() is None else f"ended with status {process.returncode}"
     raise DidNotStart(f"the supervisor {state}; the end of its log, {log}:\n{tail(log)}")
 
@@ -120,8 +117,8 @@ def _start(command: list[str], output: IO[bytes], environ: Optional[Mapping[str,
     )
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask the supervisor to end; it ends TorchServe and the wrapper."""
+def stop(process: subprocess.Popen[Any]) -> None:
+    """Ask the supervisor, or another command, to end with all that it started; it is killed where it does not."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:

@@ -130,4 +130,5 @@ def post(base: str, step: Step) -> Any:
         with urllib.request.urlopen(request, timeout=60) as response:
             return json.load(response)
     except urllib.error.HTTPError as error:
-        raise WrongAnswer(f"status {error.code}: {error.read().decode(errors='replace')}") from error
+        with error:
+            raise WrongAnswer(f"status {error.code}: {error.read().decode(errors='replace')}") from error

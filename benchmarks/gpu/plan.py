@@ -49,9 +49,19 @@ def setting(model: str, mode: str, precision: str, batches: Sequence[int], tf32:
     }
 
 
+def auto_mode(device: str) -> str:
+    """What the handler's ``compile: auto`` comes to on ``device``."""
+    import torch
+
+    # Not above: jobs import this module, and TorchServe's loader must be there before the handler.
+    from mnist_handler.compute.compiled import choose_mode
+
+    return choose_mode("auto", "fp32", torch.device(device), fixed=True)
+
+
 def steps(models: Sequence[str], device: str, batches: Sequence[int], seconds: float) -> List[Step]:
     """Everything but the tests and the packages, in order."""
-    auto = "cuda_graph" if device == "cuda" else "torchscript"
+    auto = auto_mode(device)
     first = [("stock", "fp32", True), (auto, "fp32", True), (auto, "bf16", True)]
     rest = [("none", "fp32", True), ("aotinductor", "fp32", True)]
     rest += [(auto, "fp32", False)] if device == "cuda" else []
@@ -63,7 +73,7 @@ def steps(models: Sequence[str], device: str, batches: Sequence[int], seconds: f
     plan += _explain(models, device, auto, seconds)
     if device == "cuda":
         small = [batch for batch in batches if batch <= 8]
-        modes = [("stock", "fp32", True), ("torchscript", "fp32", True)]
+        modes = [("stock", "fp32", True), (auto_mode("cpu"), "fp32", True)]
         plan += _requests("cpu", models, "cpu", small, seconds, modes)
     for model in models[:2]:
         job = {"do": "trace", "device": device, "batches": [min(64, max(batches))], "calls": 10}

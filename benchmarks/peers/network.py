@@ -116,7 +116,7 @@ class Photographs(Network):
         steps = [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor()]
         self._prepare = transforms.Compose([*steps, transforms.Normalize(mean, deviation)])
         with torch.inference_mode():
-            for rows in range(1, int(os.environ["BATCH"]) + 1):
+            for rows in (size for size in (1, 2, 4, 8, 16, 32, 64) if size <= int(os.environ["BATCH"])):
                 for _ in range(3):
                     self._model(torch.zeros(rows, 3, 224, 224))
 

@@ -9,11 +9,11 @@ from benchmarks.reports import markdown
 from benchmarks.reports.serving import Run, by_case, values
 from benchmarks.stats import paired_ratio, spread
 
-TITLES = ["server", "requests/s", "p50 ms", "wrapper us", "all us", "p50", "wrapper CPU", "all CPU"]
+TITLES = ["server", "requests/s", "p50 ms", "wrapper us", "all us", "rate", "p50", "wrapper CPU", "all CPU"]
 
 
 def report(result: Mapping[str, Any], path: Path) -> str:
-    """The Markdown: a table a case, the last three columns over the first server's, pair by pair."""
+    """The Markdown: a table a case, the last four columns over the first server's, pair by pair."""
     what = "Wrapper processes that differ in their HTTP server alone, in front of one TorchServe with MNIST."
     return tables(result, "HTTP servers", what)
 
@@ -23,7 +23,7 @@ def tables(result: Mapping[str, Any], title: str, what: str) -> str:
     text = markdown.heading(title, result["machine"])
     text += (
         f"{what} `us` is CPU time of a request in microseconds: the wrapper's process, and with TorchServe and its "
-        f"worker. The last three columns are ratios to `{result['runs'][0]['server']}`, round by round.\n"
+        f"worker. The last four columns are ratios to `{result['runs'][0]['server']}`, round by round.\n"
     )
     for (form, _, connections), runs in by_case(result["runs"]).items():
         text += f"\n## {form}, connections: {connections}\n\n"
@@ -43,9 +43,10 @@ def _line(run: Run, first: Run) -> List[str]:
     rates = [markdown.spread(spread(values(run, name))) for name in ("requests_per_second", "p50_ms")]
     line = [run["server"], *rates, *[markdown.spread(spread(figure)) for figure in figures]]
     if run is first or first["void"]:
-        return [*line, "", "", ""]
+        return [*line, "", "", "", ""]
     theirs = [_microseconds(first, ["wrapper"]), _microseconds(first, ["wrapper", "torchserve", "worker"])]
-    pairs = [(values(run, "p50_ms"), values(first, "p50_ms")), *zip(figures, theirs)]
+    names = ("requests_per_second", "p50_ms")
+    pairs = [*((values(run, name), values(first, name)) for name in names), *zip(figures, theirs)]
     return [*line, *[markdown.spread(paired_ratio(a, b)) for a, b in pairs]]
 
 

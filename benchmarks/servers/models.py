@@ -192,7 +192,7 @@ class OursModel(ServesModel, Ours):
         snapshot = properties(store, models=[self.model.name])["model_snapshot"]
         http, grpc = free_port(), free_port()
         self.http, self.grpc = f"127.0.0.1:{http}", f"127.0.0.1:{grpc}"
-        flags = ["--http_port", str(http), "--grpc_port", str(grpc)]
+        flags = ["--http_port", str(http), "--grpc_port", str(grpc), *self.flags]
         command = serving.supervisor_command(store, {**serving.free_ports(), "model_snapshot": snapshot}, flags)
         environment: Dict[str, Optional[str]] = {"PYTHONPATH": str(ROOT), "JAVA_HOME": java_home()}
         self.groups = [ProcessGroup("supervisor", command, directory, environment)]

@@ -42,7 +42,7 @@ class Tuned(Server):
         self.tried = {count: {} for count in self._connections}
         for window, server in self._variants.items():
             place = directory / f"{self.name}-{window:g}"
-            server.start(place)
+            server.start(place, 300)
             try:
                 measure(server, Case("base64", 16, 1, self._pictures), 2, place)
                 for count in self._connections:

@@ -3,12 +3,14 @@
     python -m benchmarks.worker ARCHIVE DIRECTORY
 
 ``{"do": "stages", "rows": n, "seconds": s}``: microseconds per image of preprocess, inference, postprocess.
-``{"do": "texts", "rows": n, "seconds": s}``: texts of unequal lengths a second through envelope and handler.
+``{"do": "rows", "model": name, "rows": n, "seconds": s}``: rows of another model a second through envelope and handler.
+``{"do": "answers", "model": name, "rows": n}``: what it answers them.
 ``{"do": "serve", "rows": n, "seconds": s, "explain": bool}``: rows a second through envelope and handler.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import sys
@@ -16,17 +18,20 @@ from pathlib import Path
 from typing import Any, Dict
 
 from benchmarks.images import pngs
-from benchmarks.texts import sentences
-from benchmarks.worker.loading import load, loaded_handler, parsed, rate, request, request_of
+from benchmarks.worker.answers import asked, gist, predictions
+from benchmarks.worker.loading import Batch, load, loaded_handler, parsed, rate, request
 from benchmarks.worker.stages import timed
 
 
-def answer(service: Any, command: Dict[str, Any]) -> Dict[str, float]:
+def answer(service: Any, command: Dict[str, Any]) -> Dict[str, Any]:
     """The figures of one command."""
-    seconds = command["seconds"]
+    seconds = command.get("seconds", 0)
     handler = loaded_handler()
-    if command["do"] == "texts":
-        return {"rows_per_second": texts_a_second(service, handler, command["rows"], seconds)}
+    if "model" in command:
+        batch = asked(command["model"], command["rows"], hasattr(handler, "answer"))
+        if command["do"] == "answers":
+            return {"rows": [gist(one) for one in predictions(bytes(service.predict(parsed(batch))))]}
+        return {"rows_per_second": rows_a_second(service, batch, command["rows"], seconds)}
     images = pngs(command["rows"])
     if command["do"] == "stages":
         return timed(handler, images, seconds)
@@ -41,15 +46,13 @@ def answer(service: Any, command: Dict[str, Any]) -> Dict[str, float]:
     return {"rows_per_second": rate(call, seconds) * len(images)}
 
 
-def texts_a_second(service: Any, handler: Any, rows: int, seconds: float) -> float:
-    """Of requests with so many texts each."""
-    raw = hasattr(handler, "answer")
-    texts = [text if raw else {"data": text} for text in sentences(rows)]
+def rows_a_second(service: Any, batch: Batch, rows: int, seconds: float) -> float:
+    """Of one request, time and again."""
 
     def call() -> None:
-        assert service.predict(parsed(request_of(texts, raw)))
+        assert service.predict(parsed(copy.deepcopy(batch)))
 
-    for _ in range(3):
+    for _ in range(2):
         call()
     return rate(call, seconds) * rows
 

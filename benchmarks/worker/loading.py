@@ -61,9 +61,9 @@ def request(images: Sequence[bytes], raw: bool, explain: bool = False) -> Batch:
     return request_of([{"data": base64.b64encode(image).decode()} for image in images], raw, explain)
 
 
-def request_of(instances: Sequence[Any], raw: bool, explain: bool = False) -> Batch:
-    """As :func:`request`, of V1 instances of any kind."""
-    body: Any = json.dumps({"instances": instances}).encode()
+def request_of(instances: Sequence[Any], raw: bool, explain: bool = False, **more: Any) -> Batch:
+    """As :func:`request`, of V1 instances of any kind; ``more`` stands beside them."""
+    body: Any = json.dumps({"instances": instances, **more}).encode()
     kind = "application/octet-stream" if raw else "application/json"
     headers = [{"name": b"explain", "value": b"True" if explain else b"False"}]
     parameter = {"name": "body", "contentType": kind, "value": body}

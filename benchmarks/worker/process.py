@@ -34,20 +34,20 @@ class Worker:
             )
         self._read()
 
-    def ask(self, **command: Any) -> Dict[str, float]:
+    def ask(self, **command: Any) -> Dict[str, Any]:
         """One command's figures; raises WorkerFailed when the process ends over it."""
         assert self.popen.stdin is not None
         self.popen.stdin.write(json.dumps(command) + "\n")
         self.popen.stdin.flush()
         return self._read()
 
-    def _read(self) -> Dict[str, float]:
+    def _read(self) -> Dict[str, Any]:
         assert self.popen.stdout is not None
         line = self.popen.stdout.readline()
         if not line:
-            self.popen.wait(10)
+            self.popen.wait(60)
             raise WorkerFailed("\n".join(self.log.read_text(errors="replace").splitlines()[-20:]))
-        figures: Dict[str, float] = json.loads(line)
+        figures: Dict[str, Any] = json.loads(line)
         return figures
 
     def stop(self) -> None:

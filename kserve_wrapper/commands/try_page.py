@@ -9,6 +9,7 @@ nothing from elsewhere and reports nothing.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -19,7 +20,7 @@ from kserve_wrapper.trying.client import Server, ServerError
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Entry point: 0 after Ctrl-C, 1 where the page cannot be, 2 for a wrong address."""
+    """Entry point: 0 after Ctrl-C or SIGTERM, 1 where the page cannot be, 2 for a wrong address."""
     options = parser().parse_args(arguments)
     try:
         server = Server(options.server)
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         names = server.models()
         print(f"{server.base} serves {', '.join(names) or 'no model yet'}", flush=True)
+        # As Ctrl-C, which a shell has its background jobs ignore.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         with tempfile.TemporaryDirectory(prefix="ts-kserve-try-") as folder:
             run(server, Path(folder), options.port or free_port())
     except (ServerError, OSError) as error:

@@ -80,7 +80,8 @@ class Server:
             with _OPENER.open(request, timeout=TIMEOUT) as response:
                 content = response.read()
         except urllib.error.HTTPError as error:
-            told = _told(error.read())
+            with error:
+                told = _told(error.read())
             limit = _LIMIT.search(told) if error.code == 413 else None
             raise ServerError(f"{error.code}: {told}", None if limit is None else int(limit[1])) from None
         except OSError as error:

@@ -32,7 +32,7 @@ def theme() -> Any:
 
 
 def run(server: Server, folder: Path, port: int) -> None:
-    """Show the page to this machine until Ctrl-C.
+    """Show the page to this machine until a KeyboardInterrupt.
 
     Args:
         folder: where requests are put for a browser to save.

@@ -22,7 +22,6 @@ from mnist_handler.inputs.spec import InputSpec
 
 logger = logging.getLogger(__name__)
 
-Lengths = np.ndarray[Any, Any]
 Example = Callable[..., List[torch.Tensor]]
 #: Rows and length of the short call and, to begin with, of the long one that are compared.
 _SHORT, _LONG = (1, 8), (8, 20)
@@ -127,7 +126,7 @@ class ByLength:
         first = {column: one for column, one in reversed(list(zip(self.columns(), arguments))) if column is not None}
         return sum(one.shape[0] * one.shape[1] for one in first.values())
 
-    def plan(self, lengths: Lengths, limit: int) -> Optional[Plan]:
+    def plan(self, lengths: np.ndarray[Any, Any], limit: int) -> Optional[Plan]:
         """Where to cut rows of these lengths; None where they go together best.
 
         Args:
@@ -148,7 +147,7 @@ class ByLength:
         return Plan(torch.from_numpy(order), spans, sizes)
 
 
-def cheapest(lengths: Lengths, cost: float, limit: int) -> List[Tuple[int, int]]:
+def cheapest(lengths: np.ndarray[Any, Any], cost: float, limit: int) -> List[Tuple[int, int]]:
     """Consecutive spans of rows with the least sum of ``cost`` and their positions, filled up to their longest.
 
     By dynamic programming over where the last span begins.
@@ -176,7 +175,7 @@ def cheapest(lengths: Lengths, cost: float, limit: int) -> List[Tuple[int, int]]
     return spans[::-1]
 
 
-def _rounded_up(lengths: Lengths, buckets: Sequence[Sequence[int]]) -> Lengths:
+def _rounded_up(lengths: np.ndarray[Any, Any], buckets: Sequence[Sequence[int]]) -> np.ndarray[Any, Any]:
     columns = [[bucket(length, some) for length in column] for column, some in zip(lengths.T.tolist(), buckets)]
-    made: Lengths = np.array(columns, np.int64).T
+    made: np.ndarray[Any, Any] = np.array(columns, np.int64).T
     return made

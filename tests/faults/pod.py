@@ -64,7 +64,8 @@ class Pod:
             with urllib.request.urlopen(self.base + path, timeout=timeout) as response:
                 return int(response.status)
         except urllib.error.HTTPError as error:
-            return error.code
+            with error:
+                return error.code
         except OSError:
             return 0
 

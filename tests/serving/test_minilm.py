@@ -54,7 +54,8 @@ def post(alone: Alone, path: str, document: Any) -> tuple[int, Any]:
         with urllib.request.urlopen(request, timeout=120) as response:
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
+        with error:
+            return error.code, json.load(error)
 
 
 def embed(alone: Alone, *texts: str) -> np.ndarray[Any, Any]:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
+from kserve_wrapper.core.probe import answers
 from kserve_wrapper.supervisor.derived_config import free_port
 from tests.samples import images, predicted
 from tests.unit.deploy.manifests import CONFIG
@@ -51,11 +52,9 @@ def transformer(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + LIMIT
     while time.monotonic() < end and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
+        if answers(url):
+            return
+        time.sleep(0.2)
     raise AssertionError(log.read_text(errors="replace")[-2000:])
 
 
@@ -67,7 +66,8 @@ def post(base: str, document: Any) -> tuple[int, Any]:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
+        with error:
+            return error.code, json.load(error)
 
 
 def test_pictures_through_the_transformer_are_read_as_without_it(transformer: str, served: Served) -> None:

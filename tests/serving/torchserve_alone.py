@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,6 +111,9 @@ def ready_workers(alone: Alone) -> int:
     try:
         with urllib.request.urlopen(f"{alone.management}/models/mnist", timeout=5) as response:
             described: list[dict[str, Any]] = json.load(response)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return 0
     except OSError:
         return 0
     return sum(worker["status"] == "READY" for worker in described[0]["workers"])

@@ -17,6 +17,7 @@ from benchmarks.gpu import command, cudatests, photographs, plan
 from benchmarks.gpu.process import Process
 from benchmarks.gpu.trace import covered
 from benchmarks.reports.gpu import report
+from tests.unit.mnist_handler.helpers import AUTO
 
 ROOT = Path(__file__).resolve().parents[3]
 #: Every kind of process but those that take long on two cores: packages, a network of ResNet-50's shape.
@@ -38,7 +39,7 @@ def test_stock_and_ours_are_timed_and_compared(tmp_path: Path) -> None:
     assert command.failed(result) == []
     names = [entry["name"] for entry in result["entries"]]
     assert names == [
-        "prepare", "requests mnist stock fp32", "requests mnist torchscript fp32", "requests mnist torchscript bf16",
+        "prepare", "requests mnist stock fp32", f"requests mnist {AUTO} fp32", f"requests mnist {AUTO} bf16",
         "trace mnist",
     ]  # fmt: skip
     for entry in result["entries"][1:4]:
@@ -53,7 +54,7 @@ def test_stock_and_ours_are_timed_and_compared(tmp_path: Path) -> None:
     assert (tmp_path / "trace-mnist-3.json").exists()
     assert "A self-test on a CPU" in text
     assert text.count("| mnist | stock | eager | fp32 |") == 2
-    assert text.count("| mnist | ours | torchscript | bf16 |") == 2
+    assert text.count(f"| mnist | ours | {AUTO} | bf16 |") == 2
 
 
 def test_the_budget_ends_the_run_and_says_what_it_left_out(tmp_path: Path) -> None:

@@ -79,3 +79,22 @@ def test_grpc_is_told_by_rest(tmp_path: Path) -> None:
     text = rpc_report({"machine": machine.describe(), "runs": runs}, tmp_path / "x.md")
     assert "| ours | 64 | 3.00x |" in text
     assert "| aio | 64 | 1.50x |" in text
+
+
+def test_of_decoding_full_batches_are_told_and_of_gaps_the_documented_one(tmp_path: Path) -> None:
+    kind = {"width": 1152, "height": 864, "format": "JPEG", "threads": 2, "off": 0.5}
+    entries = [{**kind, "rows": rows, "gap": gap, "ms": 4.0 + gap} for rows in (1, 8) for gap in (0.0, 1.5, 2.0)]
+    put(tmp_path, "decoding-20261126-000000", entries=entries)
+    lines = [line for line in parts(tmp_path)["decoding"].splitlines() if line.startswith("| 1152x864")]
+    assert lines == [
+        "| 1152x864 | JPEG | 8 | 2 |  | 4.00 | 0.50 |",
+        "| 1152x864 | JPEG | 8 | 2 | 2 | 6.00 | 0.50 |",
+    ]
+
+
+def test_pods_apart_and_together_both_stand_there(tmp_path: Path) -> None:
+    needs = {"ready_s": 9.0, "resident_mib": 600.0, "most_mib": 700.0, "kills": 0, "runs": []}
+    put(tmp_path, "pod-20261126-000000", pods=[{**needs, "models": ["mnist"]}])
+    put(tmp_path, "pod-20261126-000001", pods=[{**needs, "models": ["mnist", "minilm"]}])
+    text = parts(tmp_path)["pod"]
+    assert text.index("| mnist | 9.00 |") < text.index("| mnist, minilm | 9.00 |")

@@ -12,13 +12,16 @@ from typing import Any, Dict
 import numpy as np
 import pytest
 
-from benchmarks import decoding, machine
+from benchmarks import decoding, machine, models
 from benchmarks.cases import Case, requests
+from benchmarks.measure import Record
 from benchmarks.models import cases
+from benchmarks.processes import StartError
+from benchmarks.quiet import Quiet
 from benchmarks.reports.decoding import report as decoding_report
 from benchmarks.reports.models import report
 from benchmarks.servers import archives
-from benchmarks.servers.base import labels, numbers
+from benchmarks.servers.base import Server, labels, numbers
 from benchmarks.servers.models import MODELS, NAMES, Model, answers, prepare, servers
 from benchmarks.servers.stock import StockParts
 from benchmarks.servers.tuned import Tuned
@@ -128,3 +131,31 @@ def test_decoding_is_measured_by_size_format_and_way(tmp_path: Path, monkeypatch
     assert not any(entry["off"] for entry in entries if not entry["gap"])
     text = decoding_report({"machine": machine.describe(), "entries": entries}, tmp_path / "x.md")
     assert text.count("| 1600x1200 | JPEG | 2 |") == 6
+
+
+def test_a_server_that_does_not_start_costs_nobody_elses_figures(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fails(Server):
+        name = "mosec"
+
+        def launch(self, directory: Path) -> None:
+            raise StartError("ended with 1")
+
+        def forms(self) -> Dict[str, Any]:
+            return {}
+
+    class Starts(Fails):
+        name = "ours"
+
+        def start(self, directory: Path, seconds: float = 0) -> None:
+            pass
+
+    monkeypatch.setattr(models, "servers", lambda *given: [Starts(), Fails()])
+    monkeypatch.setattr(models, "rounds", lambda up, *given: [Record(one.name, Case("base64", 1)) for one in up])
+    given = argparse.Namespace(
+        models_in=place, servers=[], windows=[0], connections=[1], forms=["base64"], rounds=1, seconds=1
+    )
+    monkeypatch.setattr(models, "prepare", lambda model, where: where / model.name)
+    found = models.measured(TEXTS, given, None, tmp_path, Quiet(0))
+    assert [run["server"] for run in found["runs"]] == ["ours"]

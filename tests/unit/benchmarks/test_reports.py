@@ -16,6 +16,7 @@ from benchmarks.reports.targets import TARGETS, measured, targets
 from benchmarks.sampling import collapse, stage_of, thread_name
 from benchmarks.stats import spread
 from benchmarks.texts import sentences
+from benchmarks.worker.answers import gist, predictions, unlike
 
 
 def run_of(server: str, rates: list[float], form: str = "base64", connections: int = 64, errors: int = 0) -> Any:
@@ -177,19 +178,39 @@ def test_the_machine_is_named() -> None:
     assert found["versions"]["numpy"] != "absent"
 
 
-def test_texts_of_a_handler_are_set_beside_the_stock_ones(tmp_path: Path) -> None:
+def test_handlers_are_set_beside_the_stock_ones_of_their_kind(tmp_path: Path) -> None:
     entries = [
-        {"handler": name, "rows": 8, "round": number, "rows_per_second": rate * (number + 1)}
+        {"model": model, "handler": name, "rows": 8, "round": number, "rows_per_second": rate * (number + 1)}
+        for model, ours in (("minilm", 300.0), ("detector", 110.0))
         for number in range(3)
-        for name, rate in (("ours", 300.0), ("stock", 100.0))
+        for name, rate in (("stock", 100.0), ("ours", ours))
     ]
     path = tmp_path / "handler-1.json"
-    path.write_text(
-        json.dumps({"kind": "handler", "model": "minilm", "machine": machine.describe(), "entries": entries})
-    )
-    text = write_report(path).read_text()
-    assert "| 8 | ours | 600 (300–900) | 3.00 (3.00–3.00)x |" in text
-    assert "| 8 | stock | 200 (100–300) |  |" in text
+    result = {"kind": "handler", "models": ["minilm", "detector"], "machine": machine.describe(), "entries": entries}
+    path.write_text(json.dumps(result))
+    _, texts, detector = write_report(path).read_text().split("\n## ")
+    assert texts.startswith("minilm: texts of unequal lengths")
+    assert "| 8 | ours | 600 (300–900) | 3.00 (3.00–3.00)x |" in texts
+    assert "| 8 | stock | 200 (100–300) |  |" in texts
+    assert "Stock is TorchServe's object_detector, unmodified." in detector
+    assert "| 8 | ours | 220 (110–330) | 1.10 (1.10–1.10)x |" in detector
+
+
+def test_predictions_are_found_in_what_a_worker_gives_back() -> None:
+    reply = b"\x00\x00\x00\xc8{\x00bench\x00%s\xff\xff\xff\xff"
+    for body in (b'{"predictions":[[1.5],7]}', b'{\n  "predictions": [\n [1.5], 7]\n}'):
+        assert predictions(reply % body) == [[1.5], 7]
+    with pytest.raises(ValueError, match=r"no predictions: .*bench"):
+        predictions(reply % b'{"error": "x"}')
+
+
+def test_handlers_are_compared_before_they_are_measured() -> None:
+    """As the two kinds of handler answer: a class, a vector, boxes."""
+    stock = [gist({"3": 0.2, "7": 0.7}), gist([0.5, 1.0]), gist([{"1": [0, 0, 1, 1], "score": 0.9}])]
+    ours = [gist(7), gist([0.5, 1.0 + 1e-6]), gist({"boxes": [[0, 0, 1, 1]], "scores": [0.9]})]
+    assert unlike({"stock": stock, "ours": ours}, 1e-5) == []
+    assert unlike({"stock": stock, "ours": ours, "other": [[7.0], [0.5, 2.0], [1.0]]}, 1e-5) == ["other"]
+    assert unlike({"stock": stock, "ours": ours[:2]}, 1) == ["ours"]
 
 
 def test_texts_are_ragged_and_the_same_each_time() -> None:

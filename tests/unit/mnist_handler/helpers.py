@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
+import sys
 from typing import Any, List, Union
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from mnist_handler import Answer, InputValues, Request, RequestError, RowHandler
+from mnist_handler.compute.compiled import NO_TORCHSCRIPT
+
+#: What ``compile: auto`` is here, on a CPU.
+AUTO = "torchscript" if sys.version_info < NO_TORCHSCRIPT else "none"
+needs_torchscript = pytest.mark.skipif(AUTO == "none", reason="torch has no TorchScript on Python 3.14 and later")
 
 
 def png(pixels: np.ndarray[Any, Any], fmt: str = "PNG", **options: Any) -> bytes:

@@ -56,7 +56,8 @@ def test_a_cpu_refuses_what_needs_a_gpu(section: Dict[str, Any], archive: Path) 
         start(archive, section)
 
 
-def test_auto_depends_on_the_device() -> None:
+def test_auto_depends_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "NO_TORCHSCRIPT", (4, 0))
     assert choose_mode("auto", "fp32", torch.device("cpu"), fixed=True) == "torchscript"
     assert choose_mode("auto", "fp16", torch.device("cuda"), fixed=True) == "cuda_graph"
     assert choose_mode("none", "fp32", torch.device("cuda"), fixed=True) == "none"
@@ -93,7 +94,8 @@ def test_inductor_on_a_gpu_needs_a_compiler(
         assert choose_mode("inductor", "fp32", torch.device("cuda"), fixed=True) == "inductor"
 
 
-def test_rows_of_any_length_have_no_cuda_graphs() -> None:
+def test_rows_of_any_length_have_no_cuda_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "NO_TORCHSCRIPT", (4, 0))
     assert choose_mode("auto", "fp32", torch.device("cpu"), fixed=False) == "torchscript"
     assert choose_mode("auto", "fp32", torch.device("cuda"), fixed=False) == "none"
     with pytest.raises(ConfigError, match="cuda_graph needs rows of one shape"):

@@ -21,7 +21,7 @@ from mnist_handler.inputs.collate import pad_rows, ragged, row_lengths
 from mnist_handler.inputs.spec import PREPROCESSED
 from mnist_handler.requests import Answer
 from tests.unit.mnist_handler.conftest import RequestProcessor, make_context, start
-from tests.unit.mnist_handler.helpers import ask, ask_one, refusal, v1, v2
+from tests.unit.mnist_handler.helpers import AUTO, ask, ask_one, needs_torchscript, refusal, v1, v2
 
 IDS = InputSpec("ids", "INT64", (-1,), low=0, high=99, pad=0, buckets=(4, 8, 16), companion="mask")
 
@@ -165,7 +165,7 @@ def test_padding_keeps_every_value(lengths: List[int], buckets: Any) -> None:
     assert padded.shape[1] in (buckets or [max(lengths)])
 
 
-@pytest.mark.parametrize(("compile", "length"), [("none", 5), ("torchscript", 8)])
+@pytest.mark.parametrize(("compile", "length"), [("none", 5), pytest.param("torchscript", 8, marks=needs_torchscript)])
 def test_buckets_are_filled_where_the_model_would_prepare_itself_for_each_length(
     compile: str, length: int, tmp_path: Path
 ) -> None:
@@ -272,7 +272,7 @@ def test_masks_bfloat16_and_booleans(tmp_path: Path) -> None:
     assert np.asarray(answer.outputs["mask"]).tolist() == [[[1, 0], [1, 0]], [[0, 0], [0, 0]]]
     assert np.asarray(answer.outputs["low"]).dtype == np.float32
     assert np.asarray(answer.outputs["on"]).tolist() == [True, False]
-    assert handler._mode == "torchscript"
+    assert handler._mode == AUTO
 
 
 class Chosen(RowHandler):

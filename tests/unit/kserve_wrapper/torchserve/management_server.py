@@ -81,6 +81,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 async def listening(handler: Handler) -> AsyncIterator[int]:
     """A server on a free port, which is yielded; no connection outlives the block."""
     tasks: List[asyncio.Task[None]] = []
+    writers: List[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -93,6 +94,7 @@ async def listening(handler: Handler) -> AsyncIterator[int]:
                 await writer.wait_closed()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         tasks.append(asyncio.ensure_future(serve(reader, writer)))
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
@@ -103,6 +105,9 @@ async def listening(handler: Handler) -> AsyncIterator[int]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # A task that is cancelled before its first step closes nothing.
+        for writer in writers:
+            writer.close()
 
 
 @asynccontextmanager

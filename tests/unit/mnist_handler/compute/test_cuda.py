@@ -11,7 +11,7 @@ import torch
 
 from mnist_handler import RowHandler
 from tests.unit.mnist_handler.conftest import start
-from tests.unit.mnist_handler.helpers import ask_one, v2
+from tests.unit.mnist_handler.helpers import ask_one, needs_torchscript, v2
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 
@@ -32,7 +32,9 @@ def on_cpu(archive: Path) -> RowHandler:
     "ignore:TensorFloat32:UserWarning",
 )
 @pytest.mark.parametrize("precision", TOLERANCE)
-@pytest.mark.parametrize("mode", ["none", "torchscript", "inductor", "cuda_graph"])
+@pytest.mark.parametrize(
+    "mode", ["none", pytest.param("torchscript", marks=needs_torchscript), "inductor", "cuda_graph"]
+)
 def test_predictions(
     archive: Path, on_cpu: RowHandler, digits: np.ndarray[Any, Any], precision: str, mode: str
 ) -> None:

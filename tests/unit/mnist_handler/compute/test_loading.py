@@ -13,7 +13,7 @@ from mnist_handler.compute.loading import LoadError, build_model, load_labels, l
 from mnist_handler.config import ConfigError
 from mnist_handler.mnist import MNISTDigitClassifier
 from tests.unit.mnist_handler.conftest import copy_archive, start
-from tests.unit.mnist_handler.helpers import ask_one, v2
+from tests.unit.mnist_handler.helpers import ask_one, needs_torchscript, v2
 
 CPU = torch.device("cpu")
 LINEAR = "from torch import nn\nclass A(nn.Linear):\n    def __init__(self):\n        super().__init__(2, 3)\n"
@@ -135,7 +135,7 @@ def test_as_many_names_as_classes(count: int, tmp_path: Path) -> None:
         start(tmp_path, {"max_batch_size": 1, "compile": "none"})
 
 
-@pytest.mark.parametrize("compiled", ["none", "torchscript"])
+@pytest.mark.parametrize("compiled", ["none", pytest.param("torchscript", marks=needs_torchscript)])
 def test_rows_that_the_model_does_not_take(compiled: str, archive: Path) -> None:
     class Coloured(MNISTDigitClassifier):
         row_shape = (3, 28, 28)
