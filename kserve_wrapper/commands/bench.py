@@ -131,9 +131,9 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The least of the values, at least one, that ``share`` of them do not exceed (nearest rank)."""
+    """The least of the values that ``share`` of them do not exceed (nearest rank); 0 of none."""
     ordered = sorted(values)
-    return ordered[max(0, -(-int(share * 1000) * len(ordered) // 1000) - 1)]
+    return ordered[max(0, -(-int(share * 1000) * len(ordered) // 1000) - 1)] if ordered else 0.0
 
 
 def parser() -> argparse.ArgumentParser:
