@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Any, List, Mapping, Optional, Sequence, Type
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from kserve_wrapper.core import lifetime
 from kserve_wrapper.core.sockets import free_port
@@ -104,15 +104,20 @@ class Running:
         for number, former in zip((signal.SIGTERM, signal.SIGINT), self._former):
             signal.signal(number, former)
 
-    def wait_ready(self, base: str) -> bool:
+    def wait_ready(self, base: str, models: Sequence[str] = ()) -> bool:
         """Until every model is ready; False where the supervisor has ended.
 
         What another server says at this address is not taken for an answer of one's own.
 
-        Load errors are told as they come, and every now and then what a long start is at.
+        Load errors are told as they come, and every now and then what a long start is at, and which of several models
+        answer meanwhile.
+
+        Args:
+            models: their names.
         """
         self.base = base
         told: List[str] = []
+        before: List[str] = []
         next_word = time.monotonic() + _WORD_EVERY
         while self._process.poll() is None and not self._asked_to_stop:
             reason = why_not_ready(base) or self._anothers(base)
@@ -122,12 +127,20 @@ class Running:
             told += news
             if time.monotonic() >= next_word and not told:
                 news = [reason]
-            if news:
-                next_word = time.monotonic() + _WORD_EVERY
             for line in news:
                 print(f"not ready yet: {line}", file=sys.stderr, flush=True)
+            if news or time.monotonic() >= next_word:
+                next_word = time.monotonic() + _WORD_EVERY
+                before = self._tell_ready(base, models, before)
             time.sleep(_EVERY)
         return False
+
+    def _tell_ready(self, base: str, models: Sequence[str], before: List[str]) -> List[str]:
+        """Tells which of several models are ready, where that are others than before; returns them."""
+        ready = [name for name in models if _succeeds(f"{base}/v2/models/{quote(name, safe='')}/ready")]
+        if 0 < len(ready) < len(models) and ready != before and self._anothers(base) is None:
+            print(f"Ready so far: {', '.join(ready)} at {base}", flush=True)
+        return ready
 
     def _anothers(self, base: str) -> Optional[str]:
         """Which server answers there, where none of the supervisor's children listens; None where one does."""
@@ -189,6 +202,17 @@ def why_not_ready(base: str) -> Optional[str]:
                 return f"the server answers {error.code}"
     except (OSError, ValueError):
         return "the server does not answer yet"
+
+
+def _succeeds(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False
+    except (OSError, ValueError):
+        return False
 
 
 def taken(host: str, port: int) -> bool:

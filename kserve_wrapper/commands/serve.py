@@ -65,7 +65,8 @@ def _serve(options: argparse.Namespace, folder: Path) -> int:
     settings = {**torchserve_settings(options, models), "model_store": str(directory / STORE)}
     with Running(config, settings, flags, options.log, options.verbose) as running:
         _say(f"Starting TorchServe and the wrapper{'' if options.verbose else f' (log: {options.log})'}")
-        if running.wait_ready(f"http://{_reached(options.host)}:{ports.http}"):
+        names = dict.fromkeys(archive.read(path).name for path in models)
+        if running.wait_ready(f"http://{_reached(options.host)}:{ports.http}", list(names)):
             for line in _ready(running.base, ports, models, examples, folder):
                 _say(line)
             envelope = load(config, launch.without_overridden(os.environ, settings), settings).service_envelope

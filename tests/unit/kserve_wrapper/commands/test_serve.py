@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import pytest
 
@@ -21,6 +21,9 @@ from kserve_wrapper.trying.client import Server
 from tests.unit.deploy.archives import make_mar
 from tests.unit.kserve_wrapper.fakes import Front
 from tests.unit.kserve_wrapper.live import Live
+from tests.unit.kserve_wrapper.trying.test_asking import told
+
+__all__ = ["told"]
 
 METADATA: Dict[str, Any] = {
     "name": "churn",
@@ -148,6 +151,34 @@ def test_another_servers_answer_is_not_taken_for_ones_own(
     said = capsys.readouterr().err
     assert said.startswith(f"not ready yet: another server answers at {base}: port {live.http_port} is taken by ")
     assert f"(process id {os.getpid()})" in said
+
+
+def test_models_that_are_ready_beside_one_that_does_not_load_are_told(
+    told: Tuple[Server, Dict[str, Tuple[int, bytes]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server, paths = told
+    paths["/v2/health/ready"] = (503, b'{"reason": "model bad: does not load"}')
+    paths["/v2/models/good%20one/ready"] = (200, b"{}")
+    paths["/v2/models/bad/ready"] = (503, b"{}")
+    monkeypatch.setattr(running.checks, "descends", lambda process, ancestor: process == os.getpid())
+    (tmp_path / "log").write_text('{"level": "ERROR", "message": "model bad: does not load"}\n')
+    started = Running(tmp_path / "x", {}, [], tmp_path / "log")
+    started._process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    looks = iter([1, 2])
+
+    def ends_after_two_looks(pause: float) -> None:
+        if next(looks) == 2:
+            started._process.communicate(b"\n")
+
+    monkeypatch.setattr(running.time, "sleep", ends_after_two_looks)
+    with started._process:
+        assert not started.wait_ready(server.base, ["good one", "bad"])
+    printed = capsys.readouterr()
+    assert printed.err == "not ready yet: model bad: does not load\n"
+    assert printed.out == f"Ready so far: good one at {server.base}\n"
 
 
 def test_lines_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
