@@ -2,6 +2,7 @@
 
     ts-kserve serve my_model                  builds the folder's archive, serves it, says what to try
     ts-kserve serve a.mar b.mar --free_ports  two archives, on ports that nobody uses
+    ts-kserve serve my_model next/my_model    two versions of one model; the one named last is the default
 
 It listens at 127.0.0.1 unless --host says otherwise. What follows -- goes to the wrapper (ts-kserve wrapper --help).
 Ctrl-C, SIGINT or SIGTERM: requests in flight are answered first; a second one ends at once.
