@@ -2,8 +2,8 @@
 
     ts-kserve bench http://127.0.0.1:8080 --model my_model --request my_model/example.json
 
-Each connection sends its next request when it has the answer to the last (closed loop). Client and server share this
-machine's processors where both are on it, so the figures tell one's own server from itself, not from others.
+Each connection sends its next request when it has the answer to the last (closed loop). Where client and server share a
+machine's processors, the client's work is in the figures: compare them before and after a change, not with others'.
 Exit status: 0, 1 where an answer was no 200, 2 where nothing could be measured.
 """
 
@@ -39,7 +39,9 @@ class Round:
 
     def line(self) -> str:
         rate = len(self.latencies) / self.seconds
-        figures = [f"{percentile(self.latencies, share) * 1e3:8.2f}" for share in (0.5, 0.95, 0.99)]
+        # Where nothing was answered there is no latency, and 0 would pass for a quick one.
+        found = [percentile(self.latencies, share) * 1e3 for share in (0.5, 0.95, 0.99)] if self.latencies else []
+        figures = [f"{value:8.2f}" for value in found] or [f"{'-':>8}"] * 3
         return f"{self.connections:11} {rate:11.1f} {' '.join(figures)} {len(self.failures):7}"
 
 

@@ -34,20 +34,26 @@ def build_one(
     version: Optional[str] = None,
     check: bool = True,
     instructions: Optional[str] = None,
+    command: str = "build",
 ) -> Optional[Path]:
-    """The archive; None where it could not be built, which standard error has said."""
+    """The archive; None where it could not be built, which standard error has said.
+
+    Args:
+        command: who says it.
+    """
+
+    def tell(text: str) -> None:
+        print(f"{command}: {text}", file=sys.stderr, flush=True)
+
     builder = build_checked if check else build
+    tell(f"packing {folder}{', and loading it once to see that it works' if check else ''}")
     try:
-        path = builder(folder, out, version, _warn, instructions=instructions)
+        path = builder(folder, out, version, lambda text: tell(f"warning: {text}"), instructions=instructions)
     except (BuildError, OSError) as error:
-        print(f"build: {error}", file=sys.stderr)
+        tell(str(error))
         return None
     print(f"{path} ({path.stat().st_size / 1024:.0f} KiB)", flush=True)
     return path
-
-
-def _warn(text: str) -> None:
-    print(f"build: warning: {text}", file=sys.stderr)
 
 
 def parser() -> argparse.ArgumentParser:

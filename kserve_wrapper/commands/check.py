@@ -16,14 +16,15 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 from kserve_wrapper.archiver import BuildError, build, description, example, read_request
-from kserve_wrapper.modelstore import Finding, check, check_mar
+from kserve_wrapper.modelstore import Finding, check, check_mar, protocols
 from kserve_wrapper.modelstore.__main__ import report
+from kserve_wrapper.modelstore.check import CONFIG, STORE
 from kserve_wrapper.modelstore.content import ENVELOPE_OF, check_content
 from kserve_wrapper.modelstore.findings import error, failed, of_config_error
-from kserve_wrapper.torchserve import config
+from kserve_wrapper.torchserve import config, properties
 from kserve_wrapper.torchserve.properties import ConfigError
 
 
@@ -50,10 +51,21 @@ def check_path(path: Path, options: argparse.Namespace, request: Optional[Dict[s
     if (path / description.NAME).is_file():
         return _folder(path, options.load, request)
     if path.is_dir():
-        return check(path, options.protocol, load=options.load)
+        return [*check(path, options.protocol, load=options.load), *_protocols(path, options.protocol)]
     if path.suffix == ".properties":
         return _configuration(path, options.protocol)
-    return check_mar(path, options.load, request)
+    return [*check_mar(path, options.load, request), *protocols.findings(path)]
+
+
+def _protocols(directory: Path, protocol: Optional[str]) -> Iterator[Finding]:
+    """Which models answer one protocol: KServe sets the envelope by the service's, else the configuration does."""
+    try:
+        entries = properties.parse(properties.read(directory / CONFIG), str(directory / CONFIG))
+    except ConfigError:
+        return
+    configured = entries["service_envelope"].value if "service_envelope" in entries else None
+    for path in sorted((directory / STORE).glob("*.mar")):
+        yield from protocols.findings(path, ENVELOPE_OF.get(protocol or "", configured))
 
 
 def _folder(folder: Path, load: bool, request: Optional[Dict[str, Any]]) -> List[Finding]:

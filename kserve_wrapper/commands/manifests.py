@@ -19,6 +19,7 @@ import yaml
 
 from kserve_wrapper import modelstore
 from kserve_wrapper.modelstore import manifests as checks
+from kserve_wrapper.modelstore import protocols
 from kserve_wrapper.modelstore.content import ENVELOPE_OF
 from kserve_wrapper.modelstore.findings import Severity
 from kserve_wrapper.modelstore.write import WriteError
@@ -50,19 +51,33 @@ def main(arguments: Sequence[str]) -> int:
     """Entry point: 0, 1 with findings about the models, 2 where nothing was written."""
     options = parser().parse_args(arguments)
     try:
-        models = [archive.read(path) for path in options.mar]
+        models = [_read_archive(path) for path in options.mar]
+        # As ts-kserve serve has it: a handler that answers one protocol alone answers V1.
+        options.protocol = options.protocol or ("v2" if all(map(protocols.on_base, models)) else "v1")
         texts = render(options, [model.name for model in models])
         modelstore.write(options.out / "models", options.mar, options.protocol, options.workers)
         for name, text in texts.items():
             (options.out / name).write_text(text, encoding="utf-8")
-    except (Refused, WriteError, archive.ArchiveError, OSError) as error:
+    except (Refused, WriteError, OSError) as error:
         print(f"manifests: {error}", file=sys.stderr)
         return 2
     findings = modelstore.check(options.out / "models", options.protocol)
     for finding in findings:
         print(finding, file=sys.stderr)
+    for told in (protocols.speaks(model, ENVELOPE_OF[options.protocol]) for model in models):
+        if told:
+            other = "v1" if options.protocol != "v1" else "v2"
+            print(f"manifests: note: {told}. --protocol {other} makes it the other one.", file=sys.stderr)
     print(_next(options, list(texts)))
     return 1 if any(finding.severity is Severity.ERROR for finding in findings) else 0
+
+
+def _read_archive(path: Path) -> archive.Archive:
+    """Raises Refused."""
+    try:
+        return archive.read(path)
+    except archive.ArchiveError as error:
+        raise Refused(f"{path} {error}") from None
 
 
 def render(options: argparse.Namespace, models: Sequence[str]) -> Dict[str, str]:
@@ -137,7 +152,12 @@ def _check(made: Dict[str, str]) -> None:
     known = checks.formats([value for value in objects if value["kind"] in checks.RUNTIMES])
     problems: List[str] = []
     for value in objects:
-        problems += checks.unpinned(value) + checks.unserved(value, known) + checks.killed_while_draining(value)
+        problems += (
+            checks.misnamed(value)
+            + checks.unpinned(value)
+            + checks.unserved(value, known)
+            + checks.killed_while_draining(value)
+        )
     if problems:
         raise Refused("\n".join(problems))
 
@@ -179,7 +199,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--name", help="the service's name (default: the first model's)")
     made.add_argument("--namespace", type=_label, help="default: that of kubectl's context")
     made.add_argument("--storage", metavar="URI", help="where models/ will lie: gs://, s3://, pvc://, hf://, oci:// …")
-    made.add_argument("--protocol", choices=sorted(ENVELOPE_OF), default="v2", help="default: %(default)s")
+    made.add_argument(
+        "--protocol",
+        choices=sorted(ENVELOPE_OF),
+        help="the service's (default: v2; v1 where a handler is not on this project's base, which answers both)",
+    )
     made.add_argument("--mode", choices=["Standard", "Knative"], default="Standard", help="default: %(default)s")
     made.add_argument("--format", default="pytorch", help="the service's modelFormat (default: %(default)s)")
     made.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes for each model (1)")

@@ -2,8 +2,10 @@
 
     ts-kserve serve my_model                  builds the folder's archive, serves it, says what to try
     ts-kserve serve a.mar b.mar --free_ports  two archives, on ports that nobody uses
+    ts-kserve serve my_model next/my_model    two versions of one model; the one named last is the default
 
 It listens at 127.0.0.1 unless --host says otherwise. What follows -- goes to the wrapper (ts-kserve wrapper --help).
+Ctrl-C, SIGINT or SIGTERM: requests in flight are answered first; a second one ends at once.
 Exit status: 0 after Ctrl-C or SIGTERM, 1 when TorchServe or the wrapper ended, 2 when nothing was started.
 """
 
@@ -21,44 +23,55 @@ from kserve_wrapper.archiver import BuildError, description, example
 from kserve_wrapper.commands.build import build_one
 from kserve_wrapper.commands.curl_lines import lines
 from kserve_wrapper.commands.running import Ports, Running, taken
+from kserve_wrapper.commands.scratch import scratch
 from kserve_wrapper.core.sockets import free_port
+from kserve_wrapper.modelstore import protocols
 from kserve_wrapper.modelstore.check import CONFIG, STORE
+from kserve_wrapper.modelstore.content import ENVELOPE_OF
 from kserve_wrapper.modelstore.write import WriteError, snapshot_of
 from kserve_wrapper.supervisor import java, launch
 from kserve_wrapper.supervisor.checks import owner
 from kserve_wrapper.supervisor.options import WrapperFlags
 from kserve_wrapper.torchserve import archive
+from kserve_wrapper.torchserve.config import load
 from kserve_wrapper.torchserve.properties import ConfigError
 from kserve_wrapper.trying.client import ServerError
+
+#: Of its folder for temporary files, and of its log.
+_PREFIX = "ts-kserve-serve-"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point."""
     options = parse(arguments)
     try:
-        with tempfile.TemporaryDirectory(prefix="ts-kserve-serve-") as scratch:
-            return _serve(options, Path(scratch))
+        with scratch(_PREFIX) as folder:
+            return _serve(options, folder)
     except (WriteError, BuildError, ConfigError, archive.ArchiveError, ServerError) as error:
         return _refuse(str(error))
     except OSError as error:
         return _refuse(f"{error.filename or ''}: {error.strerror or error}")
 
 
-def _serve(options: argparse.Namespace, scratch: Path) -> int:
+def _serve(options: argparse.Namespace, folder: Path) -> int:
     ports = Ports.choose(options.http_port, options.grpc_port, options.free_ports)
     flags = ["--host", options.host, *ports.flags(), *options.wrapper]
     look_ahead(flags, options.host)
-    models, examples = gather(options.model, options.store or scratch / "built", options.check)
+    models, examples = gather(options.model, options.store or folder / "built", options.check)
     if models is None:
         return 2
-    directory = scratch / "models"
+    directory = folder / "models"
     modelstore.write(directory, models, workers=options.workers)
     config = options.ts_config or directory / CONFIG
     settings = {**torchserve_settings(options, models), "model_store": str(directory / STORE)}
     with Running(config, settings, flags, options.log, options.verbose) as running:
         _say(f"Starting TorchServe and the wrapper{'' if options.verbose else f' (log: {options.log})'}")
-        if running.wait_ready(f"http://{_reached(options.host)}:{ports.http}"):
-            for line in _ready(running.base, ports, models, examples, scratch):
+        names = dict.fromkeys(archive.read(path).name for path in models)
+        if running.wait_ready(f"http://{_reached(options.host)}:{ports.http}", list(names)):
+            for line in _ready(running.base, ports, models, examples, folder):
+                _say(line)
+            envelope = load(config, launch.without_overridden(os.environ, settings), settings).service_envelope
+            for line in [*one_protocol(models, envelope), "", "Ctrl-C stops it."]:
                 _say(line)
         status = running.wait()
         if status != 0:
@@ -95,27 +108,42 @@ def gather(
     """Archives, those of folders being built, and the folders' example requests by model; None where one fails."""
     models: List[Path] = []
     examples: Dict[str, Optional[Dict[str, Any]]] = {}
+    folders: Dict[Tuple[str, str], Path] = {}
     for path in named:
         if not path.exists():
             _refuse(f"{path}: there is no such file or directory; name a model's folder or an archive")
             return None, examples
         built: Optional[Path] = path
         if path.is_dir():
-            if not (path / description.NAME).is_file():
-                archives = sorted(str(one) for one in path.glob("*.mar"))
-                hint = (
-                    f"name its archives: {' '.join(archives)}"
-                    if archives
-                    else "ts-kserve new makes a folder that has one"
-                )
-                _refuse(f"{path / description.NAME} is missing; {hint}")
-                return None, examples
-            built = build_one(path, store, check=check)
+            where = _place(path, folders, store)
+            built = where and build_one(path, where, check=check, command="serve")
             examples[path.resolve().name] = example(path)
         if built is None:
             return None, examples
         models.append(built)
     return models, examples
+
+
+def _place(folder: Path, folders: Dict[Tuple[str, str], Path], store: Path) -> Optional[Path]:
+    """Where its archive goes, so that none takes another's place; None where it has none, which standard error says.
+
+    Args:
+        folders: those before it, by name and version; it is put in.
+    """
+    if not (folder / description.NAME).is_file():
+        archives = sorted(str(one) for one in folder.glob("*.mar"))
+        hint = f"name its archives: {' '.join(archives)}" if archives else "ts-kserve new makes a folder that has one"
+        _refuse(f"{folder / description.NAME} is missing; {hint}")
+        return None
+    name, version = folder.resolve().name, description.read_description(folder)["version"]
+    if (name, version) in folders:
+        former = folders[name, version]
+        _refuse(f"{former} and {folder} are both {name} {version}: write another version into one's {description.NAME}")
+        return None
+    # An archive is named like its folder; further versions lie in directories named like them.
+    place = store / version if any(other == name for other, _ in folders) else store
+    folders[name, version] = folder
+    return place
 
 
 def torchserve_settings(options: argparse.Namespace, models: Sequence[Path]) -> Dict[str, str]:
@@ -132,13 +160,30 @@ def torchserve_settings(options: argparse.Namespace, models: Sequence[Path]) -> 
 
 
 def _ready(
-    base: str, ports: Ports, models: Sequence[Path], examples: Mapping[str, Optional[Dict[str, Any]]], scratch: Path
+    base: str, ports: Ports, models: Sequence[Path], examples: Mapping[str, Optional[Dict[str, Any]]], folder: Path
 ) -> List[str]:
-    names = [archive.read(path).name for path in models]
-    told = [f"Ready: {', '.join(names)} at {base}, gRPC at port {ports.grpc}", "", "Try it:"]
-    for name in names[:1]:
-        told += [f"  {line}" for line in lines(base, name, examples.get(name), scratch)]
-    return [*told, f"  ts-kserve try {base}    # in the browser", "", "Ctrl-C stops it."]
+    versions: Dict[str, List[str]] = {}
+    for model in map(archive.read, models):
+        versions.setdefault(model.name, []).append(model.version)
+    told = [f"Ready: {', '.join(map(_served, versions, versions.values()))} at {base}, gRPC at port {ports.grpc}"]
+    told += ["", "Try it:"]
+    for name in versions:
+        lines_of = lines(base, name, examples.get(name), folder)
+        told += [f"  {line}" for line in (lines_of if len(versions) == 1 else lines_of[:1])]
+    return [*told, f"  ts-kserve try {base}    # in the browser"]
+
+
+def one_protocol(models: Sequence[Path], envelope: Optional[str]) -> List[str]:
+    """A line for each model that answers one protocol alone, here and in a cluster."""
+    told = filter(None, (protocols.speaks(archive.read(path), envelope) for path in models))
+    other = "v1" if envelope == "kservev2" else "v2"
+    here, there = f"--set service_envelope={ENVELOPE_OF[other]}", f"ts-kserve manifests --protocol {other}"
+    return [f"Note: {text}. For {other.upper()}: {here} here, {there} for a cluster." for text in told]
+
+
+def _served(name: str, versions: Sequence[str]) -> str:
+    """A model as the terminal names it; of several versions the last is the default one."""
+    return name if len(versions) == 1 else f"{name} (versions {', '.join(versions)}; the last unless a URL names one)"
 
 
 def _reached(host: str) -> str:
@@ -168,7 +213,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options.set = {key: value for key, _, value in pairs}
     options.log_is_ours = options.log is None
     if options.log_is_ours:
-        options.log = Path(tempfile.gettempdir()) / f"ts-kserve-serve-{os.getpid()}.log"
+        options.log = Path(tempfile.gettempdir()) / f"{_PREFIX}{os.getpid()}.log"
     return options
 
 

@@ -33,6 +33,21 @@ def unpinned(manifest: Object) -> List[str]:
     ]
 
 
+def misnamed(manifest: Object) -> List[str]:
+    """Images with capital letters before the tag, which registries refuse, and a tag that stands for one's own."""
+    problems = []
+    for path, name in images(manifest.get("spec"), "$.spec"):
+        repository, _, tag = name.partition("@")[0].rpartition("/")[2].partition(":")
+        place = name.rpartition("/")[0]
+        if f"{place}{repository}" != f"{place}{repository}".lower():
+            problems.append(
+                f"{path}: {name!r} has capital letters, which registries refuse. Write your own image's name"
+            )
+        elif tag == "VERSION":
+            problems.append(f"{path}: {name!r} has VERSION where a tag belongs. Write your image's tag")
+    return problems
+
+
 def formats(runtimes: Sequence[Object]) -> Dict[str, Set[str]]:
     """Model formats by runtime's name."""
     return {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 from kserve_wrapper.modelstore.check import CONFIG, MOUNT, STORE
 from kserve_wrapper.modelstore.content import ENVELOPE_OF
@@ -36,6 +38,8 @@ service_envelope={envelope}
 # Keys would guard two addresses that only this container reaches; the stock wrapper cannot send them.
 disable_token_authorization=true
 """
+#: What of a version does not go into a file's name.
+_UNFIT = re.compile(r"[^\w.-]")
 
 
 class WriteError(Exception):
@@ -46,7 +50,8 @@ def write(directory: Path, mars: Sequence[Path], protocol: str = "v1", workers: 
     """Write ``config/config.properties`` and ``model-store/*.mar``.
 
     Each model has the name and version of its archive's manifest; of several versions the last one given is
-    the default. Archives that lie in the directory already stay there; the configuration is written last.
+    the default. Archives that lie in the directory already stay there; the configuration is written last. Of several
+    archives with one file name, all but one get the version into it.
 
     Args:
         directory: where to write.
@@ -55,14 +60,16 @@ def write(directory: Path, mars: Sequence[Path], protocol: str = "v1", workers: 
         workers: processes that each model starts with; up to 5 by the management address, as in the document.
 
     Raises:
-        WriteError: no archive, an unreadable one, or two with one name.
+        WriteError: no archive, an unreadable one, or two of one model and version.
         OSError: the directory cannot be written.
     """
-    snapshot = _snapshot(_archives(mars), workers)
+    models = _archives(mars)
+    files = file_names(models, directory / STORE)
+    snapshot = _snapshot(models, files, workers)
     (directory / CONFIG).parent.mkdir(parents=True, exist_ok=True)
     (directory / STORE).mkdir(exist_ok=True)
-    for mar in mars:
-        target = directory / STORE / mar.name
+    for mar, file in zip(mars, files):
+        target = directory / STORE / file
         if not (target.exists() and target.samefile(mar)):
             _replace(target, mar.read_bytes())
     text = properties.derive(_PROPERTIES, {"model_snapshot": json.dumps(snapshot, separators=(",", ":"))})
@@ -70,8 +77,33 @@ def write(directory: Path, mars: Sequence[Path], protocol: str = "v1", workers: 
 
 
 def snapshot_of(mars: Sequence[Path], workers: int = 1) -> str:
-    """The property ``model_snapshot`` for these archives. Raises WriteError."""
-    return json.dumps(_snapshot(_archives(mars), workers), separators=(",", ":"))
+    """The property ``model_snapshot`` for these archives, as :func:`write` puts them into a new directory.
+
+    Raises:
+        WriteError: as there.
+    """
+    models = _archives(mars)
+    return json.dumps(_snapshot(models, file_names(models), workers), separators=(",", ":"))
+
+
+def file_names(models: Sequence[archive.Archive], store: Optional[Path] = None) -> List[str]:
+    """Each archive's name in the store: its own, or NAME-VERSION.mar where another one there has that.
+
+    Args:
+        store: those that lie in it keep theirs.
+    """
+    names: Dict[int, str] = {}
+    for index in sorted(range(len(models)), key=lambda index: not _lies_in(models[index].path, store)):
+        path = models[index].path
+        versioned = f"{path.stem}-{_UNFIT.sub('-', models[index].version)}"
+        further = (f"{versioned}-{number}{path.suffix}" for number in itertools.count(2))
+        candidates = itertools.chain((path.name, f"{versioned}{path.suffix}"), further)
+        names[index] = next(name for name in candidates if name not in names.values())
+    return [names[index] for index in range(len(models))]
+
+
+def _lies_in(path: Path, store: Optional[Path]) -> bool:
+    return store is not None and store.is_dir() and path.parent.samefile(store)
 
 
 def _replace(target: Path, content: bytes) -> None:
@@ -91,28 +123,23 @@ def _archives(mars: Sequence[Path]) -> List[archive.Archive]:
             model = archive.read(mar)
         except archive.ArchiveError as problem:
             raise WriteError(f"{mar} {problem}.") from None
-        renamed = mar.with_name(f"{mar.stem}-{model.version}{mar.suffix}")
-        remedies = {
-            mar.name: f"Rename one, its model keeps its name: mv {mar} {renamed}",
-            f"{model.name} {model.version}": "Build one of them with another --version",
-        }
-        for key, remedy in remedies.items():
-            if key in seen:
-                raise WriteError(f"{seen[key]} and {mar} are both {key}. {remedy}.")
-            seen[key] = mar
+        key = f"{model.name} {model.version}"
+        if key in seen:
+            raise WriteError(f"{seen[key]} and {mar} are both {key}. Build one of them with another --version.")
+        seen[key] = mar
         found.append(model)
     return found
 
 
-def _snapshot(models: Sequence[archive.Archive], workers: int) -> Dict[str, Any]:
+def _snapshot(models: Sequence[archive.Archive], files: Sequence[str], workers: int) -> Dict[str, Any]:
     names: Dict[str, Dict[str, Any]] = {}
-    for model in models:
+    for model, file in zip(models, files):
         versions = names.setdefault(model.name, {})
         for fields in versions.values():
             fields["defaultVersion"] = False
         versions[model.version] = {
             "defaultVersion": True,
-            "marName": model.path.name,
+            "marName": file,
             "minWorkers": workers,
             "maxWorkers": max(workers, 5),
             "batchSize": 1,

@@ -96,12 +96,30 @@ def _bind(host: str, port: int) -> Optional[str]:
 def owner(port: int) -> str:
     """`` by NAME (process id N)`` of what listens there, as far as /proc tells; else an empty text."""
     with contextlib.suppress(OSError):
-        sockets = _listening(port)
-        for process in Path("/proc").iterdir():
-            if process.name.isdigit() and sockets & _sockets(process):
-                command = (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
-                return f" by {command} (process id {process.name})"
+        for process in listeners(port) or ():
+            command = Path(f"/proc/{process}/comm").read_text(encoding="utf-8", errors="replace").strip()
+            return f" by {command} (process id {process})"
     return ""
+
+
+def listeners(port: int) -> Optional[List[int]]:
+    """The processes that listen at a port: this user's, others cannot be looked into. None: /proc tells of nobody."""
+    sockets = _listening(port)
+    if not sockets:
+        return None
+    processes = (path for path in Path("/proc").iterdir() if path.name.isdigit())
+    return [int(process.name) for process in processes if sockets & _sockets(process)]
+
+
+def descends(process: int, ancestor: int) -> bool:
+    """Whether a process is another's child, or a child's, and so on, or that process itself."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        while process > 1:
+            if process == ancestor:
+                return True
+            # The name before the fields stands in brackets and may hold any character.
+            process = int(Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+    return False
 
 
 def _listening(port: int) -> set[str]:

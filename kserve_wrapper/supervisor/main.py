@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Dict, Mapping, Optional, Sequence, Tuple
 
 from kserve_wrapper.modelstore.findings import Severity
@@ -149,6 +150,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except OSError as error:
         say(f"no place for temporary files in {base or tempfile.gettempdir()}: {error.strerror}. Set TEMP to one.")
         return 2
+    # Until there is anything to drain, what asks it to end ends it: as process 1 it would be deaf without a handler.
+    former = signal.signal(signal.SIGTERM, _leave)
     try:
         _check_length(run)
         return _supervise(chosen, run)
@@ -156,7 +159,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         say(str(error))
         return 2
     finally:
+        signal.signal(signal.SIGTERM, former)
         shutil.rmtree(run, ignore_errors=True)
+
+
+def _leave(number: int, frame: Optional[FrameType]) -> None:
+    say(f"{signal.Signals(number).name}: stopped before anything was started")
+    raise SystemExit(0)
 
 
 def _supervise(chosen: Options, run: Path) -> int:

@@ -64,6 +64,7 @@ def problems(value: Dict[str, Any], known: Dict[str, Any], crds: Optional[Path])
         found += sdk.problems(value)
     return [
         *found,
+        *content.misnamed(value),
         *content.unpinned(value),
         *content.unserved(value, known),
         *content.killed_while_draining(value),

@@ -26,13 +26,16 @@ VERSIONS = st.from_regex(r"\A[0-9]{1,3}(\.[0-9]{1,3}){0,2}\Z")
     models=st.dictionaries(NAMES, st.lists(VERSIONS, min_size=1, max_size=3, unique=True), min_size=1, max_size=4),
     protocol=st.sampled_from(sorted(ENVELOPE_OF)),
     workers=st.integers(1, 64),
+    file=st.sampled_from(["", "m.mar"]),
 )
 @settings(max_examples=40, deadline=None)
-def test_what_is_written_is_what_torchserve_reads(models: dict[str, list[str]], protocol: str, workers: int) -> None:
+def test_what_is_written_is_what_torchserve_reads(
+    models: dict[str, list[str]], protocol: str, workers: int, file: str
+) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         built, out = Path(temporary, "built"), Path(temporary, "out")
         pairs = [(name, version) for name, versions in models.items() for version in versions]
-        mars = [make_mar(built, name, version, f"{i}.mar") for i, (name, version) in enumerate(pairs)]
+        mars = [make_mar(built / str(i), name, version, file) for i, (name, version) in enumerate(pairs)]
         write(out, mars, protocol, workers)
         assert check(out, protocol) == []
         read = config.load(out / "config" / "config.properties", {})
@@ -65,8 +68,6 @@ def test_what_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> No
     good = make_mar(tmp_path / "a")
     with pytest.raises(WriteError, match="no archive"):
         write(tmp_path / "out", [])
-    with pytest.raises(WriteError, match=r"both mnist\.mar"):
-        write(tmp_path / "out", [good, make_mar(tmp_path / "b", version="2.0")])
     with pytest.raises(WriteError, match=r"both mnist 1\.0"):
         write(tmp_path / "out", [good, make_mar(tmp_path / "b", file="other.mar")])
     with pytest.raises(WriteError, match="no readable zip"):
@@ -74,18 +75,30 @@ def test_what_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
-def test_the_advice_about_two_versions_works(tmp_path: Path) -> None:
-    one, two = make_mar(tmp_path / "a"), make_mar(tmp_path / "b", version="2.0")
-    with pytest.raises(WriteError) as told:
-        write(tmp_path / "out", [one, two])
-    command = str(told.value).rstrip(".").split(": ")[-1]
-    subprocess.run(command, shell=True, check=True)
-    write(tmp_path / "out", [one, two.with_name("mnist-2.0.mar")])
-    loaded = config.load(tmp_path / "out" / "config" / "config.properties", {}).models["mnist"]
-    assert {version: model.mar_name for version, model in loaded.items()} == {
-        "1.0": "mnist.mar",
-        "2.0": "mnist-2.0.mar",
+def test_archives_of_one_file_name_get_names_of_their_own(tmp_path: Path) -> None:
+    one, two, other = (
+        make_mar(tmp_path / "a"),
+        make_mar(tmp_path / "b", version="2.0"),
+        make_mar(tmp_path / "c", "digits", "2.0", file="mnist.mar"),
+    )
+    write(tmp_path / "out", [one, two, other])
+    assert files_of(tmp_path / "out") == {
+        ("mnist", "1.0"): "mnist.mar",
+        ("mnist", "2.0"): "mnist-2.0.mar",
+        ("digits", "2.0"): "mnist-2.0-2.mar",
     }
+    assert check(tmp_path / "out", "v1") == []
+    store = tmp_path / "out" / "model-store"
+    former = (store / "mnist.mar").read_bytes()
+    write(tmp_path / "out", [make_mar(tmp_path / "d", version="3/1"), store / "mnist.mar"])
+    assert files_of(tmp_path / "out") == {("mnist", "3/1"): "mnist-3-1.mar", ("mnist", "1.0"): "mnist.mar"}
+    assert (store / "mnist.mar").read_bytes() == former, "what lies there is not overwritten"
+
+
+def files_of(directory: Path) -> dict[tuple[str, str], str]:
+    """The archive's file by model and version, as the configuration has it."""
+    models = config.load(directory / "config" / "config.properties", {}).models
+    return {(name, version): fields.mar_name for name, found in models.items() for version, fields in found.items()}
 
 
 def test_the_command_prints_what_to_upload(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

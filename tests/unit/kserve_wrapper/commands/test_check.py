@@ -155,3 +155,18 @@ def test_a_request_that_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFi
     request.write_text('{"rows": []}')
     assert command.main([str(mar(tmp_path, GOOD)), "--load", "--request", str(request)]) == 2
     assert 'it must hold an object with "instances" (V1) or "inputs" (V2)' in capsys.readouterr().err
+
+
+def test_a_handler_of_one_protocol_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = make_mar(tmp_path, "plain", handler="image_classifier")
+    based = make_mar(tmp_path, "based", members={"own.py": "from mnist_handler import RowHandler"}, handler="own.py")
+    assert command.main([str(plain), str(based)]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith(f"{plain}: warning: plain answers one protocol, V1 or V2, as its service says: ")
+    write(tmp_path / "models", [plain, based])
+    assert command.main([str(tmp_path / "models")]) == 0
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "plain.mar: warning: plain answers V1 alone: its handler is not on this project's base" in told
+    assert command.main([str(tmp_path / "models"), "--protocol", "v2"]) == 0
+    assert "plain answers V2 and gRPC alone" in capsys.readouterr().err

@@ -14,12 +14,14 @@ from scripts.manifests import schemas
 from tests.unit.deploy.archives import make_mar
 from tests.unit.deploy.manifests import CONFIG
 
+#: What an archive on the project's base has.
+BASE = {"mnist_handler/__init__.py": ""}
 IMAGE = "registry.example.com/ts-kserve-wrapper:0.2.0"
 
 
 def made(folder: Path, *flags: str) -> Dict[str, List[Any]]:
     """The objects of each file."""
-    mar = make_mar(folder, "my_model")
+    mar = make_mar(folder, "my_model", members=BASE)
     assert manifests.main([str(mar), "--image", IMAGE, "--out", str(folder / "out"), *flags]) == 0
     assert (folder / "out" / "models" / "model-store" / "my_model.mar").is_file()
     return {path.name: list(yaml.safe_load_all(path.read_text())) for path in sorted((folder / "out").glob("*.yaml"))}
@@ -94,6 +96,9 @@ def test_what_it_writes_passes_the_check_of_manifests(
     ("flags", "said"),
     [
         (["--image", "registry.example.com:5000/ts"], "$.spec.containers[0].image: "),
+        (["--image", "registry.example.com/TS-kserve:1"], "has capital letters, which registries refuse"),
+        (["--image", "REGISTRY/ts-kserve-wrapper:VERSION"], "has capital letters, which registries refuse"),
+        (["--image", "registry.example.com/ts-kserve-wrapper:VERSION"], "has VERSION where a tag belongs"),
         (["--format", "onnx"], "$.spec.predictor.model.modelFormat.name: runtime 'ts-kserve-wrapper' does not serve"),
         (["--name", "My Model"], "$.metadata.name: 'My Model' is no name"),
         (["--storage", "ftp://x/y"], "$.spec.predictor.model.storageUri: 'ftp://x/y' is no place"),
@@ -109,5 +114,27 @@ def test_what_cannot_be_is_refused_by_the_keys_path(
 
 
 def test_an_archive_that_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert manifests.main([str(tmp_path / "none.mar"), "--image", IMAGE, "--out", str(tmp_path / "out")]) == 2
-    assert "none.mar" in capsys.readouterr().err
+    path = tmp_path / "none.mar"
+    assert manifests.main([str(path), "--image", IMAGE, "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.startswith(f"manifests: {path} is no readable zip file")
+
+
+@pytest.mark.parametrize(
+    ("flags", "protocol", "envelope", "answers"),
+    [
+        ([], "v1", "kserve", "V1 alone"),
+        (["--protocol", "v2"], "v2", "kservev2", "V2 and gRPC alone, and of a BYTES input its first element"),
+    ],
+)
+def test_a_handler_of_one_protocol_is_told(
+    tmp_path: Path, flags: List[str], protocol: str, envelope: str, answers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mars = [make_mar(tmp_path, "mob", handler="image_classifier"), make_mar(tmp_path, "digits", members=BASE)]
+    assert manifests.main([*map(str, mars), "--image", IMAGE, "--out", str(tmp_path / "out"), *flags]) == 0
+    said = capsys.readouterr().err
+    assert said.startswith(f"manifests: note: mob answers {answers}: its handler is not on this project's base")
+    assert "digits" not in said
+    (service,) = yaml.safe_load_all((tmp_path / "out" / "service.yaml").read_text())
+    assert service["spec"]["predictor"]["model"]["protocolVersion"] == protocol
+    configuration = (tmp_path / "out" / "models" / "config" / "config.properties").read_text()
+    assert f"\nservice_envelope={envelope}\n" in configuration
