@@ -283,9 +283,12 @@ def _align(inputs: List[Tensor], known: Sequence[TensorMetadata]) -> Optional[Li
 
 def _with_rows(tensor: Tensor, known: TensorMetadata) -> Optional[Tensor]:
     shape = tensor.shape
+    if tensor.datatype == "BYTES" and len(shape) > 1 and (known.datatype != "BYTES" or len(known.shape) == 1):
+        # One element a row, which clients of servers that batch by dimension 0 send as [rows, 1].
+        shape = _without_ones(shape)
     if tensor.datatype == "BYTES" and known.datatype != "BYTES":
-        # Encoded rows in the place of numbers: one element a row.
-        return _changed(tensor, name=known.name) if len(shape) == 1 else None
+        # Encoded rows in the place of numbers.
+        return _changed(tensor, name=known.name, shape=shape) if len(shape) == 1 else None
     if not known.shape or known.shape[0] >= 0 or (tensor.datatype == "BYTES") != (known.datatype == "BYTES"):
         return None
     if len(shape) == len(known.shape) - 1:
@@ -295,6 +298,10 @@ def _with_rows(tensor: Tensor, known: TensorMetadata) -> Optional[Tensor]:
     if shape is tensor.shape and tensor.name == known.name:
         return tensor
     return _changed(tensor, name=known.name, shape=shape)
+
+
+def _without_ones(shape: Tuple[int, ...]) -> Tuple[int, ...]:
+    return shape[:1] if all(size == 1 for size in shape[1:]) else shape
 
 
 def _fits(shape: Tuple[int, ...], known: Tuple[int, ...]) -> bool:

@@ -73,7 +73,7 @@ def test_row_without_batch_dimension_gets_one(shape: Tuple[int, ...], rows: int)
         infer(zeros("x", "FP32", ())),
         infer(zeros("x", "FP32", (0, 1, 28, 28))),
         infer(zeros("x", "FP32", (1, 28, 28)), zeros("y", "FP32", (1, 28, 28))),
-        infer(Tensor("x", "BYTES", (1, 1), join_bytes([b"a"]))),
+        infer(Tensor("x", "BYTES", (1, 2), join_bytes([b"a", b"b"]))),
     ],
 )
 def test_what_does_not_fit_goes_alone_unchanged(call: V2Call) -> None:
@@ -86,6 +86,20 @@ def test_encoded_images_in_the_place_of_numbers_are_rows() -> None:
     part = prepare(infer(texts("312a4eb0", b"png", b"png")), IMAGES)
     assert (part.rows, part.key is not None) == (2, True)
     assert part.key != prepare(infer(zeros("x", "FP32", (2, 1, 28, 28))), IMAGES).key
+
+
+@pytest.mark.parametrize("metadata", [IMAGES, TEXTS])
+def test_one_element_a_row_is_a_row_in_any_number_of_dimensions(metadata: ModelMetadata) -> None:
+    elements = join_bytes([b"a", b"b"])
+    flat, column, deep = (
+        prepare(infer(Tensor("x", "BYTES", shape, elements)), metadata) for shape in ((2,), (2, 1), (2, 1, 1))
+    )
+    assert flat.key is not None
+    assert flat.key == column.key == deep.key
+    merged = merge([flat, column, deep])
+    assert isinstance(merged, V2Call)
+    assert merged.inputs[0].shape == (6,)
+    assert prepare(infer(Tensor("x", "BYTES", (1, 2), elements)), metadata).key is None
 
 
 def test_inputs_of_one_call_must_agree_on_their_rows() -> None:
