@@ -13,11 +13,14 @@ from matplotlib import pyplot
 from benchmarks.stats import spread
 
 Line = Tuple[List[float], List[float]]
-#: Each server keeps its colour in every plot.
+#: Each server keeps its colour in every plot; with our compute inside, the same, dashed.
 COLOURS = {
     "ours": "#d62728",
     "torchserve": "#1f77b4",
     "torchserve-batched": "#17becf",
+    "mosec": "#ff7f0e",
+    "triton": "#e377c2",
+    "rayserve": "#000000",
     "mlserver": "#2ca02c",
     "litserve": "#9467bd",
     "bentoml": "#8c564b",
@@ -33,7 +36,9 @@ def draw(
     figure, axes = pyplot.subplots(figsize=(7.5, 4.5), dpi=120)
     for name, (xs, ys) in lines.items():
         width = 2.5 if name == "ours" else 1.4
-        axes.plot(xs, ys, marker="o", markersize=4, linewidth=width, label=name, color=COLOURS.get(name))
+        colour, same = COLOURS.get(name.replace("-same", "")), name.endswith("-same")
+        style = "--" if same else "-"
+        axes.plot(xs, ys, marker="o", markersize=4, linewidth=width, linestyle=style, label=name, color=colour)
     if log_x:
         ticks = sorted({value for xs, _ in lines.values() for value in xs})
         axes.set_xscale("log", base=2)
