@@ -19,6 +19,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 PLANNED = 0.8
 CORES = (4, 8, 16)
 ROLES = ("wrapper", "torchserve", "worker")
+#: Beside MNIST.
+MODELS = ("efficientnet_lite0", "minilm", "densenet_161")
 
 Result = Mapping[str, Any]
 
@@ -100,8 +102,11 @@ def _budgets(where: Path) -> Iterator[Tuple[str, Dict[str, float]]]:
         f"mnist, {profile['connections']} connections",
         {role: spread([one.get(role, 0.0) for one in rounds]).median for role in ROLES},
     )
-    models = newest("models", where)
-    for model in models["models"] if models else ():
+    for name in MODELS:
+        models = newest("models", where, lambda result, name=name: _has(result, name))  # type: ignore[misc]
+        if models is None:
+            continue
+        model = next(one for one in models["models"] if one["model"] == name)
         runs = [
             run
             for run in model["runs"]
@@ -111,6 +116,10 @@ def _budgets(where: Path) -> Iterator[Tuple[str, Dict[str, float]]]:
             costs = [one["cpu_s_per_1000"] for one in runs[-1]["rounds"]]
             budget = {role: 1000 * spread([cost.get(role, 0.0) for cost in costs]).median for role in ROLES}
             yield f"{model['model']}, {runs[-1]['pictures']}, 16 connections", budget
+
+
+def _has(result: Result, name: str) -> bool:
+    return any(one["model"] == name for one in result["models"])
 
 
 def settings(budget: Mapping[str, float], cpus: int) -> Tuple[int, int, float]:
