@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from typing import Set
 
 #: Connections that wait to be accepted.
 BACKLOG = 2048
+#: Linux takes the ports of outgoing connections from 32768 on.
+_BELOW_EPHEMERAL, _TRIES = (20000, 32768), 100
+#: Not the generator that a program seeds: two programs of one seed would draw the same ports.
+_OWN = random.SystemRandom()
 #: What ``free_port`` has given.
 _given: Set[int] = set()
 
@@ -48,12 +53,28 @@ def listen(bound: socket.socket) -> None:
 def free_port() -> int:
     """A TCP port of the loopback address that nothing uses now, each a new one.
 
-    Until somebody binds it, the kernel may well choose the same again.
+    Until somebody binds it, somebody else may take it: so it is drawn at random from where the kernel does not look for
+    the ports of outgoing connections, and only where all of these are taken from there.
     """
+    for _ in range(_TRIES):
+        port = _OWN.randrange(*_BELOW_EPHEMERAL)
+        if port not in _given and _free(port):
+            _given.add(port)
+            return port
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port not in _given:
-            _given.add(port)
-            return port
+            last: int = probe.getsockname()[1]
+        if last not in _given:
+            _given.add(last)
+            return last
+
+
+def _free(port: int) -> bool:
+    """Whether nothing listens there, at any address."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+        return True

@@ -54,7 +54,9 @@ def test_what_cannot_be_explained_is_told(
     assert not (tmp_path / "heat.png").exists()
 
 
-@pytest.mark.parametrize(("content", "said"), [(None, "no such file"), (b"no picture", "not an image")])
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "no such file"), (b"no picture", "x.png: no picture that can be read")]
+)
 def test_a_file_that_is_no_image_is_told(
     served: Served, tmp_path: Path, content: Optional[bytes], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
