@@ -13,11 +13,10 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from benchmarks import machine
 from benchmarks.cases import Case
-from benchmarks.environments import ROOT
 from benchmarks.output import add_output, write_result
 from benchmarks.quiet import Quiet, add_patience
 from benchmarks.servers.base import Server
-from benchmarks.servers.models import MODELS, OursModel, prepare
+from benchmarks.servers.models import MODELS, OursModel, add_models_in, prepare
 from benchmarks.servers.ours import Ours
 from benchmarks.serving import rounds, start_all
 
@@ -62,13 +61,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks flags", description=__doc__)
     parser.add_argument("variants", nargs="+", metavar="FLAG=VALUE,…", help="such as pipelining=true pipelining=false")
     parser.add_argument("--model", choices=("mnist", "minilm"), default="mnist", help="(default: mnist)")
-    parser.add_argument(
-        "--models-in",
-        type=Path,
-        metavar="DIR",
-        default=ROOT / "build" / "benchmarks" / "models",
-        help="minilm's weights and archive, made once (default: build/benchmarks/models)",
-    )
+    add_models_in(parser)
     parser.add_argument("--rounds", type=int, default=10, help="rounds of every case (default: 10)")
     parser.add_argument("--seconds", type=float, default=3, help="seconds of load a round (default: 3)")
     parser.add_argument("--connections", type=int, nargs="+", default=list(CONNECTIONS), help="default: 1 64")

@@ -19,19 +19,20 @@ RESULTS = ROOT / "benchmarks" / "results"
 PLANNED = 0.8
 CORES = (4, 8, 16)
 ROLES = ("wrapper", "torchserve", "worker")
-#: Beside MNIST.
-MODELS = ("efficientnet_lite0", "minilm", "densenet_161")
 
 Result = Mapping[str, Any]
 
 
-def newest(kind: str, where: Path, accept: Callable[[Result], bool] = lambda result: True) -> Optional[Result]:
-    """The newest result of a kind that is accepted, with its report's path as ``report``; None where there is none."""
+def results(kind: str, where: Path) -> Iterator[Result]:
+    """Those of a kind, the newest first, with its report's path as ``report``."""
     for path in sorted(where.glob(f"{kind}-*.json"), reverse=True):
         result: Dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if accept(result):
-            return {**result, "report": f"../benchmarks/results/{path.with_suffix('.md').name}"}
-    return None
+        yield {**result, "report": f"../benchmarks/results/{path.with_suffix('.md').name}"}
+
+
+def newest(kind: str, where: Path, accept: Callable[[Result], bool] = lambda result: True) -> Optional[Result]:
+    """The newest result of a kind that is accepted; None where there is none."""
+    return next(filter(accept, results(kind, where)), None)
 
 
 def parts(where: Path = RESULTS) -> Dict[str, str]:
@@ -102,11 +103,11 @@ def _budgets(where: Path) -> Iterator[Tuple[str, Dict[str, float]]]:
         f"mnist, {profile['connections']} connections",
         {role: spread([one.get(role, 0.0) for one in rounds]).median for role in ROLES},
     )
-    for name in MODELS:
-        models = newest("models", where, lambda result, name=name: _has(result, name))  # type: ignore[misc]
-        if models is None:
-            continue
-        model = next(one for one in models["models"] if one["model"] == name)
+    found: Dict[str, Any] = {}
+    for result in results("models", where):
+        for model in result["models"]:
+            found.setdefault(model["model"], model)
+    for name, model in sorted(found.items()):
         runs = [
             run
             for run in model["runs"]
@@ -115,11 +116,7 @@ def _budgets(where: Path) -> Iterator[Tuple[str, Dict[str, float]]]:
         if runs:
             costs = [one["cpu_s_per_1000"] for one in runs[-1]["rounds"]]
             budget = {role: 1000 * spread([cost.get(role, 0.0) for cost in costs]).median for role in ROLES}
-            yield f"{model['model']}, {runs[-1]['pictures']}, 16 connections", budget
-
-
-def _has(result: Result, name: str) -> bool:
-    return any(one["model"] == name for one in result["models"])
+            yield f"{name}, {runs[-1]['pictures']}, 16 connections", budget
 
 
 def settings(budget: Mapping[str, float], cpus: int) -> Tuple[int, int, float]:

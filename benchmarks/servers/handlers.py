@@ -9,9 +9,8 @@ from typing import Callable, Dict
 
 import torch
 
-from benchmarks.images import photograph
 from benchmarks.servers import archives
-from benchmarks.servers.models import IMAGENET, Model, rows
+from benchmarks.servers.models import IMAGENET, Model, mean_scores
 
 #: How the handlers of a model are called in the report; the first is what the others are compared with.
 Archives = Dict[str, Path]
@@ -37,23 +36,28 @@ def _random_resnet18(weights: Path) -> None:
 
     torch.manual_seed(0)
     network = resnet18(weights=None).eval()
-    prepared = Model("resnet18", (), "image_classifier", 8, IMAGENET)
+    mean = mean_scores(Model("resnet18", (), "image_classifier", 8, IMAGENET), network)
     with torch.no_grad():
-        pictures = [rows(prepared, photograph(index, 224, 224)) for index in range(8)]
-        network.fc.bias -= network(torch.cat(pictures)).mean(0)
+        network.fc.bias -= mean
     torch.save(network.state_dict(), weights)
 
 
 def detector(place: Path, random_weights: bool) -> Archives:
     """SSDlite with random weights; TorchServe's object_detector as it is."""
-    folder = archives.fetched("detector", place, random_weights)
+    folder = archives.fetched("detector", place / "models", random_weights)
     stock = archives.stock_model(place / "stock", folder, "object_detector", [])
     return {"stock": stock, "ours": archives.packed(folder.parent, "detector", place / "ours")}
 
 
 def minilm(place: Path, random_weights: bool) -> Archives:
-    """A sentence encoder; TorchServe has no handler of that kind, its Transformer example shows one."""
-    return archives.minilm(place, random_weights)
+    """A sentence encoder, compiled ahead and not; TorchServe's Transformer example shows a handler of that kind."""
+    folder = archives.fetched("minilm", place / "models", random_weights)
+    extras = [folder / name for name in ("vocab.txt", "wordpiece.py")]
+    return {
+        "stock": archives.stock_model(place / "stock", folder, archives.HERE / "minilm_stock.py", extras),
+        "ours": archives.packed(folder.parent, "minilm", place / "ours"),
+        "ours, not ahead": archives.packed(folder.parent, "minilm", place / "eager", "--no-compile"),
+    }
 
 
 MODELS: Dict[str, Callable[[Path, bool], Archives]] = {"minilm": minilm, "resnet18": resnet18, "detector": detector}

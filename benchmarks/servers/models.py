@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import io
 import json
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -81,6 +81,17 @@ MODELS = {
 }
 
 
+def add_models_in(parser: argparse.ArgumentParser) -> None:
+    """The flag that names where `prepare` puts its folders."""
+    parser.add_argument(
+        "--models-in",
+        type=Path,
+        metavar="DIR",
+        default=ROOT / "build" / "benchmarks" / "models",
+        help="weights and archives, made once: compiling takes minutes (default: build/benchmarks/models)",
+    )
+
+
 def prepare(model: Model, place: Path) -> Path:
     """The folder with the model's weights and archives, made where it is not there, or of other code, in minutes.
 
@@ -92,9 +103,7 @@ def prepare(model: Model, place: Path) -> Path:
     if whole.exists() and whole.read_text() == made_of:
         return folder
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(SOURCES / model.name, folder / model.name)
-    random = ["--random-weights"] if model.random else []
-    subprocess.run([sys.executable, str(folder / model.name / "fetch.py"), *random], check=True)
+    archives.fetched(model.name, folder, model.random)
     if not model.texts:
         _spread(model, folder)
         # Classes are compared by number.
@@ -122,11 +131,17 @@ def _spread(model: Model, folder: Path) -> None:
     weights = folder / model.name / f"{model.name}.pt"
     state = torch.load(weights, weights_only=True)
     (*_, last) = [name for name, layer in network.named_modules() if isinstance(layer, torch.nn.Linear)]
-    pictures = [Case("base64", 1, 1, "224x224").images(index)[0] for index in range(8)]
-    with torch.inference_mode():
-        state[f"{last}.bias"] -= network(torch.cat([rows(model, picture) for picture in pictures])).mean(0)
+    state[f"{last}.bias"] -= mean_scores(model, network)
     torch.save(state, weights)
     _network.cache_clear()
+
+
+def mean_scores(model: Model, network: torch.nn.Module) -> torch.Tensor:
+    """[classes]: what a classifier gives to all photographs that are drawn; less that, they are of several classes."""
+    pictures = [Case("base64", 1, 1, "224x224").images(index)[0] for index in range(8)]
+    with torch.inference_mode():
+        scores: torch.Tensor = network(torch.cat([rows(model, picture) for picture in pictures])).mean(0)
+        return scores
 
 
 @lru_cache(maxsize=4)

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Dict, List
 
-from kserve_wrapper.modelstore import modules
+from kserve_wrapper.modelstore import modules, protocols
 
 NAME = "mar.json"
 #: The keys of mar.json that name one file and are options of torch-model-archiver.
@@ -39,7 +39,7 @@ HANDLERS = (
     *("text_classifier", "trt_llm_handler", "vllm_handler"),
 )
 #: The handler base of this project.
-PACKAGE = "mnist_handler"
+PACKAGE = protocols.BASE
 #: Files that are packed wherever they lie in the folder: TorchServe and handlers look for these names.
 LABELS, CONFIG = "index_to_name.json", "model-config.yaml"
 #: One that is not: it may be what its training needs.
@@ -173,8 +173,7 @@ def uses_package(folder: Path, description: Dict[str, Any]) -> bool:
         return True
     if not handler.is_file():
         return False
-    imports = rf"^\s*(from|import)\s+{PACKAGE}\b"
-    return re.search(imports, handler.read_text(encoding="utf-8"), re.MULTILINE) is not None
+    return protocols.imports_base(handler.read_text(encoding="utf-8"))
 
 
 def check_config(folder: Path, description: Dict[str, Any]) -> None:

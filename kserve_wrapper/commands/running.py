@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +19,7 @@ from typing import IO, Any, List, Mapping, Optional, Sequence, Type
 from urllib.parse import quote, urlsplit
 
 from kserve_wrapper.core import lifetime
+from kserve_wrapper.core.probe import answers
 from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.supervisor import checks
 
@@ -137,7 +136,7 @@ class Running:
 
     def _tell_ready(self, base: str, models: Sequence[str], before: List[str]) -> List[str]:
         """Tells which of several models are ready, where that are others than before; returns them."""
-        ready = [name for name in models if _succeeds(f"{base}/v2/models/{quote(name, safe='')}/ready")]
+        ready = [name for name in models if answers(f"{base}/v2/models/{quote(name, safe='')}/ready")]
         if 0 < len(ready) < len(models) and ready != before and self._anothers(base) is None:
             print(f"Ready so far: {', '.join(ready)} at {base}", flush=True)
         return ready
@@ -202,25 +201,3 @@ def why_not_ready(base: str) -> Optional[str]:
                 return f"the server answers {error.code}"
     except (OSError, ValueError):
         return "the server does not answer yet"
-
-
-def _succeeds(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except urllib.error.HTTPError as error:
-        error.close()
-        return False
-    except (OSError, ValueError):
-        return False
-
-
-def taken(host: str, port: int) -> bool:
-    """Whether somebody listens there."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            return error.errno == errno.EADDRINUSE
-    return False

@@ -22,7 +22,7 @@ from kserve_wrapper import modelstore
 from kserve_wrapper.archiver import BuildError, description, example
 from kserve_wrapper.commands.build import build_one
 from kserve_wrapper.commands.curl_lines import lines
-from kserve_wrapper.commands.running import Ports, Running, taken
+from kserve_wrapper.commands.running import Ports, Running
 from kserve_wrapper.commands.scratch import scratch
 from kserve_wrapper.core.sockets import free_port
 from kserve_wrapper.modelstore import protocols
@@ -30,7 +30,7 @@ from kserve_wrapper.modelstore.check import CONFIG, STORE
 from kserve_wrapper.modelstore.content import ENVELOPE_OF
 from kserve_wrapper.modelstore.write import WriteError, snapshot_of
 from kserve_wrapper.supervisor import java, launch
-from kserve_wrapper.supervisor.checks import owner
+from kserve_wrapper.supervisor.checks import owner, taken
 from kserve_wrapper.supervisor.options import WrapperFlags
 from kserve_wrapper.torchserve import archive
 from kserve_wrapper.torchserve.config import load
@@ -66,12 +66,13 @@ def _serve(options: argparse.Namespace, folder: Path) -> int:
     settings = {**torchserve_settings(options, models), "model_store": str(directory / STORE)}
     with Running(config, settings, flags, options.log, options.verbose) as running:
         _say(f"Starting TorchServe and the wrapper{'' if options.verbose else f' (log: {options.log})'}")
-        names = dict.fromkeys(archive.read(path).name for path in models)
-        if running.wait_ready(f"http://{_reached(options.host)}:{ports.http}", list(names)):
-            for line in _ready(running.base, ports, models, examples, folder):
+        served = list(map(archive.read, models))
+        names = list(dict.fromkeys(model.name for model in served))
+        if running.wait_ready(f"http://{_reached(options.host)}:{ports.http}", names):
+            for line in _ready(running.base, ports, served, examples, folder):
                 _say(line)
             envelope = load(config, launch.without_overridden(os.environ, settings), settings).service_envelope
-            for line in [*one_protocol(models, envelope), "", "Ctrl-C stops it."]:
+            for line in [*one_protocol(served, envelope), "", "Ctrl-C stops it."]:
                 _say(line)
         status = running.wait()
         if status != 0:
@@ -160,10 +161,14 @@ def torchserve_settings(options: argparse.Namespace, models: Sequence[Path]) -> 
 
 
 def _ready(
-    base: str, ports: Ports, models: Sequence[Path], examples: Mapping[str, Optional[Dict[str, Any]]], folder: Path
+    base: str,
+    ports: Ports,
+    models: Sequence[archive.Archive],
+    examples: Mapping[str, Optional[Dict[str, Any]]],
+    folder: Path,
 ) -> List[str]:
     versions: Dict[str, List[str]] = {}
-    for model in map(archive.read, models):
+    for model in models:
         versions.setdefault(model.name, []).append(model.version)
     told = [f"Ready: {', '.join(map(_served, versions, versions.values()))} at {base}, gRPC at port {ports.grpc}"]
     told += ["", "Try it:"]
@@ -173,9 +178,9 @@ def _ready(
     return [*told, f"  ts-kserve try {base}    # in the browser"]
 
 
-def one_protocol(models: Sequence[Path], envelope: Optional[str]) -> List[str]:
+def one_protocol(models: Sequence[archive.Archive], envelope: Optional[str]) -> List[str]:
     """A line for each model that answers one protocol alone, here and in a cluster."""
-    told = filter(None, (protocols.speaks(archive.read(path), envelope) for path in models))
+    told = filter(None, (protocols.speaks(model, envelope) for model in models))
     other = "v1" if envelope == "kservev2" else "v2"
     here, there = f"--set service_envelope={ENVELOPE_OF[other]}", f"ts-kserve manifests --protocol {other}"
     return [f"Note: {text}. For {other.upper()}: {here} here, {there} for a cluster." for text in told]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import socket
-from typing import Set
+from typing import Optional, Set
 
 #: Connections that wait to be accepted.
 BACKLOG = 2048
 #: Linux takes the ports of outgoing connections from 32768 on.
-_BELOW_EPHEMERAL, _TRIES = (20000, 32768), 100
+_BELOW_EPHEMERAL = (20000, 32768)
+#: Times that such a port is drawn.
+_TRIES = 100
 #: Not the generator that a program seeds: two programs of one seed would draw the same ports.
 _OWN = random.SystemRandom()
 #: What ``free_port`` has given.
@@ -56,25 +59,18 @@ def free_port() -> int:
     Until somebody binds it, somebody else may take it: so it is drawn at random from where the kernel does not look for
     the ports of outgoing connections, and only where all of these are taken from there.
     """
-    for _ in range(_TRIES):
-        port = _OWN.randrange(*_BELOW_EPHEMERAL)
-        if port not in _given and _free(port):
-            _given.add(port)
-            return port
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            last: int = probe.getsockname()[1]
-        if last not in _given:
-            _given.add(last)
-            return last
+    candidates = itertools.chain((_OWN.randrange(*_BELOW_EPHEMERAL) for _ in range(_TRIES)), itertools.repeat(0))
+    port = next(port for port in map(_unused, candidates) if port is not None and port not in _given)
+    _given.add(port)
+    return port
 
 
-def _free(port: int) -> bool:
-    """Whether nothing listens there, at any address."""
+def _unused(port: int) -> Optional[int]:
+    """The port, or for 0 one that the kernel chooses; None where it is taken at some address."""
     with socket.socket() as probe:
         try:
             probe.bind(("", port))
         except OSError:
-            return False
-        return True
+            return None
+        found: int = probe.getsockname()[1]
+        return found

@@ -10,17 +10,23 @@ from kserve_wrapper.modelstore.findings import Finding, warning
 from kserve_wrapper.torchserve.archive import BUILTIN_HANDLERS, Archive, ArchiveError, read
 from kserve_wrapper.upstream.envelopes import READS, V2
 
-_BASE = "mnist_handler"
-_IMPORTS = re.compile(rf"^\s*(from|import)\s+{_BASE}\b", re.MULTILINE)
+#: The handler base of this project.
+BASE = "mnist_handler"
+_IMPORTS = re.compile(rf"^\s*(from|import)\s+{BASE}\b", re.MULTILINE)
 
 
 def on_base(archive: Archive) -> bool:
     """Whether its handler is built on this project's base, which reads both protocols whatever the envelope."""
     if archive.handler is None or archive.handler in BUILTIN_HANDLERS:
         return False
-    if f"{_BASE}/__init__.py" in archive.members:
+    if f"{BASE}/__init__.py" in archive.members:
         return True
-    return any(_IMPORTS.search(archive.text(file) or "") for file in archive.members if file.endswith(".py"))
+    return any(imports_base(archive.text(file) or "") for file in archive.members if file.endswith(".py"))
+
+
+def imports_base(source: str) -> bool:
+    """Whether Python code imports this project's base."""
+    return _IMPORTS.search(source) is not None
 
 
 def speaks(archive: Archive, envelope: Optional[str]) -> Optional[str]:
@@ -34,7 +40,7 @@ def speaks(archive: Archive, envelope: Optional[str]) -> Optional[str]:
         return None
     answers = "V2 and gRPC alone, and of a BYTES input its first element" if reads == V2 else "V1 alone"
     return (
-        f"{archive.name} answers {answers}: its handler is not on this project's base ({_BASE}), and before it is "
+        f"{archive.name} answers {answers}: its handler is not on this project's base ({BASE}), and before it is "
         f"TorchServe's envelope {envelope}"
     )
 
@@ -57,7 +63,7 @@ def findings(path: Path, envelope: Optional[str] = None) -> Iterator[Finding]:
         if envelope
         else (
             f"{archive.name} answers one protocol, V1 or V2, as its service says: its handler is not on this project's "
-            f"base ({_BASE})"
+            f"base ({BASE})"
         )
     )
     if problem is not None:

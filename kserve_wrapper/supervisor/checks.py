@@ -80,16 +80,29 @@ def _wanted(config: TorchServeConfig, wrapper_ports: Mapping[str, int]) -> Itera
 
 def _bind(host: str, port: int) -> Optional[str]:
     """Why the port cannot be had, or None."""
+    error = _bind_error(host, port)
+    if error is None:
+        return None
+    if error.errno == errno.EADDRINUSE:
+        return f"is taken{owner(port)}. Stop what uses it, or choose another port"
+    if error.errno == errno.EACCES:
+        return "needs privileges. Choose a port from 1024 up"
+    return f"cannot be bound ({error.strerror}). Correct the host"
+
+
+def taken(host: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    error = _bind_error(host, port)
+    return error is not None and error.errno == errno.EADDRINUSE
+
+
+def _bind_error(host: str, port: int) -> Optional[OSError]:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return f"is taken{owner(port)}. Stop what uses it, or choose another port"
-            if error.errno == errno.EACCES:
-                return "needs privileges. Choose a port from 1024 up"
-            return f"cannot be bound ({error.strerror}). Correct the host"
+            return error
     return None
 
 

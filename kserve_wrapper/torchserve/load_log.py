@@ -40,7 +40,6 @@ _STOPPED = re.compile(r"Error while (?:registering model|retrieving snapshot det
 #: What a worker says that takes long.
 _PROGRESS = re.compile(r"(warming|compiling \([\w-]{1,40}\)), ([0-9]{1,9}) s( of at most [0-9]{1,9})?\Z")
 _WARM = "warm after "
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 #: Seconds after which a worker that ended has printed all that it will.
 _SETTLED = 0.5
 #: Where TorchServe cannot import a handler, it looks for one of its own by that name, and complains of that.
@@ -314,4 +313,4 @@ def _cause_and_mend(error: str) -> Tuple[str, str]:
 
 
 def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in _COLOURS.sub("", text)).strip()
+    return "".join(c if c.isprintable() else " " for c in tracebacks.COLOUR.sub("", text)).strip()

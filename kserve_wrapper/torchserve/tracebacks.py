@@ -19,7 +19,8 @@ _SLIPS = (
     "AttributeError",
     "TypeError",
 )
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+#: What a terminal takes for a colour.
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 #: Errors of the handler base are whole sentences.
 _BASE = re.compile(r"mnist_handler(?:\.\w+)+: ")
 
@@ -41,5 +42,5 @@ def plain(error: str, where: Optional[str]) -> str:
         error: ``ErrorName: text``.
         where: what `place` found.
     """
-    text = _BASE.sub("", _COLOUR.sub("", error), count=1).rstrip(" ?")
+    text = _BASE.sub("", COLOUR.sub("", error), count=1).rstrip(" ?")
     return f"{text} ({where})" if where is not None and text.startswith(_SLIPS) else text

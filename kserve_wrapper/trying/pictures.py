@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 #: Pixels that a picture may have: what the handlers take unless they are told otherwise (max_image_pixels).
 MOST = 89_478_485
+_TOO_MANY = f"are more than {MOST // 10**6} million, the most that is sent: scale it down first"
 #: A picture of no more pixels is sent as it is.
 SMALL = 512 * 512
 #: A picture that the model takes at any size is sent with no more pixels.
@@ -48,9 +49,6 @@ def open_picture(file: Union[str, IO[bytes]], mode: str) -> Image.Image:
         raise PictureError(
             "no picture that can be read, or a damaged one: PNG, JPEG, GIF, BMP, TIFF, WEBP can (save HEIC as JPEG)"
         ) from error
-
-
-_TOO_MANY = f"are more than {MOST // 10**6} million, the most that is sent: scale it down first"
 
 
 def flatten(image: Image.Image, mode: str) -> Image.Image:

@@ -31,19 +31,20 @@ def one_by_one(call: Call, metadata: ModelMetadata, envelope: Optional[str]) -> 
     """
     if metadata.extensions or envelope != _READS_FIRST or not isinstance(call, V2Call):
         return call
-    for tensor in call.inputs:
-        if tensor.datatype == "BYTES" and (count := len(bytes_elements(tensor.data))) != 1:
-            break
-    else:
-        return call
-    if count == 0:
-        raise InvalidRequest(f"input {tensor.name!r} has no element")
-    if len(call.inputs) > 1:
-        raise InvalidRequest(
-            f"input {tensor.name!r} has {count} elements beside other inputs, of which TorchServe's envelope "
-            f"{envelope} reads the first alone: send a request for each row, with one element in each BYTES input"
-        )
-    return replace(call, inputs=[_only(tensor, element) for element in bytes_elements(tensor.data)])
+    texts = [(tensor, bytes_elements(tensor.data)) for tensor in call.inputs if tensor.datatype == "BYTES"]
+    for tensor, elements in texts:
+        if len(elements) == 1:
+            continue
+        if not elements:
+            raise InvalidRequest(f"input {tensor.name!r} has no element")
+        if len(call.inputs) > 1:
+            raise InvalidRequest(
+                f"input {tensor.name!r} has {len(elements)} elements beside other inputs, of which TorchServe's "
+                f"envelope {envelope} reads the first alone: send a request for each row, with one element in each "
+                "BYTES input"
+            )
+        return replace(call, inputs=[_only(tensor, element) for element in elements])
+    return call
 
 
 def joined(sent: Call, reply: Reply) -> Reply:

@@ -284,7 +284,8 @@ def test_a_fault_of_a_folder_is_told_by_the_command_that_was_given(
 
 def test_every_model_has_a_line_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Server, "metadata", lambda *_: METADATA)
-    models = [make_mar(tmp_path), make_mar(tmp_path / "b", version="2.0"), make_mar(tmp_path, "churn")]
+    mars = [make_mar(tmp_path), make_mar(tmp_path / "b", version="2.0"), make_mar(tmp_path, "churn")]
+    models = list(map(archive.read, mars))
     told = serve._ready("http://h:1", Ports(1, 2), models, {}, tmp_path)
     assert told[0] == (
         "Ready: mnist (versions 1.0, 2.0; the last unless a URL names one), churn at http://h:1, gRPC at port 2"
@@ -301,8 +302,8 @@ def test_every_model_has_a_line_to_try(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_model_of_one_protocol_is_told(tmp_path: Path) -> None:
     models = [
-        make_mar(tmp_path, "mob", handler="image_classifier"),
-        make_mar(tmp_path, members={"mnist_handler/__init__.py": ""}),
+        archive.read(make_mar(tmp_path, "mob", handler="image_classifier")),
+        archive.read(make_mar(tmp_path, members={"mnist_handler/__init__.py": ""})),
     ]
     (told,) = serve.one_protocol(models, "kserve")
     assert told.startswith("Note: mob answers V1 alone: its handler is not on this project's base")

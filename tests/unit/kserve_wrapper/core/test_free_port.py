@@ -19,4 +19,4 @@ def test_one_that_is_taken_at_any_address_is_not_given() -> None:
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))
         taken.listen()
-        assert not sockets._free(taken.getsockname()[1])
+        assert sockets._unused(taken.getsockname()[1]) is None
