@@ -55,6 +55,8 @@ def measured(
     try:
         tried = [one for one in up if isinstance(one, Tuned)]
         bad = [one for one in tried if not works(model, one, partial(one.try_all, place, given.seconds))]
+        for one in up:
+            one.beside_others = len(up) > 1
         able = [one for one in up if one not in bad and works(model, one, partial(begin, model, one, place))]
         records = rounds(able, wanted, given.rounds, given.seconds, place, quiet)
     finally:

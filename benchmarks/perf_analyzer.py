@@ -1,4 +1,4 @@
-"""NVIDIA's perf_analyzer on our server: HTTP with JSON, HTTP with binary tensors and gRPC, at 1 to 64 at a time.
+"""NVIDIA's perf_analyzer on our server, and on Triton: HTTP with JSON and with binary tensors, gRPC, at 1 to 64.
 
 The program is a user's own, taken as it is. It is looked for as PERF_ANALYZER (a command line) and on the PATH. PyPI's
 package perf-analyzer has it, for glibc 2.38 and later; elsewhere it runs by a newer system's loader:
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import os
 import shlex
 import shutil
@@ -19,10 +20,13 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from benchmarks import machine
+from benchmarks.cases import Case
 from benchmarks.output import add_output, write_result
 from benchmarks.quiet import Quiet, add_patience
-from benchmarks.servers.ours import Ours
-from benchmarks.serving import start_all
+from benchmarks.servers.base import Server
+from benchmarks.servers.choice import choose
+from benchmarks.servers.tuned import Tuned
+from benchmarks.serving import say, start_all
 
 FORMS: Mapping[str, Sequence[str]] = {
     "HTTP JSON": ("-i", "http", "--input-tensor-format", "json", "--output-tensor-format", "json"),
@@ -30,6 +34,7 @@ FORMS: Mapping[str, Sequence[str]] = {
     "gRPC": ("-i", "grpc"),
 }
 CONCURRENCY = (1, 2, 4, 8, 16, 32, 64)
+SERVERS = ("ours", "triton", "triton-same")
 #: What its table is called in its own report, and here.
 _COLUMNS = {
     "Inferences/Second": "per_second",
@@ -54,19 +59,21 @@ def program() -> List[str]:
     return shlex.split(os.environ.get("PERF_ANALYZER", "")) or ([found] if found else [])
 
 
-def measure(form: str, concurrency: int, address: str, given: argparse.Namespace, directory: Path) -> Dict[str, Any]:
+def measure(server: Server, form: str, concurrency: int, given: argparse.Namespace, directory: Path) -> Dict[str, Any]:
     """One case: its own figures, and whether it calls them stable. Raises NotMeasured."""
-    figures = _figures(form, concurrency, address, given, given.stability, directory)
-    stable = figures is not None
-    # It reports nothing that it does not call stable.
-    figures = figures or _figures(form, concurrency, address, given, _ANYTHING, directory)
+    server = server.for_case(Case("grpc-raw" if form == "gRPC" else "v2-binary", concurrency))
+    with server.turn():
+        figures = _figures(server, form, concurrency, given, given.stability, directory)
+        stable = figures is not None
+        # It reports nothing that it does not call stable.
+        figures = figures or _figures(server, form, concurrency, given, _ANYTHING, directory)
     if figures is None:
-        raise NotMeasured(f"perf_analyzer, {form} at {concurrency}: no figures")
-    return {"form": form, "concurrency": concurrency, "stable": stable, **figures}
+        raise NotMeasured(f"perf_analyzer on {server.name}, {form} at {concurrency}: no figures")
+    return {"server": server.name, "form": form, "concurrency": concurrency, "stable": stable, **figures}
 
 
 def _figures(
-    form: str, concurrency: int, address: str, given: argparse.Namespace, stability: int, directory: Path
+    server: Server, form: str, concurrency: int, given: argparse.Namespace, stability: int, directory: Path
 ) -> Optional[Dict[str, float]]:
     """Its figures; None where they are not stable.
 
@@ -77,7 +84,9 @@ def _figures(
     """
     report = directory / "report.csv"
     report.unlink(missing_ok=True)
-    command = [*program(), "-m", "mnist", "-u", address, *FORMS[form], "--input-data", "zero", "-f", str(report)]
+    address = str(server.grpc if form == "gRPC" else server.http)
+    command = [*program(), "-m", server.tensor_model, "-u", address, *FORMS[form]]
+    command += ["--input-data", "zero", "-f", str(report)]
     command += ["--concurrency-range", str(concurrency), "-p", str(int(given.seconds * 1000)), "-s", str(stability)]
     command += ["-r", str(given.trials)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT)
@@ -85,31 +94,32 @@ def _figures(
     if _UNSTABLE in said and not report.exists():
         return None
     if ran.returncode or not report.exists() or "error" in said.lower():
-        raise NotMeasured(f"perf_analyzer, {form} at {concurrency}: status {ran.returncode}\n{said[-2000:]}")
+        cause = f"status {ran.returncode}\n{said[-2000:]}"
+        raise NotMeasured(f"perf_analyzer on {server.name}, {form} at {concurrency}: {cause}")
     with report.open() as file:
         [row] = csv.DictReader(file)
     return {name: float(row[column]) for column, name in _COLUMNS.items()}
 
 
 def run(given: argparse.Namespace) -> Dict[str, Any]:
-    """All cases, one after the other: nothing is compared."""
+    """All cases; at each the servers take turns."""
     quiet, described = Quiet(given.patience), machine.describe()
-    server = Ours()
+    servers = choose(given.servers, "frozen", None, given.windows, given.concurrency)
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         directory = Path(place)
         try:
-            start_all([server], directory)
+            start_all(servers, directory)
+            tried = {one.name: one.tried for one in servers if isinstance(one, Tuned)}
             runs = []
-            for form in FORMS:
-                address = server.grpc if form == "gRPC" else server.http
-                for concurrency in given.concurrency:
-                    runs.append(quiet.run(measure, form, concurrency, address, given, directory))
-                    print(runs[-1], file=sys.stderr, flush=True)
+            for form, concurrency, server in itertools.product(FORMS, given.concurrency, servers):
+                runs.append(quiet.run(measure, server, form, concurrency, given, directory))
+                say(str(runs[-1]))
         finally:
-            server.stop()
+            for server in servers:
+                server.stop()
     described["steal"] = quiet.to_json()
     asked = {"seconds": given.seconds, "stability": given.stability, "trials": given.trials, "program": version()}
-    return {"kind": "perf_analyzer", "machine": described, "asked": asked, "runs": runs}
+    return {"kind": "perf_analyzer", "machine": described, "asked": asked, "windows": tried, "runs": runs}
 
 
 def version() -> str:
@@ -125,6 +135,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--concurrency", type=int, nargs="+", default=CONCURRENCY, help="requests at a time (1 to 64)")
+    parser.add_argument("--servers", nargs="+", choices=SERVERS, default=SERVERS, help="default: all")
+    parser.add_argument(
+        "--windows", type=float, nargs="+", metavar="MS", default=[0, 1, 5], help="Triton's delays to try (0 1 5)"
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="seconds of one of its windows (default: 1)")
     parser.add_argument("--stability", type=int, default=10, help="percent by which three may differ (default: 10)")
     parser.add_argument("--trials", type=int, default=10, help="windows at most (default: 10)")

@@ -30,6 +30,7 @@ def say(text: str) -> None:
 def start_all(servers: Sequence[Server], directory: Path) -> None:
     """Tries what is open of each by itself, then starts them one after the other: none slows another's start down."""
     for server in servers:
+        server.beside_others = len(servers) > 1
         if isinstance(server, Tuned):
             server.try_all(directory, 2)
     for server in servers:

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import signal
+import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 #: Makes one request of some images.
 Build = Callable[[Sequence[bytes]], HttpRequest]
 GrpcBuild = Callable[[Sequence[bytes]], bytes]
+#: Seconds that a server has for what fell due while it was held still.
+AWAKE_S = 0.2
 
 
 class Server(ABC):
@@ -35,8 +38,10 @@ class Server(ABC):
     name: str = ""
     #: Whether it normalises tensors of 0..1 itself, as it does images.
     normalises = True
-    #: Whether it takes processor time while nobody asks it: others would not have that in their turns.
-    restless = False
+    #: Its V2 model that takes tensors.
+    tensor_model = "mnist"
+    #: Whether others of its run are up, see ``turn``.
+    beside_others = False
 
     def __init__(self) -> None:
         self.http = ""
@@ -93,8 +98,13 @@ class Server(ABC):
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """While it is this server's turn; a restless one is held still before and after."""
+        """While it is this server's turn. Beside others it is held still before and after.
+
+        An idle server takes processors too: it polls queues, looks after its processes, collects its garbage.
+        """
         self._signal(signal.SIGCONT)
+        if self.beside_others:
+            time.sleep(AWAKE_S)
         try:
             yield
         finally:
@@ -105,7 +115,7 @@ class Server(ABC):
         self._signal(signal.SIGSTOP)
 
     def _signal(self, number: int) -> None:
-        if self.restless:
+        if self.beside_others:
             for group in self.groups:
                 group.signal(number)
 

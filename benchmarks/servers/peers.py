@@ -86,7 +86,6 @@ class MLServer(Peer):
 
 class LitServe(Peer):
     name = "litserve"
-    restless = True  # its processes poll their queues
     ready_path = "/health"
 
     def launch(self, directory: Path) -> None:

@@ -57,6 +57,7 @@ class RayServe(AsksItself):
 
 class Triton(Peer):
     name = "triton"
+    tensor_model = "mnist_tensors"
     ready_path = "/v2/models/mnist/ready"
 
     def launch(self, directory: Path) -> None:
@@ -68,7 +69,7 @@ class Triton(Peer):
         self.groups = [ProcessGroup("triton", command, directory, own)]
 
     def forms(self) -> Mapping[str, Build]:
-        path = "/v2/models/mnist_tensors/infer"
+        path = f"/v2/models/{self.tensor_model}/infer"
         return {
             "base64": lambda images: v2_binary_bytes("/v2/models/mnist/infer", images),
             "v2-json": lambda images: v2_json(path, images),
@@ -76,4 +77,4 @@ class Triton(Peer):
         }
 
     def grpc_forms(self) -> Mapping[str, GrpcBuild]:
-        return {"grpc-raw": lambda images: grpc_raw("mnist_tensors", images)}
+        return {"grpc-raw": lambda images: grpc_raw(self.tensor_model, images)}

@@ -61,6 +61,7 @@ class Tuned(Server):
 
     def launch(self, directory: Path) -> None:
         for window in sorted({self.window(count) for count in self._connections}):
+            self._variants[window].beside_others = self.beside_others
             self._variants[window].launch(directory / f"{window:g}")
 
     def is_ready(self) -> bool:

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import machine, perf_analyzer
 from benchmarks.report import write_report
+from benchmarks.servers.ours import Ours
 
 GIVEN = argparse.Namespace(seconds=0.5, stability=10, trials=4)
 CSV = "Concurrency,Inferences/Second,p50 latency,p90 latency,p99 latency\n8,812.5,9000,12000,20000\n"
@@ -26,14 +27,14 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
 
 def test_its_figures_are_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path, monkeypatch, "assert option('-s') == '10'\nopen(option('-f'), 'w').write(CSV)")
-    measured = perf_analyzer.measure("gRPC", 8, "127.0.0.1:1", GIVEN, tmp_path)
-    assert measured == {"form": "gRPC", "concurrency": 8, "stable": True, **FIGURES}
+    measured = perf_analyzer.measure(Ours(), "gRPC", 8, GIVEN, tmp_path)
+    assert measured == {"server": "ours", "form": "gRPC", "concurrency": 8, "stable": True, **FIGURES}
 
 
 def test_what_it_does_not_call_stable_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body = "if option('-s') == '10':\n    print('Failed to obtain stable measurement.'); sys.exit(2)\n"
     program(tmp_path, monkeypatch, body + "open(option('-f'), 'w').write(CSV)")
-    measured = perf_analyzer.measure("HTTP JSON", 8, "127.0.0.1:1", GIVEN, tmp_path)
+    measured = perf_analyzer.measure(Ours(), "HTTP JSON", 8, GIVEN, tmp_path)
     assert (measured["stable"], measured["per_second"]) == (False, 812.5)
 
 
@@ -43,17 +44,22 @@ def test_what_it_does_not_call_stable_is_said_so(tmp_path: Path, monkeypatch: py
 def test_a_run_with_errors_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     program(tmp_path, monkeypatch, body)
     with pytest.raises(perf_analyzer.NotMeasured, match="gRPC at 8"):
-        perf_analyzer.measure("gRPC", 8, "127.0.0.1:1", GIVEN, tmp_path)
+        perf_analyzer.measure(Ours(), "gRPC", 8, GIVEN, tmp_path)
 
 
 def test_the_report_has_a_table_a_form(tmp_path: Path) -> None:
-    runs = [{"form": form, "concurrency": 8, "stable": form == "gRPC", **FIGURES} for form in perf_analyzer.FORMS]
+    runs = [
+        {"server": server, "form": form, "concurrency": 8, "stable": form == "gRPC", **FIGURES, "per_second": rate}
+        for form in perf_analyzer.FORMS
+        for server, rate in (("ours", 812.5), ("triton", 325.0))
+    ]
     asked = {"seconds": 1.0, "stability": 10, "trials": 10, "program": "Perf Analyzer"}
     path = tmp_path / "result.json"
     path.write_text(json.dumps({"kind": "perf_analyzer", "machine": machine.describe(), "asked": asked, "runs": runs}))
     text = write_report(path).read_text()
-    assert "| 8 | 812 | 9.00 | 12.0 | 20.0 | yes |" in text
-    assert text.count("| no |") == 2
+    assert "| ours | 8 | 812 | 9.00 | 12.0 | 20.0 | yes |  |" in text
+    assert "| triton | 8 | 325 | 9.00 | 12.0 | 20.0 | yes | 2.50x |" in text
+    assert text.count("| no |") == 4
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         f"## {form}" for form in perf_analyzer.FORMS
     ]

@@ -62,9 +62,9 @@ def test_roles(command: list[str], role: str) -> None:
     assert role_of(command, "other") == role
 
 
-def test_a_restless_server_is_held_still_out_of_its_turn(tmp_path: Path) -> None:
+def test_a_server_beside_others_is_held_still_out_of_its_turn(tmp_path: Path) -> None:
     class Busy(Server):
-        name, restless = "busy", True
+        name, beside_others = "busy", True
 
         def launch(self, directory: Path) -> None:
             self.groups = [ProcessGroup("busy", [sys.executable, "-c", "while True: pass"], directory, {})]
