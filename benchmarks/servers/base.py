@@ -40,6 +40,8 @@ class Server(ABC):
     normalises = True
     #: Its V2 model that takes tensors.
     tensor_model = "mnist"
+    #: Whether it goes on as before once it was held still.
+    can_be_held = True
     #: Whether others of its run are up, see ``turn``.
     beside_others = False
 
@@ -103,7 +105,7 @@ class Server(ABC):
         An idle server takes processors too: it polls queues, looks after its processes, collects its garbage.
         """
         self._signal(signal.SIGCONT)
-        if self.beside_others:
+        if self.beside_others and self.can_be_held:
             time.sleep(AWAKE_S)
         try:
             yield
@@ -115,7 +117,7 @@ class Server(ABC):
         self._signal(signal.SIGSTOP)
 
     def _signal(self, number: int) -> None:
-        if self.beside_others:
+        if self.beside_others and self.can_be_held:
             for group in self.groups:
                 group.signal(number)
 

@@ -58,6 +58,7 @@ class RayServe(AsksItself):
 class Triton(Peer):
     name = "triton"
     tensor_model = "mnist_tensors"
+    can_be_held = False  # its processes watch one another by the clock
     ready_path = "/v2/models/mnist/ready"
 
     def launch(self, directory: Path) -> None:

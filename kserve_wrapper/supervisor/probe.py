@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from typing import Optional
 
+from kserve_wrapper.core.clocks import RunningClock
 from kserve_wrapper.core.errors import WrapperError
 from kserve_wrapper.upstream import once
 from kserve_wrapper.upstream.address import Address
@@ -21,27 +21,29 @@ class Probe:
     Args:
         host, port: where the wrapper's HTTP is reached from here.
         tls: it speaks TLS there.
-        hang_limit: seconds of silence that are borne. That TorchServe is gone, the wrapper says after as long.
+        hang_limit: seconds of silence that are borne, while this process runs. That TorchServe is gone, the wrapper
+            says after as long.
     """
 
     def __init__(self, host: str, port: int, tls: bool, hang_limit: float) -> None:
         self._address = Address("https" if tls else "http", host, port, host)
         self._tls = _tls() if tls else None
         self._hang_limit = hang_limit
-        self._answered = time.monotonic()
+        self._clock = RunningClock(2 * (_EVERY + _TIMEOUT))
+        self._answered = self._clock()
         self._next = 0.0
 
     def pause(self) -> float:
         """Seconds until the next question."""
-        return max(0.0, self._next - time.monotonic())
+        return max(0.0, self._next - self._clock())
 
     def ask(self) -> Optional[str]:
         """What is wrong, or None; asks only when it is time."""
-        now = time.monotonic()
+        now = self._clock()
         if now < self._next:
             return None
         status = self._status()
-        self._next = time.monotonic() + _EVERY
+        self._next = self._clock() + _EVERY
         if status is None:
             silent = now - self._answered
             return f"the wrapper has not answered for {silent:.0f} s" if silent > self._hang_limit else None

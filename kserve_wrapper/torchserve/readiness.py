@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Set
 
 from kserve_wrapper.core import tasks
 from kserve_wrapper.core.calls import ModelCapacity, ModelMetadata
+from kserve_wrapper.core.clocks import RunningClock
 from kserve_wrapper.core.errors import BadGateway, DeadlineExceeded, InternalError, NotFound, WrapperError
 from kserve_wrapper.torchserve.config import TorchServeConfig
 from kserve_wrapper.torchserve.describing import may_describe
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 #: Polls between two listings of all models; the models known are looked at in every poll.
 _LIST_EVERY = 3
+#: Whole polls after which this process must have stood still.
+_STILL = 2.0
 #: Seconds for one question; a look is ended sooner, by ``poll_timeout``.
 _LOOK_LIMIT = 60.0
 
@@ -83,7 +85,8 @@ class Readiness:
         self._awaited = set(config.models)
         self._reachable = False
         self._listed = False
-        self._seen = self._started = time.monotonic()
+        self._clock = RunningClock(_STILL * (self._settings.poll_interval + self._settings.poll_timeout))
+        self._seen = self._started = self._clock()
         self._ever_seen = False
         self._last_answer = 0.0
         self._death_logged = False
@@ -100,7 +103,7 @@ class Readiness:
 
     def dead(self) -> Optional[str]:
         """Why ``live`` is false, or None."""
-        now, settings = time.monotonic(), self._settings
+        now, settings = self._clock(), self._settings
         limit = settings.gone_limit if self._ever_seen else settings.start_limit
         if now - self._seen > limit:
             return f"TorchServe has not answered for {limit:g} s ({self.problem})"
@@ -133,11 +136,11 @@ class Readiness:
             return "the model server does not answer"
         if found is None or not found.versions:
             return self._restoring.reason(name, self._models)
-        return found.version(version).reason(time.monotonic())
+        return found.version(version).reason(self._clock())
 
     def _reason_now(self, name: str) -> str:
         """``reason`` of the first version that is not ready."""
-        reasons = [version.reason(time.monotonic()) for version in self._models[name].versions.values()]
+        reasons = [version.reason(self._clock()) for version in self._models[name].versions.values()]
         return next(filter(None, reasons), self._restoring.reason(name, self._models))
 
     def archives(self) -> Set[str]:
@@ -188,7 +191,7 @@ class Readiness:
 
     def report_answered(self) -> None:
         """The data path has just had an answer: a slow poll alone does not make TorchServe gone."""
-        self._last_answer = time.monotonic()
+        self._last_answer = self._clock()
 
     def _find(self, name: str) -> Optional[Model]:
         found = self._models.get(name)
@@ -231,7 +234,7 @@ class Readiness:
             await self._look_again(listing)
             self._found()
         except (asyncio.TimeoutError, DeadlineExceeded):
-            if time.monotonic() - self._last_answer > self._settings.poll_timeout:
+            if self._clock() - self._last_answer > self._settings.poll_timeout:
                 self._lost("it does not answer in time")
         except WrapperError as error:
             self._lost(error.message)
@@ -290,7 +293,7 @@ class Readiness:
 
     def _take(self, model: Model, found: List[Description], default: str) -> None:
         before = {number: version.is_ready for number, version in model.versions.items()}
-        now = time.monotonic()
+        now = self._clock()
         model.update(found, default, now)
         if model.settled:
             self._awaited.discard(model.name)
@@ -334,7 +337,7 @@ class Readiness:
                     logger.info("renewed TorchServe's %s key", purpose)
 
     def _found(self) -> None:
-        self._seen, self._ever_seen = time.monotonic(), True
+        self._seen, self._ever_seen = self._clock(), True
         if not self._reachable:
             logger.info("TorchServe answers at %s", self._management.address)
         self._reachable, self.problem = True, None
@@ -387,6 +390,6 @@ class Readiness:
         return description
 
     def _failed(self, model: Model, number: str, version: Version) -> None:
-        version.next_try = time.monotonic() + self._settings.load_delay
+        version.next_try = self._clock() + self._settings.load_delay
         if version.tries == self._settings.load_max_try:
             logger.error("model %r %s did not answer in %d tries", model.name, number, version.tries)

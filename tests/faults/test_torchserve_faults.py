@@ -14,7 +14,7 @@ from tests.faults.conftest import MakePod
 from tests.faults.figures import pick, record
 from tests.faults.kinds import echoes
 from tests.faults.load import Background, Tally, run_load
-from tests.faults.pod import PATIENCE, Pod, exists, kill, until
+from tests.faults.pod import PATIENCE, Pod, descendants, exists, kill, until
 from tests.faults.under_load import HANG, UNREADY_WITHIN, both_models, course_of, in_thread
 
 
@@ -77,6 +77,24 @@ def test_torchserve_hangs_for_good(make_pod: MakePod) -> None:
     assert "TorchServe hangs or does not recover" in text
     assert not exists(torchserve)
     assert tally.outcomes["late"] == tally.outcomes["wrong"] == tally.outcomes["lost"] == 0, tally.faults[:5]
+
+
+def test_a_pod_held_still_for_longer_than_a_hang_goes_on(make_pod: MakePod) -> None:
+    """A suspended machine or a frozen container: all stood still, so nobody hung."""
+    with make_pod(options=["--hang_limit", "8"]) as pod:
+        still = [pod.supervisor.pid, *descendants(pod.supervisor.pid)]
+        for pid in still:
+            kill(pid, signal.SIGSTOP)
+        time.sleep(20)
+        for pid in still:
+            kill(pid, signal.SIGCONT)
+        ends = time.monotonic() + 6
+        while time.monotonic() < ends:
+            assert pod.supervisor.poll() is None, pod.text()
+            time.sleep(0.1)
+        assert pod.status("/v2/health/live") == 200
+        until(pod.ready, "the pod is ready again")
+    assert "not live any more" not in pod.text()
 
 
 async def _load_until_it_ends(pod: Pod, harm: Callable[[], None]) -> tuple[Tally, float]:
