@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 COMMANDS = {
@@ -30,6 +31,8 @@ def main() -> int:
         for name, meaning in COMMANDS.items():
             print(f"  {name:<13} {meaning}")
         return 0 if len(sys.argv) > 1 and sys.argv[1] in ("-h", "--help") else 2
+    # Ended from outside, a run ends its servers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     module = importlib.import_module(f"benchmarks.{sys.argv[1]}")
     status: int = module.main(sys.argv[2:])
     return status

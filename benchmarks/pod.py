@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,12 +19,11 @@ from benchmarks.load import closed_loop, wrk
 from benchmarks.load.request_file import write_requests
 from benchmarks.output import add_output, write_result
 from benchmarks.payloads import HttpRequest, v1
+from benchmarks.servers import archives
 from benchmarks.serving import say
-from kserve_wrapper.archiver import build
 from kserve_wrapper.core.sockets import free_port
 from scripts import serving
 
-SOURCES = ROOT / "model-archiver" / "model-store"
 MODELS = ("mnist", "minilm", "densenet_161")
 #: Of unequal lengths, as sentences are.
 TEXTS = ["A man is eating food.", "Shares lost value.", "It rains in the north; in the south the sun shines all day."]
@@ -40,16 +38,15 @@ def requests(model: str) -> List[HttpRequest]:
     return [v1(path, [picture]) for picture in pictures]
 
 
-def archives(models: Sequence[str], place: Path) -> Path:
-    """A model store with the archives, of random weights where the model's own need the internet."""
+def model_store(models: Sequence[str], place: Path) -> Path:
+    """The archives as the build command makes them, of random weights where the model's own need the internet."""
     store = place / "model-store"
     for model in models:
-        folder = place / "sources" / model
-        shutil.copytree(SOURCES / model, folder)
-        if (folder / "fetch.py").exists():
-            random = ["--random-weights"] if model == "densenet_161" else []
-            subprocess.run([sys.executable, str(folder / "fetch.py"), *random], check=True)
-        build(folder, store)
+        if model == "mnist":
+            archives.ours(store)
+        else:
+            folder = archives.fetched(model, place / "sources", random_weights=model == "densenet_161")
+            archives.packed(folder.parent, model, store)
     return store
 
 
@@ -63,7 +60,7 @@ def snapshot(models: Sequence[str]) -> str:
 
 def serve(models: Sequence[str], given: argparse.Namespace, place: Path, group: ControlGroup) -> Dict[str, Any]:
     """Starts the pod and loads each model in turn, then all at once."""
-    store, http, log = archives(models, place), free_port(), place / "log"
+    store, http, log = model_store(models, place), free_port(), place / "log"
     flags = ["--http_port", str(http), "--grpc_port", str(free_port())]
     settings = {**serving.free_ports(), "model_snapshot": snapshot(models)}
     command = serving.supervisor_command(store, settings, flags)

@@ -23,6 +23,7 @@ from mnist_handler.compute.device import end_if_lost, leaves_processors, pick_de
 from mnist_handler.compute.engine import InferenceResult, Plan, is_out_of_memory
 from mnist_handler.compute.lengths import ByLength, fit_lengths, takes_any_length
 from mnist_handler.compute.loading import Function, LoadError, load_labels, load_model
+from mnist_handler.compute.memory import give_back
 from mnist_handler.compute.pt2_options import apply_pt2
 from mnist_handler.compute.runtime import build_runtime
 from mnist_handler.compute.verify import TOLERANCES, as_tuple
@@ -136,6 +137,7 @@ class RowHandler(BaseHandler):  # type: ignore[misc]
         self._meter = Meter(self.config.metrics_interval) if self.config.metrics else None
         self._metadata = describe.metadata(self._facts(context))
         self.initialized = True
+        give_back()
         threads = torch.get_num_threads()
         logger.info("%s on %s, %d threads an operator, %s", type(self).__name__, self.device, threads, self._mode)
 

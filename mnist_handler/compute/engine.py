@@ -196,12 +196,19 @@ class Engine:
                     continue
                 a_row = min(self._warm(example, size) / size, a_row or math.inf)
                 warm.append(size)
+        self._let_go({size: self._fastest[size] for size in warm})
         cold = [size for size in self._sizes if size not in warm]
         if self._sizes:
             self._sizes = sorted(warm)
             self._limit = min(self._limit, self._sizes[-1])
         self._tell_warm(time.perf_counter() - begin, seconds, cold)
         return cold
+
+    def _let_go(self, fastest: Dict[int, Forward]) -> None:
+        """Keeps those that are the fastest of some size: each has weights of its own."""
+        self._fastest = fastest
+        used = set(map(id, fastest.values()))
+        self._forwards = [one for one in self._forwards if id(one) in used] or self._forwards[:1]
 
     def _keep(self, most: Optional[int]) -> None:
         """Gives up sizes beyond ``most``."""

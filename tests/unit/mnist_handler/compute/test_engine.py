@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from typing import List, Optional, Sequence, Tuple
 
 import pytest
@@ -211,3 +213,24 @@ def test_where_any_size_is_warm_a_slow_model_is_measured_all_the_same(
     assert fitted.best_size == 1
     assert "batches of any number of rows" in caplog.text
     assert torch.equal(Engine([slow], 64, [4], pads=False).run([values(3)]).scores, values(3))  # type: ignore[arg-type]
+
+
+def test_a_form_that_no_size_uses_is_let_go() -> None:
+    class Form:
+        def __init__(self, seconds: float) -> None:
+            self.seconds = seconds
+
+        def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+            time.sleep(self.seconds)
+            return rows * 2
+
+    slow, quick = Form(0.02), Form(0.0)
+    seen = weakref.ref(slow)
+    running = Engine([slow, quick], 4, [1, 2, 4])
+    running.warm_up([torch.ones(1, 3)])
+    del slow
+    gc.collect()
+    assert seen() is None
+    scores = running.run([torch.ones(3, 3)]).scores
+    assert isinstance(scores, torch.Tensor)
+    assert torch.equal(scores, torch.full((3, 3), 2.0))
