@@ -85,11 +85,12 @@ def _measure(server: Server, case: Case, seconds: float, directory: Path) -> Tup
 
 
 def settle(server: Server, case: Case) -> None:
-    """Waits until the server has done with what clients left behind, which it would work on in another's turn.
+    """Waits until the server has done with what clients left behind.
 
-    Requests are taken in the order in which they came: the answer to one more tells.
+    It would work on that in another's turn, or, held still meanwhile, take the pause for the time that its model needs.
+    Requests are taken in the order in which they came: the answer to one more of their kind tells.
     """
-    if case.pictures != "digits":
-        (request, *_) = requests(Case("base64", 1, 1, case.pictures), server.forms())
+    form = case.form if case.form in server.forms() else "base64"
+    for request in requests(Case(form, 1, 1, case.pictures), server.forms())[:1]:
         with contextlib.suppress(OSError, http.client.HTTPException):
             post(server.http, request)
