@@ -9,7 +9,7 @@ import network
 import numpy as np
 from pytriton.decorators import batch
 from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
-from pytriton.triton import Triton, TritonConfig
+from pytriton.triton import Triton, TritonConfig, TritonSecurityConfig
 
 BATCH = 64
 LABELS = [Tensor(name="predict", dtype=np.int64, shape=(1,))]
@@ -41,7 +41,8 @@ def main() -> None:
         grpc_port=int(os.environ["GRPC_PORT"]),
         metrics_port=int(os.environ["METRICS_PORT"]),
     )
-    with Triton(config=config) as triton:
+    # As Triton alone has it: perf_analyzer asks for statistics, which PyTriton would ask a token for.
+    with Triton(config=config, security_config=TritonSecurityConfig(restricted_endpoints=[])) as triton:
         encoded = [Tensor(name="input-0", dtype=bytes, shape=(1,))]
         triton.bind("mnist", images, encoded, LABELS, config=batching)
         rows = [Tensor(name="input-0", dtype=np.float32, shape=(1, 28, 28))]
