@@ -171,9 +171,10 @@ class Running:
         """Until the supervisor ends; its exit status, 0 where it ended as it was asked to."""
         told = 0
         while self._process.poll() is None:
-            for line in _STOPPING[told : self._asked_to_stop]:
+            asked = self._asked_to_stop  # a signal may come while these lines are printed
+            for line in _STOPPING[told:asked]:
                 print(line, flush=True)
-            told = self._asked_to_stop
+            told = asked
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_EVERY)
         status = self._process.returncode

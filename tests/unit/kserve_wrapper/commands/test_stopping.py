@@ -12,6 +12,8 @@ from typing import Callable
 
 import pytest
 
+from kserve_wrapper.commands.running import Running
+
 #: In the supervisor's place: says that it listens, and each signal that comes; it ends when there is a file to say so.
 CHILD = """
 import os, signal
@@ -77,3 +79,19 @@ def test_a_signal_before_the_supervisor_listens_is_a_stop_as_well(tmp_path: Path
         until(lambda: log.is_file() and "begins" in log.read_text())
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=60)[0].splitlines()[-1] == "status 0"
+
+
+def test_a_second_signal_while_the_first_is_told_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    def say(line: str, flush: bool) -> None:
+        told.append(line)
+        started._asked_to_stop = 2
+
+    monkeypatch.setattr("builtins.print", say)
+    started = Running(Path("none"), {}, [], tmp_path / "log")
+    started._command = [sys.executable, "-c", "import time; time.sleep(1)"]
+    with started:
+        started._asked_to_stop = 1
+        assert started.wait() == 0
+    assert [line.partition(" ")[0] for line in told] == ["Stopping:", "Stopping"]
