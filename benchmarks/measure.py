@@ -90,7 +90,8 @@ def settle(server: Server, case: Case) -> None:
     It would work on that in another's turn, or, held still meanwhile, take the pause for the time that its model needs.
     Requests are taken in the order in which they came: the answer to one more of their kind tells.
     """
-    form = case.form if case.form in server.forms() else "base64"
-    for request in requests(Case(form, 1, 1, case.pictures), server.forms())[:1]:
+    forms = server.forms()
+    build = forms.get(case.form, forms.get("base64"))
+    if build is not None:
         with contextlib.suppress(OSError, http.client.HTTPException):
-            post(server.http, request)
+            post(server.http, build(Case(case.form, 1, 1, case.pictures).images()))

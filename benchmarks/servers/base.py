@@ -105,7 +105,7 @@ class Server(ABC):
         An idle server takes processors too: it polls queues, looks after its processes, collects its garbage.
         """
         self._signal(signal.SIGCONT)
-        if self.beside_others and self.can_be_held:
+        if self._held:
             time.sleep(AWAKE_S)
         try:
             yield
@@ -116,8 +116,12 @@ class Server(ABC):
         """Out of its turn."""
         self._signal(signal.SIGSTOP)
 
+    @property
+    def _held(self) -> bool:
+        return self.beside_others and self.can_be_held
+
     def _signal(self, number: int) -> None:
-        if self.beside_others and self.can_be_held:
+        if self._held:
             for group in self.groups:
                 group.signal(number)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any, Iterable, List, Optional, Set, TypeVar
+
+from kserve_wrapper.core.clocks import RunningClock
 
 T = TypeVar("T")
 
@@ -46,12 +47,12 @@ async def first_ended(tasks: Iterable[asyncio.Future[T]], seconds: float) -> Set
     Where the machine stands still, or the container at the end of its CPU quota, so does whoever is waited for.
     """
     waiting: List[asyncio.Future[T]] = list(tasks)
-    while seconds > 0:
-        started = time.monotonic()
-        ended, _ = await asyncio.wait(waiting, timeout=min(_TICK, seconds), return_when=asyncio.FIRST_COMPLETED)
+    clock = RunningClock(2 * _TICK)
+    end = clock() + seconds
+    while (left := end - clock()) > 0:
+        ended, _ = await asyncio.wait(waiting, timeout=min(_TICK, left), return_when=asyncio.FIRST_COMPLETED)
         if ended:
             return ended
-        seconds -= min(time.monotonic() - started, 2 * _TICK)
     return set()
 
 
