@@ -125,7 +125,7 @@ def main() -> None:
     wanted = fingerprint(what)
     if stamp.is_file() and stamp.read_text() == wanted:
         return
-    say(f"Setting up {arguments.venv}, once: about 7 GB, a few minutes")
+    say(f"Setting up {arguments.venv}, once: about {5 if arguments.stock else 7} GB, a few minutes")
     create(arguments.venv)
     install(arguments.venv, what)
     stamp.write_text(wanted)
